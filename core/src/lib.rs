@@ -1,0 +1,25 @@
+//! Structured concurrency without a runtime.
+#![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc, clippy::alloc_instead_of_core)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(any(test, feature = "std", umbel_loom, umbel_step))]
+extern crate std;
+
+// The order is the rank: a module uses only what stands above it.
+mod sync;
+mod wake;
+mod reason;
+mod time;
+mod spawn;
+
+pub use reason::{Cancelled, Reason, ReasonKind};
+pub use spawn::{Spawn, SpawnError};
+#[cfg(all(
+    feature = "alloc",
+    any(target_has_atomic = "64", feature = "portable-atomic")
+))]
+pub use time::manual::{ManualClock, ManualSleep};
+pub use time::{Clock, Instant, Timer};

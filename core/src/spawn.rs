@@ -1,0 +1,64 @@
+//! Handing a future to an executor, whichever it is.
+
+use core::fmt;
+
+/// Something that runs futures: the one thing an executor must offer.
+///
+/// `F` is a parameter of the trait, so that executors for `Send` futures, executors for `!Send`
+/// futures and executors with slots of one type all implement it. The future must be run until it
+/// ends, or dropped.
+///
+/// ```
+/// use umbel_core::{Spawn, SpawnError};
+///
+/// struct Refuses;
+/// impl<F> Spawn<F> for Refuses {
+///     fn spawn(&self, future: F) -> Result<(), SpawnError<F>> {
+///         Err(SpawnError::new(future))
+///     }
+/// }
+/// let future = Refuses.spawn(async { 1 }).unwrap_err().into_inner(); // nothing is lost
+/// # drop(future);
+/// ```
+pub trait Spawn<F> {
+    /// Starts `future`.
+    ///
+    /// # Errors
+    /// The executor is shut down or full; the future comes back in the error.
+    fn spawn(&self, future: F) -> Result<(), SpawnError<F>>;
+}
+
+impl<F, S: Spawn<F> + ?Sized> Spawn<F> for &S {
+    fn spawn(&self, future: F) -> Result<(), SpawnError<F>> {
+        (**self).spawn(future)
+    }
+}
+
+/// An executor refused a future; it is inside, unharmed.
+pub struct SpawnError<F>(F);
+
+impl<F> SpawnError<F> {
+    /// The refusal of `future`.
+    pub const fn new(future: F) -> Self {
+        SpawnError(future)
+    }
+
+    /// The future that was refused.
+    pub fn into_inner(self) -> F {
+        self.0
+    }
+}
+
+impl<F> fmt::Debug for SpawnError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpawnError").finish_non_exhaustive()
+    }
+}
+
+impl<F> fmt::Display for SpawnError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the executor refused the future: it is shut down or full")
+    }
+}
+
+impl<F> core::error::Error for SpawnError<F> {}

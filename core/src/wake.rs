@@ -1,0 +1,13 @@
+//! Lock-free waiting: what the token, the clock and the nursery park their wakers in.
+//!
+//! | room | what it holds | used by |
+//! |---|---|---|
+//! | `batch` | wakers on their way to be woken, whichever panics | the token tree, the clock |
+//! | `cell` | one waker: one registrant, any number that wake | joins, virtual sleeps |
+//! | `slab` | reusable slots with stable addresses, for waiters and child nodes alike | the token tree |
+//! | `ready` | which children of a set are ready, and the set's own waker | the future set |
+
+#[cfg(feature = "alloc")]
+pub(crate) mod batch;
+#[cfg(feature = "alloc")]
+pub(crate) mod cell;

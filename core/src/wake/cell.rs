@@ -1,0 +1,109 @@
+//! A cell for one waker: one side registers, any side wakes.
+//!
+//! The algorithm is that of the `atomic-waker` crate (and of futures' `AtomicWaker`), arranged so
+//! that foreign code – clone, wake and drop of a waker – never runs while the cell is claimed.
+//!
+//! # State
+//!
+//! | value | meaning | who may touch the slot |
+//! |---|---|---|
+//! | `IDLE` | nobody is inside | nobody |
+//! | `REGISTERING` | the registrant is storing a waker | the registrant |
+//! | `WAKING` | somebody is taking the waker out | who set the bit from `IDLE` |
+//! | both | somebody came to wake during a registration | the registrant, who then wakes in his place |
+//!
+//! # Invariants
+//!
+//! - **W1** Only who moved the state away from `IDLE` touches the slot, until he moves it back.
+//! - **W2** There is one registrant at a time (callers hold `&mut` of the waiting future, or the like).
+//!
+//! # Orderings
+//!
+//! | site | op | order | pairs with |
+//! |---|---|---|---|
+//! | claim by the registrant | CAS `IDLE → REGISTERING` | Acquire | the last leave: the slot's content |
+//! | leave | CAS `REGISTERING → IDLE` | AcqRel | the next claim; on failure sees what the wake published |
+//! | leave after a wake came | swap `IDLE` | AcqRel | the next claim |
+//! | wake | `fetch_or(WAKING)` | AcqRel | the registrant's leave: publishes the event, sees the slot |
+//! | wake done | `fetch_and(!WAKING)` | Release | the next claim |
+//!
+//! Register, then look at the event again: an event published before `wake` is either seen by that
+//! look or finds the waker. Both sides are read-modify-writes of one word, so no fence is needed
+//! (model `wake_cell_register_against_wake`).
+
+use crate::sync::{AtomicUsize, Ordering, UnsafeCell};
+use core::task::Waker;
+
+const IDLE: usize = 0;
+const REGISTERING: usize = 1;
+const WAKING: usize = 2;
+
+#[derive(Debug)]
+pub(crate) struct WakeCell {
+    state: AtomicUsize,
+    slot: UnsafeCell<Option<Waker>>,
+}
+
+// SAFETY: W1 – the slot is only touched under the claim that `state` hands out; `Waker: Send + Sync`.
+unsafe impl Send for WakeCell {}
+// SAFETY: W1 – as above.
+unsafe impl Sync for WakeCell {}
+
+impl WakeCell {
+    pub(crate) fn new() -> Self {
+        WakeCell {
+            state: AtomicUsize::new(IDLE),
+            slot: UnsafeCell::new(None),
+        }
+    }
+
+    /// Stores a clone of `waker` in place of what was there. Afterwards the caller must look at the
+    /// awaited event once more. If a wake comes meanwhile, `waker` is woken here.
+    pub(crate) fn register(&self, waker: &Waker) {
+        let new = waker.clone();
+        if self
+            .state
+            .compare_exchange(IDLE, REGISTERING, Ordering::Acquire, Ordering::Acquire)
+            .is_err()
+        {
+            // Somebody is taking the previous waker out: he may not see this one (W2: it is a wake).
+            return new.wake();
+        }
+        // SAFETY: W1 – we moved the state away from IDLE.
+        let old = self.slot.with_mut(|slot| unsafe { (*slot).replace(new) });
+        let left = self.state.compare_exchange(
+            REGISTERING,
+            IDLE,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        let mut mine = None;
+        if left.is_err() {
+            // SAFETY: W1 – a wake came and left the slot to us.
+            mine = self.slot.with_mut(|slot| unsafe { (*slot).take() });
+            self.state.swap(IDLE, Ordering::AcqRel);
+        }
+        drop(old);
+        if let Some(mine) = mine {
+            mine.wake();
+        }
+    }
+
+    /// Takes the waker out, to be woken by the caller. `None` if there is none, or if the one who is
+    /// inside will see to it. Never allocates, frees or waits.
+    pub(crate) fn take(&self) -> Option<Waker> {
+        if self.state.fetch_or(WAKING, Ordering::AcqRel) != IDLE {
+            return None;
+        }
+        // SAFETY: W1 – we moved the state away from IDLE.
+        let waker = self.slot.with_mut(|slot| unsafe { (*slot).take() });
+        self.state.fetch_and(!WAKING, Ordering::Release);
+        waker
+    }
+
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = self.take() {
+            waker.wake();
+        }
+    }
+}
