@@ -1,7 +1,11 @@
 //! Structured concurrency without a runtime.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc, clippy::alloc_instead_of_core)]
+#![warn(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    clippy::alloc_instead_of_core
+)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
@@ -9,13 +13,17 @@ extern crate alloc;
 extern crate std;
 
 // The order is the rank: a module uses only what stands above it.
-mod sync;
-mod wake;
 mod reason;
-mod time;
+#[cfg(feature = "alloc")]
+mod set;
 mod spawn;
+mod sync;
+mod time;
+mod wake;
 
 pub use reason::{Cancelled, Reason, ReasonKind};
+#[cfg(feature = "alloc")]
+pub use set::FutureSet;
 pub use spawn::{Spawn, SpawnError};
 #[cfg(all(
     feature = "alloc",
@@ -23,3 +31,5 @@ pub use spawn::{Spawn, SpawnError};
 ))]
 pub use time::manual::{ManualClock, ManualSleep};
 pub use time::{Clock, Instant, Timer};
+#[cfg(feature = "alloc")]
+pub use wake::ready::{PoolStats, pool_stats};

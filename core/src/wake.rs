@@ -5,9 +5,14 @@
 //! | `batch` | wakers on their way to be woken, whichever panics | the token tree, the clock |
 //! | `cell` | one waker: one registrant, any number that wake | joins, virtual sleeps |
 //! | `slab` | reusable slots with stable addresses, for waiters and child nodes alike | the token tree |
+//! | `pool` | blocks that live for ever, for wakers to point to | `ready` |
 //! | `ready` | which children of a set are ready, and the set's own waker | the future set |
 
 #[cfg(feature = "alloc")]
 pub(crate) mod batch;
 #[cfg(feature = "alloc")]
 pub(crate) mod cell;
+#[cfg(feature = "alloc")]
+pub(crate) mod pool;
+#[cfg(feature = "alloc")]
+pub(crate) mod ready;

@@ -1,0 +1,265 @@
+//! Blocks that live for ever: a pool that hands them out, takes them back, and never frees one.
+//!
+//! What a waker points to may be reached long after its owner is gone. A block of this pool stays a
+//! valid block of its type until the program ends, so a late access needs no reference count: it
+//! finds an atomic that means nothing to it any more.
+//!
+//! # State
+//!
+//! Blocks are cut from *slabs*; a slab is a line of bookkeeping and [`PER_SLAB`] blocks, aligned to
+//! its size, so that masking a block's address gives its slab. Slabs form a list that only grows.
+//!
+//! | word | meaning | changed by |
+//! |---|---|---|
+//! | `Slab::free` | a set bit: this block is free | `get` clears it, `put` sets it |
+//! | `Pool::permits` | free blocks that nobody has a claim to yet | `get` takes one *before* it looks for a bit, `put` gives one *after* it has set a bit |
+//! | `Pool::hint` | the slab to look into first | anybody; only a hint |
+//!
+//! # Invariants
+//!
+//! - **P1** A slab is never freed, moved or unlinked. Only its atomics and its blocks' own cells
+//!   change after it is published.
+//! - **P2** Set bits ≥ permits + permits taken whose bit is not yet cleared. So who has a permit finds a
+//!   bit, unless others make progress; nobody waits for anybody.
+//! - **P3** A slab is made only if there is no permit: the pool never holds more blocks than were in use (or
+//!   on their way in or out) at one time, rounded up to a slab. A pool that is emptied by one taker
+//!   while he keeps a single block (the usual cure for ABA) has no such bound.
+//! - **P4** A bit is changed by who has the block (`put`) or by who wins the CAS (`get`): bitmaps know no ABA.
+//!
+//! # Orderings
+//!
+//! | site | op | order | pairs with | publishes |
+//! |---|---|---|---|---|
+//! | take a permit | CAS `permits` | AcqRel | every earlier give (a chain of RMWs) | the bits set before |
+//! | give a permit | `fetch_add` | AcqRel | take | the bit set before it |
+//! | take a block | CAS `free` | Acquire | `put` of that block | what its last owner did to it |
+//! | put a block | `fetch_or` | Release | take | the same |
+//! | link a slab | CAS `slabs` | Release | loads of `slabs`, Acquire | the slab |
+//! | hint | store / load | Release / Acquire | each other | the slab |
+//!
+//! `get` may allocate; `put` is wait-free, never allocates, and may run in an interrupt. No foreign
+//! code runs here.
+
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
+use alloc::boxed::Box;
+use core::ops::Deref;
+use core::ptr::{self, NonNull};
+
+/// Blocks in a slab. Small under loom, so that slabs are linked.
+pub(crate) const PER_SLAB: usize = if cfg!(umbel_loom) { 2 } else { 15 };
+
+/// What a pool is made of.
+///
+/// # Safety
+/// A shared reference to a block may be used on any thread, at any time, whatever is done to the
+/// block (put, got again) meanwhile: all access to what can change is atomic or under a right that
+/// the type's own rules hand out.
+pub(crate) unsafe trait Block: Sized + 'static {
+    /// A block as it is when it lies in the pool.
+    fn fresh() -> Self;
+}
+
+/// A block of a pool: valid for ever (P1), so following it is always allowed. What may be done to it
+/// is up to the rules of `T`.
+pub(crate) struct Immortal<T>(NonNull<T>);
+
+impl<T> Clone for Immortal<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Immortal<T> {}
+
+impl<T> PartialEq for Immortal<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl<T> Immortal<T> {
+    /// The address; it may be turned back by [`from_ptr`](Self::from_ptr).
+    #[inline(always)]
+    pub(crate) fn as_ptr(self) -> *mut T {
+        self.0.as_ptr()
+    }
+
+    /// # Safety
+    /// `ptr` came from [`as_ptr`](Self::as_ptr), with its provenance.
+    #[inline(always)]
+    pub(crate) unsafe fn from_ptr(ptr: *mut T) -> Self {
+        // SAFETY: P1 – by contract this is a block, and blocks are not at null.
+        Immortal(unsafe { NonNull::new_unchecked(ptr) })
+    }
+}
+
+impl<T> Deref for Immortal<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: P1 – the block is there for ever, and nobody ever makes a `&mut` to it.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+// SAFETY: `Block` promises that shared use is right from any thread; an `Immortal` gives no other.
+unsafe impl<T: Block> Send for Immortal<T> {}
+// SAFETY: as above.
+unsafe impl<T: Block> Sync for Immortal<T> {}
+
+#[repr(C)]
+#[cfg_attr(umbel_loom, repr(align(1024)))]
+#[cfg_attr(all(not(umbel_loom), target_pointer_width = "64"), repr(align(1024)))]
+#[cfg_attr(
+    all(not(umbel_loom), not(target_pointer_width = "64")),
+    repr(align(512))
+)]
+struct Slab<T> {
+    free: AtomicUsize,
+    /// Written before the slab is published, never after.
+    next: *mut Slab<T>,
+    blocks: [T; PER_SLAB],
+}
+
+pub(crate) struct Pool<T> {
+    slabs: AtomicPtr<Slab<T>>,
+    permits: AtomicUsize,
+    hint: AtomicPtr<Slab<T>>,
+}
+
+macro_rules! pool_new {
+    ($($const:ident)?) => {
+        pub(crate) $($const)? fn new() -> Self {
+            Pool {
+                slabs: AtomicPtr::new(ptr::null_mut()),
+                permits: AtomicUsize::new(0),
+                hint: AtomicPtr::new(ptr::null_mut()),
+            }
+        }
+    };
+}
+
+impl<T: Block> Pool<T> {
+    #[cfg(not(umbel_loom))]
+    pool_new!(const);
+    #[cfg(umbel_loom)]
+    pool_new!();
+
+    /// A block that nobody else has. Allocates if none is free.
+    pub(crate) fn get(&self) -> Immortal<T> {
+        let mut permits = self.permits.load(Ordering::Relaxed);
+        while permits != 0 {
+            match self.permits.compare_exchange_weak(
+                permits,
+                permits - 1,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return self.claim(),
+                Err(now) => permits = now,
+            }
+        }
+        self.grow()
+    }
+
+    /// Finds the block that a permit stands for.
+    fn claim(&self) -> Immortal<T> {
+        let first = self.hint.load(Ordering::Acquire);
+        let mut slab = first;
+        loop {
+            // P2: whenever the list is through, start over; the bit is somewhere.
+            while !slab.is_null() {
+                // SAFETY: P1 – published slabs are there for ever; fields are atomic or constant.
+                let (free, next) = unsafe { (&(*slab).free, (*slab).next) };
+                let mut bits = free.load(Ordering::Relaxed);
+                while bits != 0 {
+                    match free.compare_exchange_weak(
+                        bits,
+                        bits & (bits - 1),
+                        Ordering::Acquire,
+                        Ordering::Relaxed,
+                    ) {
+                        Ok(_) => {
+                            if slab != first {
+                                self.hint.store(slab, Ordering::Release);
+                            }
+                            let index = bits.trailing_zeros() as usize;
+                            // SAFETY: P1 – a bit of `free` is the index of a block of this slab.
+                            return unsafe { Self::block(slab, index) };
+                        }
+                        Err(now) => bits = now,
+                    }
+                }
+                slab = next;
+            }
+            slab = self.slabs.load(Ordering::Acquire);
+        }
+    }
+
+    /// # Safety
+    /// `slab` is a slab of ours and `index < PER_SLAB`.
+    unsafe fn block(slab: *mut Slab<T>, index: usize) -> Immortal<T> {
+        // SAFETY: P1 – in bounds by contract. The pointer keeps the provenance of the whole slab,
+        // so that `put` may go back from it.
+        unsafe { Immortal::from_ptr((&raw mut (*slab).blocks).cast::<T>().add(index)) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&self) -> Immortal<T> {
+        const { assert!(size_of::<Slab<T>>() <= align_of::<Slab<T>>()) };
+        const { assert!(PER_SLAB < usize::BITS as usize) };
+        let slab = Box::into_raw(Box::new(Slab {
+            // All but the first, which is the caller's.
+            free: AtomicUsize::new((1 << PER_SLAB) - 2),
+            next: ptr::null_mut(),
+            blocks: core::array::from_fn(|_| T::fresh()),
+        }));
+        let mut head = self.slabs.load(Ordering::Relaxed);
+        loop {
+            // SAFETY: P1 – not yet published: ours alone.
+            unsafe { (*slab).next = head };
+            match self
+                .slabs
+                .compare_exchange_weak(head, slab, Ordering::Release, Ordering::Relaxed)
+            {
+                Ok(_) => break,
+                Err(now) => head = now,
+            }
+        }
+        self.hint.store(slab, Ordering::Release);
+        self.permits.fetch_add(PER_SLAB - 1, Ordering::AcqRel);
+        // SAFETY: P1 – the first block; its bit was never set.
+        unsafe { Self::block(slab, 0) }
+    }
+
+    /// Takes a block back. Wait-free, never allocates or frees.
+    ///
+    /// # Safety
+    /// `block` came from `get` of this pool, and the caller alone may return it, once.
+    pub(crate) unsafe fn put(&self, block: Immortal<T>) {
+        let slab = block
+            .as_ptr()
+            .map_addr(|addr| addr & !(align_of::<Slab<T>>() - 1))
+            .cast::<Slab<T>>();
+        let blocks = slab.addr() + core::mem::offset_of!(Slab<T>, blocks);
+        let index = (block.as_ptr().addr() - blocks) / size_of::<T>();
+        self.hint.store(slab, Ordering::Release);
+        // SAFETY: P1 – a slab is aligned to at least its size, so the mask led to the block's own.
+        unsafe { &(*slab).free }.fetch_or(1 << index, Ordering::Release);
+        self.permits.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Blocks made, and how many of them are in use. Exact while nobody gets or puts.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        let free = self.permits.load(Ordering::Acquire);
+        let mut made = 0;
+        let mut slab = self.slabs.load(Ordering::Acquire);
+        while !slab.is_null() {
+            made += PER_SLAB;
+            // SAFETY: P1 – as in `claim`.
+            slab = unsafe { (*slab).next };
+        }
+        (made, made - free)
+    }
+}

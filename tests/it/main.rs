@@ -1,0 +1,4 @@
+//! The crates from outside: what they promise, one module per part, in one binary.
+#![cfg(not(umbel_loom))]
+
+mod set;
