@@ -1,7 +1,11 @@
 //! Structured concurrency without a runtime.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc, clippy::alloc_instead_of_core)]
+#![warn(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    clippy::alloc_instead_of_core
+)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
@@ -9,12 +13,15 @@ extern crate alloc;
 extern crate std;
 
 // The order is the rank: a module uses only what stands above it.
-mod sync;
-mod wake;
+mod ext;
 mod reason;
-mod time;
 mod spawn;
+mod sync;
+mod time;
+mod token;
+mod wake;
 
+pub use ext::{FutureExt, OrCancelled};
 pub use reason::{Cancelled, Reason, ReasonKind};
 pub use spawn::{Spawn, SpawnError};
 #[cfg(all(
@@ -23,3 +30,13 @@ pub use spawn::{Spawn, SpawnError};
 ))]
 pub use time::manual::{ManualClock, ManualSleep};
 pub use time::{Clock, Instant, Timer};
+pub use token::CancelSignal;
+#[cfg(feature = "alloc")]
+pub use token::{
+    CancellationToken, DropGuard, DropGuardRef, DynCancelSignal, RunUntilCancelled,
+    RunUntilCancelledOwned, WaitForCancellationFuture, WaitForCancellationFutureOwned,
+};
+
+/// Interrupts at every step, for tests: see [`step::with_hook`].
+#[cfg(all(umbel_step, not(umbel_loom)))]
+pub use sync::step;

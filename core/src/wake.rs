@@ -11,3 +11,5 @@
 pub(crate) mod batch;
 #[cfg(feature = "alloc")]
 pub(crate) mod cell;
+#[cfg(feature = "alloc")]
+pub(crate) mod slab;
