@@ -26,7 +26,7 @@ pub trait FutureExt: Future {
     /// async fn read(stop: &impl CancelSignal) -> Result<u8, Cancelled> {
     ///     async { 42 }.or_cancelled(stop).await
     /// }
-    /// # let _ = read::<umbel_core::CancellationToken>;
+    /// # drop(read(&umbel_core::CancellationToken::new()));
     /// ```
     fn or_cancelled<S>(self, signal: &S) -> OrCancelled<'_, Self, S>
     where

@@ -222,7 +222,10 @@ pub(crate) struct Node {
 }
 
 #[cfg(all(target_pointer_width = "64", not(umbel_loom)))]
-const _: () = assert!(size_of::<Node>() <= 64 && size_of::<ChildSlot>() == 64);
+const _: () = {
+    assert!(size_of::<Node>() <= 64 && size_of::<ChildSlot>() == 64);
+    assert!(size_of::<Segment<ChildSlot>>() == 64 && size_of::<Segment<WaitSlot>>() == 64);
+};
 
 impl Node {
     fn new(

@@ -17,7 +17,7 @@ use core::future::Future;
 /// async fn fetch(stop: &impl CancelSignal) -> Result<u32, Cancelled> {
 ///     async { 7 }.or_cancelled(stop).await
 /// }
-/// # let _ = fetch::<umbel_core::CancellationToken>;
+/// # drop(fetch(&umbel_core::CancellationToken::new()));
 /// ```
 pub trait CancelSignal {
     /// The wait for the cancellation.

@@ -248,17 +248,6 @@ pub(crate) struct Segment<S: Slot> {
     shard: u16,
 }
 
-#[cfg(all(target_pointer_width = "64", not(umbel_loom)))]
-const _: () = assert!(size_of::<Segment<Probe>>() == 64);
-#[cfg(all(target_pointer_width = "64", not(umbel_loom)))]
-struct Probe;
-#[cfg(all(target_pointer_width = "64", not(umbel_loom)))]
-impl Slot for Probe {
-    type Owner = ();
-    const FIRST: usize = 1;
-    unsafe fn init(_: *mut Self, _: *const Segment<Self>, _: usize) {}
-}
-
 /// The first segments of shards 1 and up; null until somebody comes.
 #[derive(Debug)]
 struct Shards<S: Slot>([AtomicPtr<Segment<S>>; SHARDS - 1]);
