@@ -13,14 +13,17 @@ extern crate alloc;
 extern crate std;
 
 // The order is the rank: a module uses only what stands above it.
+mod sync;
+mod wake;
 mod reason;
+mod time;
+mod spawn;
+mod token;
 #[cfg(feature = "alloc")]
 mod set;
-mod spawn;
-mod sync;
-mod time;
-mod wake;
+mod ext;
 
+pub use ext::{FutureExt, OrCancelled};
 pub use reason::{Cancelled, Reason, ReasonKind};
 #[cfg(feature = "alloc")]
 pub use set::FutureSet;
@@ -31,5 +34,15 @@ pub use spawn::{Spawn, SpawnError};
 ))]
 pub use time::manual::{ManualClock, ManualSleep};
 pub use time::{Clock, Instant, Timer};
+pub use token::CancelSignal;
+#[cfg(feature = "alloc")]
+pub use token::{
+    CancellationToken, DropGuard, DropGuardRef, DynCancelSignal, RunUntilCancelled,
+    RunUntilCancelledOwned, WaitForCancellationFuture, WaitForCancellationFutureOwned,
+};
 #[cfg(feature = "alloc")]
 pub use wake::ready::{PoolStats, pool_stats};
+
+/// Interrupts at every step, for tests: see [`step::with_hook`].
+#[cfg(all(umbel_step, not(umbel_loom)))]
+pub use sync::step;

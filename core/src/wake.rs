@@ -16,3 +16,5 @@ pub(crate) mod cell;
 pub(crate) mod pool;
 #[cfg(feature = "alloc")]
 pub(crate) mod ready;
+#[cfg(feature = "alloc")]
+pub(crate) mod slab;
