@@ -1,7 +1,11 @@
 //! Structured concurrency without a runtime.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc, clippy::alloc_instead_of_core)]
+#![warn(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    clippy::alloc_instead_of_core
+)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
