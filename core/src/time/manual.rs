@@ -24,8 +24,9 @@
 //! | read the clock elsewhere | load | Acquire | what was written before the clock was moved |
 //! | leave `WAITING` | CAS | AcqRel | who of sleep and settler was first: decides who counts the entry |
 
-use super::{Clock, Instant, Timer};
 use crate::sync::{Arc, AtomicPtr, AtomicU64, AtomicUsize, Ordering, sc_fence};
+use crate::time::clock::{Clock, Timer};
+use crate::time::instant::Instant;
 use crate::wake::batch::wake_all;
 use crate::wake::cell::WakeCell;
 use alloc::boxed::Box;
