@@ -141,6 +141,11 @@ impl ManualClock {
         self.shared.settle();
         next
     }
+
+    /// How many sleeps are in its memory, dropped ones that are not swept out yet included.
+    pub fn entries(&self) -> usize {
+        self.shared.entries.load(Ordering::Relaxed)
+    }
 }
 
 impl Shared {
