@@ -1,0 +1,275 @@
+//! `umbel::signal` with real signals.
+//!
+//! Every test runs in a process of its own: this binary again, with a mark in its environment.
+//! There the test sends signals to itself with `raise`, which returns when the handler has run, or
+//! says on its output that it is ready for its parent's. Nothing sleeps: what never comes is a
+//! test that does not end.
+#![cfg(unix)]
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::{future::Future, pin::pin, thread};
+
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::raise;
+use umbel::signal::{self, Signals};
+use umbel::{CancellationToken, ReasonKind};
+
+const MARK: &str = "UMBEL_TEST_SIGNAL";
+
+fn in_child() -> bool {
+    std::env::var_os(MARK).is_some()
+}
+
+/// The test `name`, in a process of its own.
+struct Process {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    fn start(name: &str) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture", "--test-threads=1"])
+            .env(MARK, "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Process { child, lines }
+    }
+
+    /// Reads up to the line `> expected`; no other line of ours may come before it.
+    fn expect(&mut self, expected: &str) {
+        for line in &mut self.lines {
+            // The test harness writes lines too, and may not have ended its last one.
+            if let Some((_, said)) = line.unwrap().split_once("> ") {
+                assert_eq!(said, expected);
+                return;
+            }
+        }
+        panic!("it ended before it said {expected:?}");
+    }
+
+    fn kill(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn end(mut self) -> ExitStatus {
+        for line in &mut self.lines {
+            let line = line.unwrap();
+            assert!(!line.contains("> "), "unexpected: {line}");
+        }
+        self.child.wait().unwrap()
+    }
+}
+
+fn say(line: &str) {
+    println!("> {line}");
+}
+
+fn wait(token: &CancellationToken) -> ReasonKind {
+    smol::block_on(token.cancelled());
+    token.reason().unwrap().kind()
+}
+
+/// Runs the test's own part in the child; in the parent says whether it ended well.
+fn alone(name: &str, test: impl FnOnce()) {
+    if in_child() {
+        test();
+        say("end");
+    } else {
+        let mut process = Process::start(name);
+        process.expect("end");
+        assert!(process.end().success());
+    }
+}
+
+/// As [`alone`], but the child must be ended by `signal` where it says "now".
+fn ended_by(signal: i32, name: &str, test: impl FnOnce()) {
+    if in_child() {
+        test();
+        say("still alive");
+    } else {
+        let mut process = Process::start(name);
+        process.expect("now");
+        assert_eq!(process.end().signal(), Some(signal));
+    }
+}
+
+#[test]
+fn three_signals_of_another_process() {
+    if in_child() {
+        let signals = signal::install().unwrap();
+        assert_eq!(signals.last(), None);
+        say("ready");
+        assert_eq!(wait(signals.token()), ReasonKind::Shutdown);
+        assert_eq!(signals.last(), Some(SIGTERM));
+        assert!(!signals.forced().is_cancelled());
+        say("asked");
+        assert_eq!(wait(signals.forced()), ReasonKind::Shutdown);
+        assert_eq!(signals.last(), Some(SIGINT));
+        say("forced");
+        loop {
+            thread::park();
+        }
+    }
+    let mut process = Process::start("three_signals_of_another_process");
+    process.expect("ready");
+    process.kill(Signal::TERM);
+    process.expect("asked");
+    process.kill(Signal::INT);
+    process.expect("forced");
+    process.kill(Signal::TERM);
+    assert_eq!(process.end().signal(), Some(SIGTERM));
+}
+
+#[test]
+fn the_third_has_its_default_action_at_once() {
+    ended_by(SIGINT, "the_third_has_its_default_action_at_once", || {
+        let signals = signal::install().unwrap();
+        raise(SIGINT).unwrap();
+        wait(signals.token());
+        raise(SIGINT).unwrap();
+        wait(signals.forced());
+        say("now");
+        raise(SIGINT).unwrap();
+    });
+}
+
+#[test]
+fn two_different_signals_at_once_count_as_two() {
+    alone("two_different_signals_at_once_count_as_two", || {
+        let signals = signal::install().unwrap();
+        raise(SIGINT).unwrap();
+        raise(SIGTERM).unwrap();
+        wait(signals.token());
+        wait(signals.forced());
+    });
+}
+
+#[test]
+fn afterwards_signals_have_their_default_action() {
+    ended_by(
+        SIGTERM,
+        "afterwards_signals_have_their_default_action",
+        || {
+            let signals = signal::install().unwrap();
+            let token = signals.token().clone();
+            drop(signals);
+            assert!(!token.is_cancelled());
+            say("now");
+            raise(SIGTERM).unwrap();
+        },
+    );
+}
+
+#[test]
+fn what_was_caught_before_the_drop_is_still_told() {
+    alone("what_was_caught_before_the_drop_is_still_told", || {
+        let signals = signal::install().unwrap();
+        let token = signals.token().clone();
+        raise(SIGINT).unwrap();
+        drop(signals); // waits for the thread
+        assert!(token.is_cancelled());
+    });
+}
+
+#[test]
+fn all_installed_see_every_signal() {
+    alone("all_installed_see_every_signal", || {
+        let one = signal::install().unwrap();
+        let two = signal::install().unwrap();
+        raise(SIGINT).unwrap();
+        wait(one.token());
+        wait(two.token());
+        drop(one);
+        raise(SIGTERM).unwrap(); // `two` is left: no default action yet
+        wait(two.forced());
+        assert_eq!(two.last(), Some(SIGTERM));
+    });
+}
+
+#[test]
+fn installed_again_it_counts_anew() {
+    alone("installed_again_it_counts_anew", || {
+        for _ in 0..3 {
+            let signals = signal::install().unwrap();
+            raise(SIGINT).unwrap();
+            wait(signals.token());
+            raise(SIGINT).unwrap();
+            wait(signals.forced());
+        }
+    });
+}
+
+#[test]
+fn the_default_action_of_a_third_signal_goes_with_the_one_that_saw_two() {
+    alone(
+        "the_default_action_of_a_third_signal_goes_with_the_one_that_saw_two",
+        || {
+            let old = signal::install().unwrap();
+            raise(SIGINT).unwrap();
+            wait(old.token());
+            raise(SIGINT).unwrap();
+            wait(old.forced());
+            let new = signal::install().unwrap();
+            drop(old);
+            raise(SIGINT).unwrap();
+            wait(new.token());
+        },
+    );
+}
+
+#[test]
+fn a_waker_that_panics_does_not_end_the_thread() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("in a waker");
+        }
+    }
+    alone("a_waker_that_panics_does_not_end_the_thread", || {
+        let signals = signal::install().unwrap();
+        let mut cancelled = pin!(signals.token().cancelled());
+        let waker = Waker::from(Arc::new(Panics));
+        let poll = cancelled.as_mut().poll(&mut Context::from_waker(&waker));
+        assert_eq!(poll, Poll::Pending);
+        raise(SIGINT).unwrap();
+        wait(signals.token());
+        raise(SIGTERM).unwrap();
+        wait(signals.forced());
+    });
+}
+
+#[test]
+fn a_waker_may_drop_the_signals() {
+    /// Drops them on the signal thread, and says so.
+    struct Drops(Mutex<Option<Signals>>, Mutex<std::sync::mpsc::Sender<()>>);
+    impl Wake for Drops {
+        fn wake(self: Arc<Self>) {
+            let signals = self.0.lock().unwrap().take();
+            drop(signals);
+            self.1.lock().unwrap().send(()).unwrap();
+        }
+    }
+    ended_by(SIGINT, "a_waker_may_drop_the_signals", || {
+        let signals = signal::install().unwrap();
+        let token = signals.token().clone();
+        let (dropped, has_dropped) = channel();
+        let drops = Arc::new(Drops(Mutex::new(Some(signals)), Mutex::new(dropped)));
+        let waker = Waker::from(drops);
+        let mut cancelled = pin!(token.cancelled());
+        let poll = cancelled.as_mut().poll(&mut Context::from_waker(&waker));
+        assert_eq!(poll, Poll::Pending);
+        raise(SIGINT).unwrap();
+        has_dropped.recv().unwrap();
+        say("now");
+        raise(SIGINT).unwrap();
+    });
+}
