@@ -87,12 +87,17 @@ impl Signals {
     /// The root token, cancelled by the first signal.
     ///
     /// Its wakers run on the thread of the [`Signals`], never in the signal handler. If one
-    /// panics, the panic is reported as the panic hook does and the thread goes on.
+    /// panics, the panic hook reports it and the thread goes on. One that blocks keeps that
+    /// thread from taking the next signal, so a waker that never returns here is the one thing
+    /// that can take the second signal away, and with it the third.
     pub fn token(&self) -> &CancellationToken {
         &self.state.token
     }
 
     /// Cancelled by the second signal. It is no child of [`token`](Self::token).
+    ///
+    /// Its wakers run as those of [`token`](Self::token) do, but even if one never returns the
+    /// third signal ends the process.
     pub fn forced(&self) -> &CancellationToken {
         &self.state.forced
     }

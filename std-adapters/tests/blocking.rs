@@ -103,15 +103,17 @@ fn an_already_cancelled_token_comes_first() {
 fn work_that_runs_is_told_and_decides_what_it_returns() {
     let token = CancellationToken::new();
     let (begun, has_begun) = channel();
+    let (let_go, gate) = channel::<()>();
     let mut work = Box::pin(run(&token, move |token| {
-        begun.send(()).unwrap();
-        smol::block_on(token.cancelled());
-        token.reason().unwrap()
+        begun.send(token.reason()).unwrap();
+        gate.recv().unwrap();
+        token.reason()
     }));
     assert!(poll(&mut work).is_pending());
-    has_begun.recv().unwrap();
+    assert_eq!(has_begun.recv().unwrap(), None);
     token.cancel_with(Reason::custom(3));
-    assert_eq!(smol::block_on(work), Ok(Reason::custom(3)));
+    let_go.send(()).unwrap();
+    assert_eq!(smol::block_on(work), Ok(Some(Reason::custom(3))));
 }
 
 #[test]
@@ -131,16 +133,19 @@ fn a_result_is_delivered_though_cancelled_meanwhile() {
 fn a_dropped_future_tells_its_work_and_nobody_else() {
     let token = CancellationToken::new();
     let (begun, has_begun) = channel();
+    let (let_go, gate) = channel::<()>();
     let (told, reasons) = channel();
     let mut work = Box::pin(run(&token, move |token| {
         begun.send(()).unwrap();
-        smol::block_on(token.cancelled());
-        told.send(token.reason().unwrap().kind()).unwrap();
+        gate.recv().unwrap();
+        told.send(token.reason()).unwrap();
     }));
     assert!(poll(&mut work).is_pending());
     has_begun.recv().unwrap();
-    drop(work);
-    assert_eq!(reasons.recv().unwrap(), ReasonKind::Dropped);
+    drop(work); // does not wait
+    let_go.send(()).unwrap();
+    let reason = reasons.recv().unwrap().expect("it is told");
+    assert_eq!(reason.kind(), ReasonKind::Dropped);
     assert!(!token.is_cancelled());
 }
 

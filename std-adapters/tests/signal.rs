@@ -9,7 +9,7 @@
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::{future::Future, pin::pin, thread};
@@ -242,34 +242,101 @@ fn a_waker_that_panics_does_not_end_the_thread() {
         assert_eq!(poll, Poll::Pending);
         raise(SIGINT).unwrap();
         wait(signals.token());
+        let forced = signals.forced().clone();
         raise(SIGTERM).unwrap();
-        wait(signals.forced());
+        drop(signals);
+        assert!(forced.is_cancelled());
     });
 }
 
 #[test]
-fn a_waker_may_drop_the_signals() {
-    /// Drops them on the signal thread, and says so.
-    struct Drops(Mutex<Option<Signals>>, Mutex<std::sync::mpsc::Sender<()>>);
-    impl Wake for Drops {
+fn a_waker_that_hangs_does_not_take_the_third_away() {
+    struct Hangs(Sender<()>);
+    impl Wake for Hangs {
         fn wake(self: Arc<Self>) {
-            let signals = self.0.lock().unwrap().take();
-            drop(signals);
-            self.1.lock().unwrap().send(()).unwrap();
+            self.0.send(()).unwrap();
+            loop {
+                thread::park();
+            }
         }
     }
+    ended_by(
+        SIGTERM,
+        "a_waker_that_hangs_does_not_take_the_third_away",
+        || {
+            let signals = signal::install().unwrap();
+            let (called, is_called) = channel();
+            let waker = Waker::from(Arc::new(Hangs(called)));
+            let mut forced = pin!(signals.forced().cancelled());
+            let poll = forced.as_mut().poll(&mut Context::from_waker(&waker));
+            assert_eq!(poll, Poll::Pending);
+            raise(SIGINT).unwrap();
+            wait(signals.token());
+            raise(SIGINT).unwrap();
+            is_called.recv().unwrap();
+            say("now");
+            raise(SIGTERM).unwrap();
+            say("still alive");
+            std::process::exit(1); // dropping the signals would wait for the waker
+        },
+    );
+}
+
+/// A waker that drops the signals on their own thread, when it is let go.
+struct Drops {
+    signals: Mutex<Option<Signals>>,
+    called: Sender<()>,
+    let_go: Mutex<Receiver<()>>,
+    dropped: Sender<()>,
+}
+
+impl Wake for Drops {
+    fn wake(self: Arc<Self>) {
+        self.called.send(()).unwrap();
+        self.let_go.lock().unwrap().recv().unwrap();
+        let signals = self.signals.lock().unwrap().take();
+        drop(signals);
+        self.dropped.send(()).unwrap();
+    }
+}
+
+/// Takes one signal, with a waker that drops the signals; runs `during` before it does.
+fn dropped_by_a_waker(during: impl FnOnce()) -> CancellationToken {
+    let signals = signal::install().unwrap();
+    let (token, forced) = (signals.token().clone(), signals.forced().clone());
+    let (called, is_called) = channel();
+    let (go, let_go) = channel();
+    let (dropped, has_dropped) = channel();
+    let waker = Waker::from(Arc::new(Drops {
+        signals: Mutex::new(Some(signals)),
+        called,
+        let_go: Mutex::new(let_go),
+        dropped,
+    }));
+    let mut cancelled = pin!(token.cancelled());
+    let poll = cancelled.as_mut().poll(&mut Context::from_waker(&waker));
+    assert_eq!(poll, Poll::Pending);
+    raise(SIGINT).unwrap();
+    is_called.recv().unwrap();
+    during();
+    go.send(()).unwrap();
+    has_dropped.recv().unwrap();
+    forced
+}
+
+#[test]
+fn a_waker_may_drop_the_signals() {
     ended_by(SIGINT, "a_waker_may_drop_the_signals", || {
-        let signals = signal::install().unwrap();
-        let token = signals.token().clone();
-        let (dropped, has_dropped) = channel();
-        let drops = Arc::new(Drops(Mutex::new(Some(signals)), Mutex::new(dropped)));
-        let waker = Waker::from(drops);
-        let mut cancelled = pin!(token.cancelled());
-        let poll = cancelled.as_mut().poll(&mut Context::from_waker(&waker));
-        assert_eq!(poll, Poll::Pending);
-        raise(SIGINT).unwrap();
-        has_dropped.recv().unwrap();
+        dropped_by_a_waker(|| ());
         say("now");
         raise(SIGINT).unwrap();
+    });
+}
+
+#[test]
+fn what_was_caught_and_not_yet_taken_is_still_told() {
+    alone("what_was_caught_and_not_yet_taken_is_still_told", || {
+        let forced = dropped_by_a_waker(|| raise(SIGTERM).unwrap());
+        wait(&forced);
     });
 }
