@@ -16,28 +16,26 @@ use std::thread;
 use umbel::blocking::{Blocking, run};
 use umbel::{CancellationToken, Cancelled, Reason, ReasonKind};
 
-type Pinned<T> = Pin<Box<Blocking<T>>>;
-
-fn poll<T: Send + 'static>(future: &mut Pinned<T>) -> Poll<Result<T, Cancelled>> {
+fn poll<T: Send + 'static>(future: &mut Blocking<T>) -> Poll<Result<T, Cancelled>> {
     poll_with(future, Waker::noop())
 }
 
 fn poll_with<T: Send + 'static>(
-    future: &mut Pinned<T>,
+    future: &mut Blocking<T>,
     waker: &Waker,
 ) -> Poll<Result<T, Cancelled>> {
-    future.as_mut().poll(&mut Context::from_waker(waker))
+    Pin::new(future).poll(&mut Context::from_waker(waker))
 }
 
 /// Work that says when it begins, and ends when it is let go.
-fn held(token: &CancellationToken) -> (Pinned<u32>, Receiver<()>, Sender<u32>) {
+fn held(token: &CancellationToken) -> (Blocking<u32>, Receiver<()>, Sender<u32>) {
     let (begun, has_begun) = channel();
     let (let_go, gate) = channel();
     let work = run(token, move |_| {
         begun.send(()).unwrap();
         gate.recv().unwrap()
     });
-    (Box::pin(work), has_begun, let_go)
+    (work, has_begun, let_go)
 }
 
 /// What became of a closure.
@@ -48,7 +46,7 @@ struct Fate {
 }
 
 impl Fate {
-    fn work(&self, token: &CancellationToken) -> Pinned<()> {
+    fn work(&self, token: &CancellationToken) -> Blocking<()> {
         struct Held(Fate);
         impl Drop for Held {
             fn drop(&mut self) {
@@ -56,7 +54,7 @@ impl Fate {
             }
         }
         let held = Held(self.clone());
-        Box::pin(run(token, move |_| held.0.ran.store(true, SeqCst)))
+        run(token, move |_| held.0.ran.store(true, SeqCst))
     }
 
     fn ran(&self) -> bool {
@@ -80,23 +78,23 @@ fn the_result_comes_from_a_thread_of_the_pool() {
 }
 
 #[test]
-fn nothing_begins_before_the_first_poll() {
-    let token = CancellationToken::new();
-    let fate = Fate::default();
-    let work = fate.work(&token);
-    assert_eq!((fate.ran(), fate.dropped()), (false, 0));
-    drop(work);
-    assert_eq!((fate.ran(), fate.dropped()), (false, 1));
-    assert!(!token.is_cancelled());
+fn it_begins_without_being_polled() {
+    let (work, has_begun, let_go) = held(&CancellationToken::new());
+    has_begun.recv().unwrap();
+    let_go.send(3).unwrap();
+    assert_eq!(smol::block_on(work), Ok(3));
 }
 
 #[test]
 fn an_already_cancelled_token_comes_first() {
     let token = CancellationToken::pre_cancelled(Reason::custom(9));
     let fate = Fate::default();
-    let cancelled = smol::block_on(fate.work(&token)).unwrap_err();
-    assert_eq!(cancelled.reason().code(), Some(9));
+    let mut work = fate.work(&token);
     assert_eq!((fate.ran(), fate.dropped()), (false, 1));
+    assert_eq!(
+        poll(&mut work),
+        Poll::Ready(Err(Cancelled::new(Reason::custom(9))))
+    );
 }
 
 #[test]
@@ -104,11 +102,11 @@ fn work_that_runs_is_told_and_decides_what_it_returns() {
     let token = CancellationToken::new();
     let (begun, has_begun) = channel();
     let (let_go, gate) = channel::<()>();
-    let mut work = Box::pin(run(&token, move |token| {
+    let mut work = run(&token, move |token| {
         begun.send(token.reason()).unwrap();
         gate.recv().unwrap();
         token.reason()
-    }));
+    });
     assert!(poll(&mut work).is_pending());
     assert_eq!(has_begun.recv().unwrap(), None);
     token.cancel_with(Reason::custom(3));
@@ -131,22 +129,22 @@ fn a_result_is_delivered_though_cancelled_meanwhile() {
 
 #[test]
 fn a_dropped_future_tells_its_work_and_nobody_else() {
-    let token = CancellationToken::new();
-    let (begun, has_begun) = channel();
-    let (let_go, gate) = channel::<()>();
-    let (told, reasons) = channel();
-    let mut work = Box::pin(run(&token, move |token| {
-        begun.send(()).unwrap();
-        gate.recv().unwrap();
-        told.send(token.reason()).unwrap();
-    }));
-    assert!(poll(&mut work).is_pending());
-    has_begun.recv().unwrap();
-    drop(work); // does not wait
-    let_go.send(()).unwrap();
-    let reason = reasons.recv().unwrap().expect("it is told");
-    assert_eq!(reason.kind(), ReasonKind::Dropped);
-    assert!(!token.is_cancelled());
+    for token in [CancellationToken::new(), CancellationToken::never()] {
+        let (begun, has_begun) = channel();
+        let (let_go, gate) = channel::<()>();
+        let (told, reasons) = channel();
+        let work = run(&token, move |token| {
+            begun.send(()).unwrap();
+            gate.recv().unwrap();
+            told.send(token.reason()).unwrap();
+        });
+        has_begun.recv().unwrap();
+        drop(work); // does not wait
+        let_go.send(()).unwrap();
+        let reason = reasons.recv().unwrap().expect("it is told");
+        assert_eq!(reason.kind(), ReasonKind::Dropped);
+        assert!(!token.is_cancelled());
+    }
 }
 
 #[test]
@@ -176,9 +174,9 @@ fn polling_after_the_end_panics() {
 }
 
 #[test]
-fn the_future_may_go_to_another_thread() {
-    fn assert_send<T: Send>(_: &T) {}
-    assert_send(&run(&CancellationToken::new(), |_| ()));
+fn the_future_may_go_anywhere() {
+    fn assert_send_unpin<T: Send + Unpin>(_: &T) {}
+    assert_send_unpin(&run(&CancellationToken::new(), |_| ()));
 }
 
 /// Whether this is the process whose pool has one thread. If not, runs the test `name` there.
@@ -203,7 +201,7 @@ fn with_one_thread(name: &str) -> bool {
 }
 
 /// Fills the pool; gives what lets it go again.
-fn fill_pool() -> (Pinned<u32>, Sender<u32>) {
+fn fill_pool() -> (Blocking<u32>, Sender<u32>) {
     let (mut work, has_begun, let_go) = held(&CancellationToken::new());
     assert!(poll(&mut work).is_pending());
     has_begun.recv().unwrap();
