@@ -86,18 +86,6 @@ fn it_begins_without_being_polled() {
 }
 
 #[test]
-fn an_already_cancelled_token_comes_first() {
-    let token = CancellationToken::pre_cancelled(Reason::custom(9));
-    let fate = Fate::default();
-    let mut work = fate.work(&token);
-    assert_eq!((fate.ran(), fate.dropped()), (false, 1));
-    assert_eq!(
-        poll(&mut work),
-        Poll::Ready(Err(Cancelled::new(Reason::custom(9))))
-    );
-}
-
-#[test]
 fn work_that_runs_is_told_and_decides_what_it_returns() {
     let token = CancellationToken::new();
     let (begun, has_begun) = channel();
@@ -243,6 +231,24 @@ fn cancelled_while_queued_ends_at_once_and_never_runs() {
     smol::block_on(run(&CancellationToken::new(), |_| ())).unwrap();
     assert!(!fate.ran());
     assert_eq!(fate.dropped(), 1);
+}
+
+#[test]
+fn an_already_cancelled_token_gives_the_pool_nothing() {
+    if !with_one_thread("an_already_cancelled_token_gives_the_pool_nothing") {
+        return;
+    }
+    let (first, let_go) = fill_pool();
+    let token = CancellationToken::pre_cancelled(Reason::custom(9));
+    let fate = Fate::default();
+    let mut refused = fate.work(&token);
+    assert_eq!((fate.ran(), fate.dropped()), (false, 1));
+    assert_eq!(
+        poll(&mut refused),
+        Poll::Ready(Err(Cancelled::new(Reason::custom(9))))
+    );
+    let_go.send(1).unwrap();
+    assert_eq!(smol::block_on(first), Ok(1));
 }
 
 #[test]
