@@ -236,7 +236,8 @@ fn a_waker_that_panics_does_not_end_the_thread() {
     }
     alone("a_waker_that_panics_does_not_end_the_thread", || {
         let signals = signal::install().unwrap();
-        let mut cancelled = pin!(signals.token().cancelled());
+        let token = signals.token().clone();
+        let mut cancelled = pin!(token.cancelled());
         let waker = Waker::from(Arc::new(Panics));
         let poll = cancelled.as_mut().poll(&mut Context::from_waker(&waker));
         assert_eq!(poll, Poll::Pending);
