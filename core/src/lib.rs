@@ -17,13 +17,28 @@ mod sync;
 mod wake;
 mod reason;
 mod time;
+#[cfg(feature = "alloc")]
+mod observe;
 mod spawn;
 mod token;
 #[cfg(feature = "alloc")]
 mod set;
+#[cfg(feature = "alloc")]
+mod nursery;
 mod ext;
 
 pub use ext::{FutureExt, OrCancelled};
+#[cfg(feature = "alloc")]
+pub use nursery::{
+    Nursery, Run,
+    failure::{Cause, Failure, JoinError, JoinErrorKind},
+    handle::{Child, ChildContext, Handle},
+    join::{Join, SpawnWait},
+    policy::{FailFast, KeepGoing, Policy},
+    report::{Drained, Report, Stats},
+};
+#[cfg(feature = "alloc")]
+pub use observe::Name;
 pub use reason::{Cancelled, Reason, ReasonKind};
 #[cfg(feature = "alloc")]
 pub use set::FutureSet;

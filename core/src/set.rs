@@ -1,7 +1,8 @@
 //! A set of futures, of which only those that were woken are polled.
 
-mod chunk;
+// Each uses only what stands above it.
 mod sweep;
+mod chunk;
 #[cfg(all(test, not(umbel_loom)))]
 mod tests;
 

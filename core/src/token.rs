@@ -13,23 +13,24 @@
 //!
 //! What the rooms share is told in `node`.
 
+// Each uses only what stands above it.
+#[cfg(feature = "alloc")]
+mod node;
 #[cfg(feature = "alloc")]
 mod cursor;
 #[cfg(feature = "alloc")]
 mod death;
 #[cfg(feature = "alloc")]
-mod guard;
+mod walk;
 #[cfg(feature = "alloc")]
 mod handle;
 #[cfg(feature = "alloc")]
-mod node;
+mod wait;
+#[cfg(feature = "alloc")]
+mod guard;
 #[cfg(feature = "alloc")]
 mod run;
 mod signal;
-#[cfg(feature = "alloc")]
-mod wait;
-#[cfg(feature = "alloc")]
-mod walk;
 
 pub use signal::CancelSignal;
 #[cfg(feature = "alloc")]

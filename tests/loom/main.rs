@@ -3,7 +3,9 @@
 //! `RUSTFLAGS="--cfg umbel_loom" cargo test -p umbel-tests --release --test loom`
 #![cfg(umbel_loom)]
 
+mod nursery;
 mod set;
+mod time;
 mod token;
 
 use std::sync::Arc;

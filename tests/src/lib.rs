@@ -1,5 +1,7 @@
 //! What several tests need: wakers that count, and peace from other tests' stale wakers.
 
+pub mod exec;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::{Wake, Waker};

@@ -3,28 +3,30 @@
 use core::task::Waker;
 
 /// Wakes all that `wakers` yields.
-///
-/// With `std` each panic is caught, the first is resumed at the end and later ones are dropped.
-/// Without, one panic unwinds while the rest are still woken, and a second one aborts.
+#[inline]
 pub(crate) fn wake_all(wakers: impl Iterator<Item = Waker>) {
     each(wakers, Waker::wake);
 }
 
-/// Drops all that `values` yields; panics as in [`wake_all`].
+/// Drops all that `values` yields.
 #[inline]
 pub(crate) fn drop_all<T>(values: impl Iterator<Item = T>) {
     each(values, drop);
 }
 
+/// Calls `act` for every item.
+///
+/// With `std` each panic is caught, the first is resumed at the end and later ones are dropped.
+/// Without, one panic unwinds while the rest are still done, and a second one aborts.
 #[cfg(feature = "std")]
 #[inline]
-fn each<T>(values: impl Iterator<Item = T>, act: impl Fn(T)) {
+pub(crate) fn each<I: Iterator>(items: I, mut act: impl FnMut(I::Item)) {
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
     let mut first = None;
-    for value in values {
+    for item in items {
         // Nothing of ours is half-made here, so nothing can be seen broken.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| act(value))) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| act(item))) {
             match first {
                 None => first = Some(panic),
                 // A payload may panic when it is dropped, and its payload again: leak the third.
@@ -37,21 +39,23 @@ fn each<T>(values: impl Iterator<Item = T>, act: impl Fn(T)) {
     }
 }
 
+/// See above.
 #[cfg(not(feature = "std"))]
 #[inline]
-fn each<T>(values: impl Iterator<Item = T>, act: impl Fn(T)) {
-    struct Rest<T, I: Iterator<Item = T>, A: Fn(T)>(I, A);
-    impl<T, I: Iterator<Item = T>, A: Fn(T)> Drop for Rest<T, I, A> {
-        fn drop(&mut self) {
-            for value in &mut self.0 {
-                (self.1)(value);
+pub(crate) fn each<I: Iterator>(items: I, act: impl FnMut(I::Item)) {
+    struct Rest<I: Iterator, A: FnMut(I::Item)>(I, A);
+    impl<I: Iterator, A: FnMut(I::Item)> Rest<I, A> {
+        fn run(&mut self) {
+            for item in &mut self.0 {
+                (self.1)(item);
             }
         }
     }
-    // Unwinding out of the loop would leave the rest undone, so the guard runs it a second time
-    // while the first panic unwinds.
-    let mut rest = Rest(values, act);
-    for value in &mut rest.0 {
-        (rest.1)(value);
+    impl<I: Iterator, A: FnMut(I::Item)> Drop for Rest<I, A> {
+        /// Finds nothing left to do, unless a panic is unwinding.
+        fn drop(&mut self) {
+            self.run();
+        }
     }
+    Rest(items, act).run();
 }

@@ -1,0 +1,298 @@
+//! The nursery: a scope that ends when all its children have ended.
+//!
+//! A nursery is a future that polls a *body* and its *children* inside itself. It needs no executor,
+//! and children may borrow from the stack of whoever awaits it. Cancellation goes down to the
+//! children, completion comes up.
+//!
+//! The idea is Nathaniel J. Smith's ("Notes on structured concurrency", 2018; the Trio library);
+//! polling borrowed children inside the parent's future is that of the `moro` crate.
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | `report` | counts and the final report |
+//! | `failure` | the outcome's error, the join's error |
+//! | `policy` | what an error does to the siblings |
+//! | `deadline` | the one alarm |
+//! | `limit` | places for running children |
+//! | `node` | one child's memory |
+//! | `list` | the queue for room, the list of running children |
+//! | `shared` | what nursery and handles share: the inbox |
+//! | `join` | awaiting a child |
+//! | `handle` | spawning |
+//! | `drive` | the engine: what one poll does |
+
+// Each uses only what stands above it.
+pub(crate) mod report;
+pub(crate) mod failure;
+pub(crate) mod policy;
+pub(crate) mod deadline;
+pub(crate) mod limit;
+pub(crate) mod node;
+pub(crate) mod list;
+pub(crate) mod shared;
+pub(crate) mod join;
+pub(crate) mod handle;
+pub(crate) mod drive;
+
+use crate::observe::Name;
+use crate::sync::Arc;
+use crate::time::{Instant, Timer};
+use crate::token::CancellationToken;
+use alloc::boxed::Box;
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use deadline::AlarmOf;
+use drive::Engine;
+use failure::Failure;
+use futures_core::FusedFuture;
+use handle::Handle;
+use limit::Room;
+use pin_project_lite::pin_project;
+use policy::Policy;
+use shared::Shared;
+
+/// A scope for concurrent children that all end before it does.
+///
+/// Set its options, take [handles](Self::handle), then [run](Self::run) it with a body:
+///
+/// ```
+/// use umbel_core::{JoinError, Nursery};
+/// # use core::{future::Future, pin::pin, task::{Context, Poll, Waker}};
+/// # fn block_on<F: Future>(f: F) -> F::Output {
+/// #     let mut f = pin!(f);
+/// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
+/// # }
+///
+/// async fn double(n: &u32) -> Result<u32, JoinError> {
+///     Ok(n * 2)
+/// }
+///
+/// let (a, b) = (20, 1); // children may borrow
+/// let n = Nursery::<JoinError>::new().limit(8).name("doubling");
+/// let h = n.handle();
+/// let sum = block_on(n.run(async {
+///     let a = h.spawn(double(&a));
+///     let b = h.spawn(double(&b));
+///     Ok(a.await? + b.await?)
+/// }));
+/// assert_eq!(sum.unwrap(), 42);
+/// ```
+///
+/// # Guarantees
+///
+/// - Awaited, `run` returns only when every child has ended: on success, error and cancellation.
+/// - In a cancelled nursery no plain child, and not the body, is polled again.
+/// - One child that is always ready starves nobody: each child is polled at most once a turn, and the
+///   outer task gets to yield.
+///
+/// # Dropping
+///
+/// A nursery that is dropped, run or not, drops its children, youngest first, cancels its token with
+/// [`ReasonKind::Dropped`](crate::ReasonKind::Dropped) and refuses new ones. Nothing graceful happens
+/// then: graceful children are dropped like the others.
+///
+/// # Memory
+///
+/// One allocation for the nursery, one a child. A child's future is freed when it ends.
+/// `Send` if `E` is.
+#[must_use = "a nursery does nothing until it is run; dropped, it drops its children"]
+pub struct Nursery<'env, E> {
+    engine: Engine<'env, E>,
+}
+
+impl<'env, E: Send + 'env> Nursery<'env, E> {
+    /// A nursery without limit, deadline and parent, that [fails fast](crate::FailFast).
+    pub fn new() -> Self {
+        Nursery {
+            engine: Engine::new(),
+        }
+    }
+
+    /// A handle, for spawning and steering.
+    pub fn handle(&self) -> Handle<'env, E> {
+        Handle::new(Arc::clone(&self.engine.shared))
+    }
+
+    #[track_caller]
+    fn shared(&mut self) -> &mut Shared {
+        match Arc::get_mut(&mut self.engine.shared) {
+            Some(shared) => shared,
+            None => panic!("a nursery's options are set before its first handle is taken"),
+        }
+    }
+}
+
+/// Options.
+///
+/// # Panics
+///
+/// Those that handles know about (name, limit, token, grace) panic if a handle has been taken.
+impl<'env, E: Send + 'env> Nursery<'env, E> {
+    /// Names it, for errors and reports.
+    #[track_caller]
+    pub fn name(mut self, name: impl Into<Name>) -> Self {
+        self.shared().name = Some(name.into());
+        self
+    }
+
+    /// What an error does to the siblings: [`FailFast`](crate::FailFast) (the default) or
+    /// [`KeepGoing`](crate::KeepGoing).
+    pub fn policy(mut self, policy: impl Policy<E> + Send + 'env) -> Self {
+        self.engine.policy = Box::new(policy);
+        self
+    }
+
+    /// At most `n` children run at once; further ones queue. The body takes no place.
+    ///
+    /// # Panics
+    ///
+    /// If `n` is zero: no child could ever run.
+    #[track_caller]
+    pub fn limit(mut self, n: usize) -> Self {
+        assert!(n > 0, "a nursery's limit must be at least 1");
+        self.shared().room = Room::limited(n);
+        self
+    }
+
+    /// The timer for [`deadline`](Self::deadline), [`grace`](Self::grace) and the deadlines that its
+    /// parent token has. One allocation.
+    pub fn timer<T>(mut self, timer: T) -> Self
+    where
+        T: Timer + Send + 'env,
+        T::Sleep: Send,
+    {
+        self.engine.alarm = Some(Box::pin(AlarmOf::new(timer)));
+        self
+    }
+
+    /// Cancels the nursery with [`ReasonKind::DeadlineExceeded`](crate::ReasonKind::DeadlineExceeded)
+    /// at `at`, or at the parent token's deadline if that is earlier. One that has passed cancels
+    /// before anything is polled. Needs a [`timer`](Self::timer), of whose clock `at` is.
+    pub fn deadline(mut self, at: Instant) -> Self {
+        self.engine.deadline = at;
+        self
+    }
+
+    /// How long graceful children may take to end after a cancellation. Without it: as long as they
+    /// need. Needs a [`timer`](Self::timer).
+    #[track_caller]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.shared().grace = Some(grace);
+        self
+    }
+
+    /// Makes the nursery's own token a child of `parent`: cancelled with it.
+    #[track_caller]
+    pub fn token(mut self, parent: &CancellationToken) -> Self {
+        self.shared().token = parent.child_token();
+        self
+    }
+
+    /// When `token` is cancelled, the nursery is forced, as by [`Handle::force`].
+    pub fn force_on(mut self, token: &CancellationToken) -> Self {
+        self.engine.force_wait = Some(token.clone().cancelled_owned());
+        self
+    }
+
+    /// Runs `body` and the children to their ends.
+    ///
+    /// The body is polled with the children and treated as a plain child, except that it takes no
+    /// place under the limit: its `Err` is answered by the policy, a cancellation drops it at its
+    /// await point. `Ok` has its value, if no error came from body or children and nothing was cut
+    /// short. A nursery that is cancelled while everything in it comes to its own good end succeeds.
+    ///
+    /// **Cancel safety:** dropping the future drops body and children where they are (see
+    /// [dropping](Self#dropping)). To end them gracefully, cancel and await.
+    ///
+    /// # Panics
+    ///
+    /// If a deadline or a grace was set without a [`timer`](Self::timer). The future panics if it is
+    /// polled after it was ready or after a panic. A panic of the body or a child goes to whoever
+    /// polls the nursery.
+    #[track_caller]
+    pub fn run<T, B>(self, body: B) -> Run<'env, E, T, B>
+    where
+        B: Future<Output = Result<T, E>>,
+    {
+        if self.engine.alarm.is_none() {
+            let timed =
+                self.engine.deadline != Instant::NEVER || self.engine.shared.grace.is_some();
+            assert!(!timed, "a nursery's deadline and grace need `.timer(..)`");
+        }
+        Run {
+            engine: self.engine,
+            value: None,
+            done: false,
+            body: Some(body),
+        }
+    }
+}
+
+impl<'env, E: Send + 'env> Default for Nursery<'env, E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E> fmt::Debug for Nursery<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nursery")
+            .field("name", &self.engine.shared.name)
+            .field("token", &self.engine.shared.token)
+            .finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// A nursery at work; made by [`Nursery::run`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Run<'env, E, T, B> {
+        // Dropped before the body: children go first, youngest first.
+        engine: Engine<'env, E>,
+        value: Option<T>,
+        done: bool,
+        #[pin]
+        body: Option<B>,
+    }
+}
+
+impl<'env, E, T, B> Future for Run<'env, E, T, B>
+where
+    E: 'env,
+    B: Future<Output = Result<T, E>>,
+{
+    type Output = Result<T, Failure<E>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        assert!(!*this.done, "`Run` polled after it was ready");
+        if this.engine.poll(this.body, this.value, cx).is_pending() {
+            return Poll::Pending;
+        }
+        *this.done = true;
+        Poll::Ready(this.engine.finish(this.value.take()))
+    }
+}
+
+impl<'env, E, T, B> FusedFuture for Run<'env, E, T, B>
+where
+    E: 'env,
+    B: Future<Output = Result<T, E>>,
+{
+    fn is_terminated(&self) -> bool {
+        self.done
+    }
+}
+
+impl<E, T, B> fmt::Debug for Run<'_, E, T, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run")
+            .field("name", &self.engine.shared.name)
+            .field("token", &self.engine.shared.token)
+            .field("done", &self.done)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,561 @@
+//! The nursery's engine: what one poll of its future does.
+//!
+//! # Phases
+//!
+//! ```text
+//!  New ──first poll──▶ Running ──token cancelled──▶ Draining ──▶ Ended
+//!                         │                             ▲           ▲
+//!                         └── nothing left ─────────────┼───────────┘
+//!                                                 grace over or force():
+//!                                                 the rest is dropped
+//! ```
+//!
+//! | phase | body, plain children | graceful children | new children |
+//! |---|---|---|---|
+//! | Running | polled | polled | started, or queued over the limit |
+//! | Draining | dropped | polled on until the grace is over | refused |
+//! | Ended | – | – | refused |
+//!
+//! # One turn
+//!
+//! 1. Take what was woken; from here on a wake causes another turn.
+//! 2. The alarm (deadline, or end of the grace), the force token, the nursery's token; if that is
+//!    cancelled, begin to drain.
+//! 3. The body.
+//! 4. New children, as far as there is room; then every woken child once. A child that ends hands its
+//!    place to the queue, at most [`ROUNDS`] times a turn, so that a queue of children that never wait
+//!    cannot keep the outer task from yielding.
+//!
+//! The desk's waker bits stand for the sources of step 2 and 3, so each is polled only when woken.
+//!
+//! # Invariants
+//!
+//! - **D1** `Running` children point to `shared`, which the engine keeps alive; the set is dropped first.
+//! - **D2** Every way out of the set passes through `Running::drop`: it unlinks the child and gives
+//!   its place back.
+//!
+//! # Foreign code
+//!
+//! Children, body, alarm and their drops may use any handle of this nursery. They never reach the
+//! set, the queue or the list: those are changed by the engine alone, between calls of foreign code.
+
+use crate::nursery::deadline::BoxAlarm;
+use crate::nursery::failure::{Cause, Failure, JoinErrorKind};
+use crate::nursery::list::Queue;
+use crate::nursery::node::NurserySide;
+use crate::nursery::policy::{FailFast, Policy, sealed::Verdict};
+use crate::nursery::report::Report;
+use crate::nursery::shared::{Shared, bit};
+use crate::reason::Reason;
+use crate::set::FutureSet;
+use crate::sync::Arc;
+use crate::time::Instant;
+use crate::token::WaitForCancellationFutureOwned;
+use crate::wake::batch::each;
+use crate::wake::ready::Desk;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::future::Future;
+use core::marker::PhantomData;
+use core::pin::Pin;
+use core::ptr::NonNull;
+use core::task::{Context, Poll};
+
+/// How often a turn hands places from ended children to queued ones.
+const ROUNDS: usize = 32;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    New,
+    Running,
+    Draining,
+    Ended,
+}
+
+pub(crate) struct Engine<'env, E> {
+    // D1: before `shared`.
+    set: FutureSet<Running<E>>,
+    queue: Queue,
+    desk: Desk,
+    pub(crate) shared: Arc<Shared>,
+    phase: Phase,
+    pub(crate) policy: Box<dyn Policy<E> + Send + 'env>,
+    pub(crate) alarm: Option<BoxAlarm<'env>>,
+    pub(crate) deadline: Instant,
+    pub(crate) force_wait: Option<WaitForCancellationFutureOwned>,
+    token_wait: Option<WaitForCancellationFutureOwned>,
+    /// The error that the policy answered with cancellation.
+    cause: Option<E>,
+    /// All other errors.
+    errors: Vec<E>,
+    /// Places taken from ended children, for the queue.
+    places: usize,
+    /// Set while a turn runs; still set at the next turn if that one panicked.
+    in_turn: bool,
+    _env: PhantomData<fn(&'env ()) -> &'env ()>,
+}
+
+impl<'env, E: 'env> Engine<'env, E> {
+    pub(crate) fn new() -> Self {
+        let mut set = FutureSet::new();
+        let desk = set.desk();
+        Engine {
+            set,
+            queue: Queue::new(),
+            desk,
+            shared: Arc::new(Shared::new(desk)),
+            phase: Phase::New,
+            policy: Box::new(FailFast),
+            alarm: None,
+            deadline: Instant::NEVER,
+            force_wait: None,
+            token_wait: None,
+            cause: None,
+            errors: Vec::new(),
+            places: 0,
+            in_turn: false,
+            _env: PhantomData,
+        }
+    }
+
+    /// One turn. `Ready` when body and children have all ended; then the inbox is shut.
+    pub(crate) fn poll<B, T>(
+        &mut self,
+        mut body: Pin<&mut Option<B>>,
+        value: &mut Option<T>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()>
+    where
+        B: Future<Output = Result<T, E>>,
+    {
+        assert!(!self.in_turn, "nursery polled after a panic");
+        let begun = self.set.begin(cx);
+        self.in_turn = true;
+        let mut rang = begun.desk;
+        if self.phase == Phase::New {
+            rang = !0;
+            self.open();
+        }
+        self.look_at_signals(rang, body.as_mut());
+        if rang & 1 << bit::BODY != 0 {
+            self.poll_body(body.as_mut(), value);
+        }
+        let yielding = self.poll_children(body.as_mut());
+
+        self.in_turn = false;
+        let over = body.is_none() && self.set.is_empty() && self.queue.is_empty();
+        if over && self.shared.shut_if_empty() {
+            self.phase = Phase::Ended;
+            return Poll::Ready(());
+        }
+        if yielding || !begun.registered {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// The first turn: a deadline in the past cancels before anything is polled.
+    fn open(&mut self) {
+        self.phase = Phase::Running;
+        self.token_wait = Some(self.shared.token.clone().cancelled_owned());
+        let inherited = self.shared.token.deadline().unwrap_or(Instant::NEVER);
+        let deadline = self.deadline.min(inherited);
+        if let Some(alarm) = &mut self.alarm {
+            if deadline.is_due(alarm.now()) {
+                self.shared.token.cancel_with(Reason::deadline_exceeded());
+            } else {
+                alarm.as_mut().set(deadline);
+            }
+        }
+    }
+
+    /// Whether what the alarm was set to has come.
+    fn alarm_rang(&mut self) -> bool {
+        let waker = self.desk.waker(bit::ALARM);
+        self.alarm.as_mut().is_some_and(|alarm| {
+            let mut cx = Context::from_waker(&waker);
+            alarm.as_mut().poll(&mut cx).is_ready()
+        })
+    }
+
+    fn look_at_signals<B>(&mut self, rang: usize, body: Pin<&mut Option<B>>) {
+        if self.phase == Phase::Draining {
+            self.tick();
+        }
+        if rang & 1 << bit::ALARM != 0 && self.alarm_rang() {
+            match self.phase {
+                Phase::Draining => self.drop_graceful(),
+                _ => {
+                    self.shared.token.cancel_with(Reason::deadline_exceeded());
+                }
+            }
+        }
+        if rang & 1 << bit::FORCE != 0 {
+            let waker = self.desk.waker(bit::FORCE);
+            let mut cx = Context::from_waker(&waker);
+            if let Some(wait) = &mut self.force_wait {
+                if Pin::new(wait).poll(&mut cx).is_ready() {
+                    self.force_wait = None;
+                    self.shared.force();
+                }
+            }
+            if self.phase == Phase::Draining && self.shared.is_forced() {
+                self.drop_graceful();
+            }
+        }
+        if rang & 1 << bit::TOKEN != 0 {
+            let waker = self.desk.waker(bit::TOKEN);
+            let mut cx = Context::from_waker(&waker);
+            if let Some(wait) = &mut self.token_wait {
+                if Pin::new(wait).poll(&mut cx).is_ready() {
+                    self.token_wait = None;
+                }
+            }
+        }
+        self.drain_if_cancelled(body);
+    }
+
+    /// Nothing to do unless the body was woken.
+    fn poll_body<B, T>(&mut self, mut body: Pin<&mut Option<B>>, value: &mut Option<T>)
+    where
+        B: Future<Output = Result<T, E>>,
+    {
+        let Some(future) = body.as_mut().as_pin_mut() else {
+            return;
+        };
+        let waker = self.desk.waker(bit::BODY);
+        let Poll::Ready(result) = future.poll(&mut Context::from_waker(&waker)) else {
+            return;
+        };
+        body.set(None);
+        match result {
+            Ok(output) => *value = Some(output),
+            Err(error) => self.failed(error),
+        }
+    }
+
+    /// Step 4. True if there is more to do at once.
+    fn poll_children<B>(&mut self, mut body: Pin<&mut Option<B>>) -> bool {
+        for _ in 0..ROUNDS {
+            self.drain_if_cancelled(body.as_mut());
+            self.admit();
+            while let Some(end) = self.set.poll_local() {
+                match end {
+                    End::Done => self.shared.counts.done(),
+                    End::Failed(error) => {
+                        self.shared.counts.failed();
+                        self.failed(error);
+                    }
+                    End::Cut => {}
+                }
+            }
+            self.places += self.shared.poller.freed.take();
+            let cancelled = self.phase == Phase::Running && self.shared.token.is_cancelled();
+            if !cancelled && (self.queue.is_empty() || self.places == 0) {
+                self.give_places_back();
+                return false;
+            }
+        }
+        true
+    }
+
+    // -------------------------------------------------------------- children in
+
+    /// Starts what came in, as far as there is room; the rest queues. While draining: refuses it.
+    fn admit(&mut self) {
+        let draining = self.phase != Phase::Running;
+        for child in self.shared.take() {
+            if draining {
+                self.refuse(child);
+            } else if child.head().placed.get() {
+                self.start(child);
+            } else {
+                self.queue.push(child);
+            }
+        }
+        if self.shared.wants_sweep(self.queue.len()) {
+            let swept = self.queue.sweep();
+            self.shared.swept(swept);
+        }
+        while !self.queue.is_empty() {
+            if self.places > 0 {
+                self.places -= 1;
+            } else if !self.shared.room.try_take() {
+                break;
+            }
+            match self.queue.next() {
+                Some(child) => {
+                    child.head().placed.set(true);
+                    self.start(child);
+                }
+                None => self.places += 1,
+            }
+        }
+        self.give_places_back();
+    }
+
+    fn start(&mut self, child: NurserySide) {
+        if child.start() {
+            self.set.push(Running::new(child, &self.shared));
+        } else {
+            // Its spawner gave up; only the place is of interest.
+            self.shared.swept(1);
+            self.places += usize::from(child.head().placed.get());
+        }
+    }
+
+    /// The nursery is cancelled: the child never starts.
+    fn refuse(&mut self, child: NurserySide) {
+        if child.is_abandoned() {
+            self.shared.swept(1);
+            return;
+        }
+        self.shared.counts.cancelled();
+        self.shared.poller.cut.set(true);
+        child.end(JoinErrorKind::Cancelled, self.shared.token.reason());
+    }
+
+    /// Places that nobody queues for go back to the common store.
+    fn give_places_back(&mut self) {
+        if self.queue.is_empty() {
+            for _ in 0..core::mem::take(&mut self.places) {
+                self.shared.room.give();
+            }
+        }
+    }
+
+    // -------------------------------------------------------------- children out
+
+    /// The body or a child returned an error.
+    fn failed(&mut self, error: E) {
+        let deciding = self.phase == Phase::Running && self.cause.is_none();
+        if deciding
+            && self.policy.failed(&error) == Verdict::CancelRest
+            && self.shared.token.cancel_with(Reason::sibling_failed())
+        {
+            self.cause = Some(error);
+        } else {
+            self.errors.push(error);
+        }
+    }
+
+    fn drain_if_cancelled<B>(&mut self, mut body: Pin<&mut Option<B>>) {
+        if self.phase != Phase::Running || !self.shared.token.is_cancelled() {
+            return;
+        }
+        self.phase = Phase::Draining;
+        self.token_wait = None;
+        let poller = &self.shared.poller;
+        poller.draining.set(true);
+        if let Some(alarm) = &mut self.alarm {
+            let now = alarm.now();
+            poller.drain.set(Some((now, now)));
+            let end = self
+                .shared
+                .grace
+                .map_or(Instant::NEVER, |grace| now + grace);
+            alarm.as_mut().set(end);
+        }
+        // Youngest first: what came in last, what waits, what runs, the body.
+        for child in self.shared.take().reversed() {
+            self.refuse(child);
+        }
+        for child in self.queue.take_youngest_first() {
+            self.refuse(child);
+        }
+        self.end_running(false, JoinErrorKind::Cancelled);
+        if body.is_some() {
+            self.shared.poller.cut.set(true);
+            body.set(None);
+        }
+        // The grace may be nothing, and it may have been forced already.
+        if self.alarm_rang() || self.shared.is_forced() {
+            self.drop_graceful();
+        }
+    }
+
+    /// The time is only read while it is needed.
+    fn tick(&mut self) {
+        let poller = &self.shared.poller;
+        if let (Some(alarm), Some((from, _))) = (&self.alarm, poller.drain.get()) {
+            poller.drain.set(Some((from, alarm.now())));
+        }
+    }
+
+    /// The grace is over.
+    fn drop_graceful(&mut self) {
+        self.end_running(true, JoinErrorKind::Forced);
+    }
+
+    /// Drops the running children of one sort, youngest first.
+    fn end_running(&mut self, graceful: bool, kind: JoinErrorKind) {
+        let shared = &self.shared;
+        let reason = shared.token.reason();
+        // SAFETY: L2 – ending a child links and unlinks nothing; foreign code cannot reach the list.
+        let running = unsafe { shared.poller.running.iter() };
+        each(running, |child| {
+            if child.is_alive() && child.is_graceful() == graceful {
+                cut(shared, &child, kind, reason.clone());
+            }
+        });
+        self.set.retain(|running| running.child.is_alive());
+    }
+
+    // -------------------------------------------------------------- the end
+
+    /// After `Ready`: the outcome.
+    pub(crate) fn finish<T>(&mut self, value: Option<T>) -> Result<T, Failure<E>> {
+        let shared = &self.shared;
+        let report = Report {
+            name: shared.name.clone(),
+            stats: shared.counts.stats(),
+            drained: shared.poller.drained.take(),
+        };
+        shared.set_report(report.clone());
+        let mut errors = core::mem::take(&mut self.errors);
+        let cause = if let Some(error) = self.cause.take() {
+            Cause::Error(error)
+        } else if shared.poller.cut.get() {
+            Cause::Cancelled(shared.token.reason().unwrap_or(Reason::dropped()))
+        } else if !errors.is_empty() {
+            Cause::Error(errors.remove(0))
+        } else {
+            match value {
+                Some(value) => return Ok(value),
+                None => unreachable!("a body without a value has failed or was cut"),
+            }
+        };
+        Err(Failure {
+            cause,
+            rest: errors,
+            report,
+        })
+    }
+}
+
+impl<E> Drop for Engine<'_, E> {
+    /// N9: shuts, and drops the children youngest first; the body is dropped after the engine.
+    fn drop(&mut self) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        let incoming = self.shared.shut();
+        self.shared.token.cancel_with(Reason::dropped());
+        drop(incoming);
+        drop(self.queue.take_youngest_first());
+        // SAFETY: L2 – as in `end_running`.
+        let running = unsafe { self.shared.poller.running.iter() };
+        each(running, |child| child.end(JoinErrorKind::Closed, None));
+        self.set.clear();
+    }
+}
+
+/// Drops a running child before its end, and counts it.
+fn cut(shared: &Shared, child: &NurserySide, kind: JoinErrorKind, reason: Option<Reason>) {
+    shared.poller.cut.set(true);
+    if kind == JoinErrorKind::Forced {
+        shared.counts.forced();
+    } else {
+        shared.counts.cancelled();
+    }
+    if let Some(meta) = child.meta().filter(|meta| meta.graceful) {
+        shared.poller.note_drained(meta, true);
+    }
+    child.end(kind, reason);
+}
+
+// ------------------------------------------------------------------ a running child
+
+/// A child in the set.
+struct Running<E> {
+    child: NurserySide,
+    shared: NonNull<Shared>,
+    started: bool,
+    _error: PhantomData<fn() -> E>,
+}
+
+/// How a running child left the set by itself.
+enum End<E> {
+    Done,
+    Failed(E),
+    /// The nursery is cancelled: it was dropped, and is counted already.
+    Cut,
+}
+
+// SAFETY: spawning demands `Send` of future, output and error; `Shared: Sync`, and its `poller` moves
+// with the nursery's future (H2).
+unsafe impl<E: Send> Send for Running<E> {}
+
+impl<E> Running<E> {
+    fn new(child: NurserySide, shared: &Arc<Shared>) -> Self {
+        // SAFETY: L2 – it comes from inbox or queue; `drop` unlinks it.
+        unsafe { shared.poller.running.link(&child) };
+        Running {
+            child,
+            shared: NonNull::from(&**shared),
+            started: false,
+            _error: PhantomData,
+        }
+    }
+
+    fn shared(&self) -> &Shared {
+        // SAFETY: D1.
+        unsafe { self.shared.as_ref() }
+    }
+}
+
+impl<E> Future for Running<E> {
+    type Output = End<E>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<E>> {
+        let cancelled = self.shared().token.is_cancelled();
+        if cancelled {
+            // In a cancelled nursery no plain child is polled again, also not in this turn.
+            let shared = self.shared();
+            match self.child.meta().filter(|meta| meta.graceful) {
+                None => {
+                    let reason = shared.token.reason();
+                    cut(shared, &self.child, JoinErrorKind::Cancelled, reason);
+                    return Poll::Ready(End::Cut);
+                }
+                Some(meta) if meta.noticed.get().is_none() => {
+                    let now = shared.poller.drain.get().map(|(_, now)| now);
+                    meta.noticed.set(now);
+                }
+                Some(_) => {}
+            }
+        }
+        if !self.started {
+            self.started = true;
+            self.shared().counts.started();
+        }
+        let mut error = None;
+        // SAFETY: `start` gave true; it is alive, for it left the set otherwise; `E` is the nursery's.
+        let polled = unsafe { self.child.poll(cx, &mut error) };
+        let Poll::Ready(_) = polled else {
+            return Poll::Pending;
+        };
+        let poller = &self.shared().poller;
+        if poller.draining.get() {
+            if let Some(meta) = self.child.meta().filter(|meta| meta.graceful) {
+                poller.note_drained(meta, false);
+            }
+        }
+        Poll::Ready(match error {
+            Some(error) => End::Failed(error),
+            None => End::Done,
+        })
+    }
+}
+
+impl<E> Drop for Running<E> {
+    /// D2. Then `child` is dropped, which ends it if it has not ended.
+    fn drop(&mut self) {
+        let poller = &self.shared().poller;
+        // SAFETY: L2 – linked by `new`.
+        unsafe { poller.running.unlink(&self.child) };
+        let place = usize::from(self.child.head().placed.get());
+        poller.freed.set(poller.freed.get() + place);
+    }
+}

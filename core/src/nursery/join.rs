@@ -1,0 +1,200 @@
+//! Awaiting a child: for its output, or before that for its place under the limit.
+
+use crate::nursery::failure::{JoinError, JoinErrorKind};
+use crate::nursery::node::{JoinSide, NurserySide};
+use crate::nursery::shared::Shared;
+use crate::reason::Reason;
+use crate::sync::Arc;
+use core::fmt;
+use core::future::Future;
+use core::marker::PhantomData;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+/// Awaits the output of a child.
+///
+/// `Err` says that there is none: the child failed (its error went to the nursery's outcome), was
+/// cancelled or forced, or was refused. Dropping a `Join` detaches: the nursery still waits for the
+/// child, and its output is dropped. Until it is read or dropped it keeps the child's block of
+/// memory, not its future.
+///
+/// **Cancel safety:** Strict; the output stays until it is read. **Panics:** if polled after it
+/// was ready. Does not allocate. `Send` if `T` is.
+#[must_use = "dropping a `Join` detaches the child; use `drop` or `let _ =` to say so"]
+pub struct Join<T>(Inner<T>);
+
+enum Inner<T> {
+    Child(JoinSide<T>),
+    Refused(JoinError),
+    Taken,
+}
+
+impl<T> Join<T> {
+    pub(crate) fn new(child: JoinSide<T>) -> Self {
+        Join(Inner::Child(child))
+    }
+
+    pub(crate) fn refused(error: JoinError) -> Self {
+        Join(Inner::Refused(error))
+    }
+}
+
+impl<T> Unpin for Join<T> {}
+
+impl<T> Future for Join<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Inner::Child(child) = &mut self.0 {
+            let polled = child.poll_join(cx);
+            if polled.is_ready() {
+                self.0 = Inner::Taken;
+            }
+            return polled;
+        }
+        match core::mem::replace(&mut self.0, Inner::Taken) {
+            Inner::Refused(error) => Poll::Ready(Err(error)),
+            _ => panic!("`Join` polled after it was ready"),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Join<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Join").finish_non_exhaustive()
+    }
+}
+
+/// Waits for room under the nursery's limit, then gives the child's [`Join`]; made by
+/// [`Handle::spawn_wait`](crate::Handle::spawn_wait).
+///
+/// The first poll gives the child to the nursery: it starts at once if there is room, else it
+/// queues with those of `spawn`, first come first served. `Err` if the nursery is cancelled or
+/// ends before the child has started; the child's future is dropped then.
+///
+/// **Cancel safety:** Weak. Dropped before the child has started, the child never starts and its
+/// future is dropped at once; dropped after that, the child runs on, detached. **Panics:** if polled
+/// after it was ready. `Send` if `T` is.
+#[must_use = "a child that waits for room is not spawned unless polled"]
+pub struct SpawnWait<'env, T, E> {
+    shared: Arc<Shared>,
+    stage: Stage<T>,
+    // Holds a future that may borrow from `'env` and yields an `E`.
+    _child: PhantomData<(&'env (), fn() -> E)>,
+}
+
+enum Stage<T> {
+    /// Not yet given to the nursery.
+    Ours(NurserySide, JoinSide<T>),
+    Refused(JoinError),
+    Queued(JoinSide<T>),
+    Done,
+}
+
+// SAFETY: `Handle::spawn_wait` demands that future, output and error are `Send`; until the child is
+// given to the nursery nobody else touches it (C5), and `JoinSide` is `Send` by itself.
+unsafe impl<T: Send, E> Send for SpawnWait<'_, T, E> {}
+// SAFETY: nothing is reachable through a shared reference.
+unsafe impl<T: Send, E> Sync for SpawnWait<'_, T, E> {}
+
+impl<T, E> Unpin for SpawnWait<'_, T, E> {}
+
+impl<T, E> SpawnWait<'_, T, E> {
+    pub(crate) fn new(shared: Arc<Shared>, child: NurserySide, join: JoinSide<T>) -> Self {
+        SpawnWait {
+            shared,
+            stage: Stage::Ours(child, join),
+            _child: PhantomData,
+        }
+    }
+
+    pub(crate) fn refused(shared: Arc<Shared>, error: JoinError) -> Self {
+        SpawnWait {
+            shared,
+            stage: Stage::Refused(error),
+            _child: PhantomData,
+        }
+    }
+
+    /// The first poll. `Some`: it is decided already.
+    fn give(
+        &mut self,
+        child: NurserySide,
+        join: JoinSide<T>,
+    ) -> Option<Result<Join<T>, JoinError>> {
+        if let Some(reason) = self.shared.token.reason() {
+            return Some(Err(cancelled(reason)));
+        }
+        let placed = self.shared.room.try_take();
+        child.head().placed.set(placed);
+        child.head().awaited.set(!placed);
+        match self.shared.push(child) {
+            Ok(()) if placed => Some(Ok(Join::new(join))),
+            Ok(()) => {
+                self.stage = Stage::Queued(join);
+                None
+            }
+            Err(_child) => {
+                if placed {
+                    self.shared.room.give();
+                }
+                Some(Err(JoinError::new(JoinErrorKind::Closed, None)))
+            }
+        }
+    }
+}
+
+/// The error of a child that a cancelled nursery refused.
+pub(crate) fn cancelled(reason: Reason) -> JoinError {
+    JoinError::new(JoinErrorKind::Cancelled, Some(reason))
+}
+
+impl<'env, T, E> Future for SpawnWait<'env, T, E> {
+    type Output = Result<Join<T>, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match core::mem::replace(&mut self.stage, Stage::Done) {
+                Stage::Ours(child, join) => {
+                    if let Some(decided) = self.give(child, join) {
+                        return Poll::Ready(decided);
+                    }
+                }
+                Stage::Queued(join) => match join.poll_start(cx) {
+                    Poll::Ready(Ok(())) => return Poll::Ready(Ok(Join::new(join))),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => {
+                        self.stage = Stage::Queued(join);
+                        return Poll::Pending;
+                    }
+                },
+                Stage::Refused(error) => return Poll::Ready(Err(error)),
+                Stage::Done => panic!("`SpawnWait` polled after it was ready"),
+            }
+        }
+    }
+}
+
+impl<T, E> Drop for SpawnWait<'_, T, E> {
+    fn drop(&mut self) {
+        if let Stage::Queued(join) = &self.stage {
+            // Counted by a guard: the future's drop is foreign code and may panic.
+            struct Count<'a>(&'a Shared, bool);
+            impl Drop for Count<'_> {
+                fn drop(&mut self) {
+                    if self.1 {
+                        self.0.count_abandoned();
+                    }
+                }
+            }
+            let mut count = Count(&self.shared, true);
+            count.1 = join.abandon();
+        }
+    }
+}
+
+impl<T, E> fmt::Debug for SpawnWait<'_, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpawnWait").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,205 @@
+//! Intrusive lists of children: on their way, waiting for room, running.
+//!
+//! All link through the nodes' own fields, so none allocates; a node is in one of them at most.
+//!
+//! # Invariants
+//!
+//! - **L1** A node in a chain or in the queue is owned by it; the last `next` is null.
+//! - **L2** A node in the running list is claimed by a `Running`, which unlinks it before it lets go.
+//! - **L3** All are touched by the nursery's own future only (C5, H2).
+
+use crate::nursery::node::{Node, NurserySide};
+use crate::wake::batch::each;
+use core::cell::Cell;
+use core::mem::ManuallyDrop;
+use core::ptr;
+
+// ------------------------------------------------------------------ on their way
+
+/// Children that leave one place for another, in the order of their links. Dropping it ends them.
+pub(crate) struct Chain(*mut Node);
+
+impl Chain {
+    pub(crate) const EMPTY: Chain = Chain(ptr::null_mut());
+
+    /// # Safety
+    /// `head` is null, or the head of a null-terminated chain that the caller owns.
+    pub(crate) unsafe fn from_raw(head: *mut Node) -> Chain {
+        Chain(head)
+    }
+
+    pub(crate) fn reversed(self) -> Chain {
+        let mut rest = ManuallyDrop::new(self).0;
+        let mut done = ptr::null_mut();
+        while !rest.is_null() {
+            // SAFETY: L1 – the whole chain is ours.
+            let next = unsafe { (*rest).next.replace(done) };
+            done = rest;
+            rest = next;
+        }
+        Chain(done)
+    }
+}
+
+impl Iterator for Chain {
+    type Item = NurserySide;
+
+    fn next(&mut self) -> Option<NurserySide> {
+        if self.0.is_null() {
+            return None;
+        }
+        // SAFETY: L1 – each node leaves the chain once, here.
+        let child = unsafe { NurserySide::from_raw(self.0) };
+        self.0 = child.head().next.replace(ptr::null_mut());
+        Some(child)
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        each(self, drop);
+    }
+}
+
+// ------------------------------------------------------------------ waiting for room
+
+/// Children that wait for room, first come first served. Dropping it ends them.
+pub(crate) struct Queue {
+    oldest: *mut Node,
+    youngest: *mut Node,
+    len: usize,
+}
+
+// SAFETY: L1 – the queue owns its nodes; spawning demands `Send` of what is in them.
+unsafe impl Send for Queue {}
+
+impl Queue {
+    pub(crate) const fn new() -> Self {
+        Queue {
+            oldest: ptr::null_mut(),
+            youngest: ptr::null_mut(),
+            len: 0,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.oldest.is_null()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn push(&mut self, child: NurserySide) {
+        child.head().next.set(ptr::null_mut());
+        let node = child.into_raw();
+        if self.youngest.is_null() {
+            self.oldest = node;
+        } else {
+            // SAFETY: L1 – it is in the queue.
+            unsafe { (*self.youngest).next.set(node) };
+        }
+        self.youngest = node;
+        self.len += 1;
+    }
+
+    /// Takes all out, the youngest first.
+    pub(crate) fn take_youngest_first(&mut self) -> Chain {
+        let all = ManuallyDrop::new(core::mem::replace(self, Queue::new()));
+        Chain(all.oldest).reversed()
+    }
+
+    /// Takes out those whose spawners gave up; how many.
+    pub(crate) fn sweep(&mut self) -> usize {
+        let mut all = core::mem::replace(self, Queue::new());
+        let before = all.len;
+        for child in all.by_ref() {
+            if !child.is_abandoned() {
+                self.push(child);
+            }
+        }
+        before - self.len
+    }
+}
+
+impl Iterator for Queue {
+    type Item = NurserySide;
+
+    /// The one that has waited longest.
+    fn next(&mut self) -> Option<NurserySide> {
+        if self.oldest.is_null() {
+            return None;
+        }
+        // SAFETY: L1 – each node leaves the queue once, here.
+        let child = unsafe { NurserySide::from_raw(self.oldest) };
+        self.oldest = child.head().next.replace(ptr::null_mut());
+        if self.oldest.is_null() {
+            self.youngest = ptr::null_mut();
+        }
+        self.len -= 1;
+        Some(child)
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        each(self, drop);
+    }
+}
+
+// ------------------------------------------------------------------ running
+
+/// The running children, youngest first: the order in which they are dropped.
+#[derive(Default)]
+pub(crate) struct RunningList {
+    youngest: Cell<*mut Node>,
+}
+
+impl RunningList {
+    /// # Safety
+    /// L2: the child is in no list, and its claim unlinks it before it lets go.
+    pub(crate) unsafe fn link(&self, child: &NurserySide) {
+        let node = child.as_ptr();
+        let older = self.youngest.replace(node);
+        child.head().next.set(older);
+        child.head().younger.set(ptr::null_mut());
+        if !older.is_null() {
+            // SAFETY: L2 – it is in the list, so its claim lives.
+            unsafe { (*older).younger.set(node) };
+        }
+    }
+
+    /// # Safety
+    /// The child is in this list.
+    pub(crate) unsafe fn unlink(&self, child: &NurserySide) {
+        let older = child.head().next.replace(ptr::null_mut());
+        let younger = child.head().younger.replace(ptr::null_mut());
+        if younger.is_null() {
+            self.youngest.set(older);
+        } else {
+            // SAFETY: L2 – it is in the list, so its claim lives.
+            unsafe { (*younger).next.set(older) };
+        }
+        if !older.is_null() {
+            // SAFETY: L2 – as above.
+            unsafe { (*older).younger.set(younger) };
+        }
+    }
+
+    /// The children, youngest first.
+    ///
+    /// # Safety
+    /// Nothing is linked or unlinked while the iterator is used.
+    pub(crate) unsafe fn iter(&self) -> impl Iterator<Item = ManuallyDrop<NurserySide>> {
+        let mut node = self.youngest.get();
+        core::iter::from_fn(move || {
+            if node.is_null() {
+                return None;
+            }
+            // SAFETY: L2 – it is in the list and stays there (caller).
+            let child = unsafe { NurserySide::peek(node) };
+            node = child.head().next.get();
+            Some(child)
+        })
+    }
+}

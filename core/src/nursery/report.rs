@@ -1,0 +1,59 @@
+//! What a nursery did: counts while it runs, a report when it has ended.
+
+use crate::observe::Name;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// How many children came to which end. The body is not counted.
+///
+/// Of every child that was given to the nursery, exactly one of `done`, `failed`, `cancelled` and
+/// `forced` counts in the end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Children that were polled at least once.
+    pub started: usize,
+    /// Children that returned `Ok`.
+    pub done: usize,
+    /// Children that returned `Err`.
+    pub failed: usize,
+    /// Children that were dropped at an await point, or before they started, by a cancellation.
+    pub cancelled: usize,
+    /// Graceful children that were dropped because the grace was over or `force()` was called.
+    pub forced: usize,
+}
+
+/// The whole story of a nursery that has ended.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Report {
+    /// The nursery's name.
+    pub name: Option<Name>,
+    /// How many children came to which end.
+    pub stats: Stats,
+    /// The graceful children that were alive when the nursery was cancelled, in the order in which
+    /// they ended.
+    pub drained: Vec<Drained>,
+}
+
+impl Report {
+    /// The graceful children that did not end in time and were dropped.
+    pub fn forced(&self) -> impl Iterator<Item = &Drained> {
+        self.drained.iter().filter(|child| child.forced)
+    }
+}
+
+/// How a graceful child took a cancellation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Drained {
+    /// The child's name, if it was given one.
+    pub name: Option<Name>,
+    /// From the cancellation to the child's first poll after it. `None` without a timer, or if it
+    /// was never polled again.
+    pub notice: Option<Duration>,
+    /// From the cancellation to the child's end. `None` without a timer.
+    pub drain: Option<Duration>,
+    /// Whether it was dropped instead of coming to its own end.
+    pub forced: bool,
+}

@@ -1,0 +1,279 @@
+//! What a nursery and its handles share: the inbox for new children, the token, room, counts.
+//!
+//! # The inbox
+//!
+//! A lock-free stack (Treiber, 1986) that is only ever taken as a whole, so no node is popped twice
+//! and addresses may be reused. Who pushes on an empty stack rings the nursery's desk; others come
+//! before the nursery has taken what that ring announced.
+//!
+//! | head | meaning |
+//! |---|---|
+//! | null | empty |
+//! | node → … → null | children that the nursery has not seen yet, youngest first |
+//! | `SHUT` | the nursery has ended or is gone; for ever |
+//!
+//! # Invariants
+//!
+//! - **H1** A node on the stack is owned by the stack; `take` and `shut` hand the ownership over.
+//! - **H2** The `poller` fields are touched only by the nursery's own future, which is in one
+//!   place at a time.
+//! - **H3** `report` is null, or a box of ours that is never replaced.
+//!
+//! # Orderings
+//!
+//! | site | op | order | pairs with |
+//! |---|---|---|---|
+//! | push | CAS | AcqRel / Acquire | take: publishes the node |
+//! | take, shut | swap | AcqRel | push |
+//! | end only if empty | CAS null → `SHUT` | AcqRel / Acquire | push: one of them sees the other |
+//! | counts | load, store | Relaxed | nothing: numbers for people, one writer |
+//! | report | CAS, load | Release, Acquire | one another |
+//! | force | `fetch_or`, load | Release, Acquire | what was written before `force()` |
+
+use crate::nursery::limit::Room;
+use crate::nursery::list::{Chain, RunningList};
+use crate::nursery::node::{Meta, Node, NurserySide};
+use crate::nursery::report::{Drained, Report, Stats};
+use crate::observe::Name;
+use crate::reason::Reason;
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
+use crate::time::Instant;
+use crate::token::CancellationToken;
+use crate::wake::ready::Desk;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::cell::{Cell, RefCell};
+use core::ptr;
+use core::time::Duration;
+
+/// The desk's bits: what may rang for the nursery itself.
+pub(crate) mod bit {
+    pub(crate) const INBOX: usize = 0;
+    pub(crate) const BODY: usize = 1;
+    pub(crate) const TOKEN: usize = 2;
+    pub(crate) const FORCE: usize = 3;
+    pub(crate) const ALARM: usize = 4;
+}
+
+const SHUT: *mut Node = ptr::without_provenance_mut(1);
+
+/// Abandoned children that may lie in the queue before the nursery is rung to sweep them out.
+const SWEEP_AT_LEAST: usize = 32;
+
+pub(crate) struct Shared {
+    inbox: AtomicPtr<Node>,
+    desk: Desk,
+    pub(crate) room: Room,
+    pub(crate) token: CancellationToken,
+    pub(crate) name: Option<Name>,
+    pub(crate) grace: Option<Duration>,
+    forced: AtomicUsize,
+    /// Children in inbox or queue whose spawners gave up.
+    abandoned: AtomicUsize,
+    pub(crate) counts: Counts,
+    report: AtomicPtr<Report>,
+    pub(crate) poller: Poller,
+}
+
+/// What belongs to the nursery's own future (H2) and yet is reached from its running children, which
+/// have no other way to it.
+#[derive(Default)]
+pub(crate) struct Poller {
+    /// The list of running children.
+    pub(crate) running: RunningList,
+    /// Places of children that have gone since the nursery looked last.
+    pub(crate) freed: Cell<usize>,
+    /// Something was dropped before its end.
+    pub(crate) cut: Cell<bool>,
+    /// Set while the nursery drains.
+    pub(crate) draining: Cell<bool>,
+    /// While it drains, with a timer: when that began, and the time at the start of this turn.
+    pub(crate) drain: Cell<Option<(Instant, Instant)>>,
+    pub(crate) drained: RefCell<Vec<Drained>>,
+}
+
+impl Poller {
+    /// A graceful child has ended.
+    pub(crate) fn note_drained(&self, meta: &Meta, forced: bool) {
+        let times = self.drain.get();
+        self.drained.borrow_mut().push(Drained {
+            name: meta.name.clone(),
+            notice: meta
+                .noticed
+                .get()
+                .zip(times)
+                .map(|(at, (from, _))| at - from),
+            drain: times.map(|(from, now)| now - from),
+            forced,
+        });
+    }
+}
+
+// SAFETY: H1–H3 – atomics, immutable fields, and `poller`, which has one user at a time (H2).
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    pub(crate) fn new(desk: Desk) -> Self {
+        Shared {
+            inbox: AtomicPtr::new(ptr::null_mut()),
+            desk,
+            room: Room::unlimited(),
+            token: CancellationToken::new(),
+            name: None,
+            grace: None,
+            forced: AtomicUsize::new(0),
+            abandoned: AtomicUsize::new(0),
+            counts: Counts::new(),
+            report: AtomicPtr::new(ptr::null_mut()),
+            poller: Poller::default(),
+        }
+    }
+
+    /// Gives a child to the nursery; back if that has ended.
+    pub(crate) fn push(&self, child: NurserySide) -> Result<(), NurserySide> {
+        let node = child.into_raw();
+        let mut head = self.inbox.load(Ordering::Acquire);
+        loop {
+            if head == SHUT {
+                // SAFETY: H1 – it was not published.
+                return Err(unsafe { NurserySide::from_raw(node) });
+            }
+            // SAFETY: H1 – the node is ours until the exchange publishes it.
+            unsafe { (*node).next.set(head) };
+            match self
+                .inbox
+                .compare_exchange_weak(head, node, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => break,
+                Err(now) => head = now,
+            }
+        }
+        if head.is_null() {
+            self.desk.ring(bit::INBOX);
+        }
+        Ok(())
+    }
+
+    /// Takes all that was pushed, oldest first.
+    pub(crate) fn take(&self) -> Chain {
+        if self.inbox.load(Ordering::Relaxed).is_null() {
+            return Chain::EMPTY;
+        }
+        self.chain(self.inbox.swap(ptr::null_mut(), Ordering::AcqRel))
+            .reversed()
+    }
+
+    fn chain(&self, head: *mut Node) -> Chain {
+        if head == SHUT {
+            return Chain::EMPTY;
+        }
+        // SAFETY: H1 – the swap that gave `head` handed the whole chain over.
+        unsafe { Chain::from_raw(head) }
+    }
+
+    /// Shuts the inbox if it is empty.
+    pub(crate) fn shut_if_empty(&self) -> bool {
+        self.inbox
+            .compare_exchange(ptr::null_mut(), SHUT, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// Shuts the inbox and takes what is in it, youngest first.
+    pub(crate) fn shut(&self) -> Chain {
+        self.chain(self.inbox.swap(SHUT, Ordering::AcqRel))
+    }
+
+    pub(crate) fn force(&self) {
+        self.forced.fetch_or(1, Ordering::Release);
+        self.token.cancel_with(Reason::explicit());
+        self.desk.ring(bit::FORCE);
+    }
+
+    pub(crate) fn is_forced(&self) -> bool {
+        self.forced.load(Ordering::Acquire) != 0
+    }
+
+    /// A spawner gave up a child that lies in inbox or queue.
+    pub(crate) fn count_abandoned(&self) {
+        if self.abandoned.fetch_add(1, Ordering::Relaxed) + 1 >= SWEEP_AT_LEAST {
+            self.desk.ring(bit::INBOX);
+        }
+    }
+
+    /// Whether a queue of this length is worth a sweep.
+    pub(crate) fn wants_sweep(&self, queued: usize) -> bool {
+        let abandoned = self.abandoned.load(Ordering::Relaxed);
+        abandoned >= SWEEP_AT_LEAST && abandoned > queued / 2
+    }
+
+    pub(crate) fn swept(&self, n: usize) {
+        self.abandoned.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// Leaves the final report for the handles.
+    pub(crate) fn set_report(&self, report: Report) {
+        let report = Box::into_raw(Box::new(report));
+        let set = self.report.compare_exchange(
+            ptr::null_mut(),
+            report,
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
+        debug_assert!(set.is_ok(), "a nursery ends once");
+        if set.is_err() {
+            // SAFETY: H3 – not published, so still ours.
+            drop(unsafe { Box::from_raw(report) });
+        }
+    }
+
+    pub(crate) fn report(&self) -> Option<Report> {
+        // SAFETY: H3 – null or a box that lives as long as `self`.
+        unsafe { self.report.load(Ordering::Acquire).as_ref() }.cloned()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Relaxed: the last owner has acquired everything.
+        let report = self.report.load(Ordering::Relaxed);
+        if !report.is_null() {
+            // SAFETY: H3 – ours, and nobody reads it any more.
+            drop(unsafe { Box::from_raw(report) });
+        }
+        // The inbox is shut and empty, or its nursery was leaked by `mem::forget`: what lies in it may
+        // borrow from a stack that is gone, so it is leaked too.
+    }
+}
+
+/// [`Stats`] that one side counts and any side reads.
+pub(crate) struct Counts {
+    started: AtomicUsize,
+    done: AtomicUsize,
+    failed: AtomicUsize,
+    cancelled: AtomicUsize,
+    forced: AtomicUsize,
+}
+
+macro_rules! counters {
+    ($($name:ident)*) => {
+        impl Counts {
+            fn new() -> Self {
+                Counts { $($name: AtomicUsize::new(0)),* }
+            }
+
+            pub(crate) fn stats(&self) -> Stats {
+                Stats { $($name: self.$name.load(Ordering::Relaxed)),* }
+            }
+
+            $(
+                /// H2: only the nursery counts.
+                pub(crate) fn $name(&self) {
+                    self.$name.store(self.$name.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                }
+            )*
+        }
+    };
+}
+counters!(started done failed cancelled forced);

@@ -1,0 +1,63 @@
+//! What observers and error texts call things.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use core::fmt;
+use core::ops::Deref;
+
+/// The name of a nursery or a child, for people: in errors, reports and snapshots.
+///
+/// A `&'static str` costs nothing; a `String` is kept as it is.
+///
+/// ```
+/// use umbel_core::Name;
+///
+/// let fixed = Name::from("audit");
+/// let made = Name::from(format!("shard {}", 7));
+/// assert_eq!((&*fixed, &*made), ("audit", "shard 7"));
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Cow<'static, str>);
+
+impl From<&'static str> for Name {
+    fn from(name: &'static str) -> Self {
+        Name(Cow::Borrowed(name))
+    }
+}
+
+impl From<String> for Name {
+    fn from(name: String) -> Self {
+        Name(Cow::Owned(name))
+    }
+}
+
+impl From<Cow<'static, str>> for Name {
+    fn from(name: Cow<'static, str>) -> Self {
+        Name(name)
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for Name {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}

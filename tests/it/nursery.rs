@@ -1,0 +1,1378 @@
+//! The nursery, clause by clause (N1, N2, …) and bug by bug (`n_01_…`).
+
+use std::cell::Cell;
+use std::future::{Future, pending, poll_fn, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use umbel_core::{
+    CancellationToken, Cause, Clock, Failure, FutureExt as _, Handle, Instant, JoinError,
+    JoinErrorKind, KeepGoing, ManualClock, Nursery, Reason, ReasonKind,
+};
+use umbel_tests::exec::{Gate, Log, Task, yields};
+
+/// An error that says which child it came from, or that a join had nothing.
+#[derive(Debug, Clone, PartialEq)]
+enum Bad {
+    Child(u32),
+    Join(JoinErrorKind),
+}
+
+impl From<JoinError> for Bad {
+    fn from(error: JoinError) -> Self {
+        Bad::Join(error.kind())
+    }
+}
+
+impl std::fmt::Display for Bad {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+type N<'env> = Nursery<'env, Bad>;
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+async fn fail(n: u32) -> Result<(), Bad> {
+    Err(Bad::Child(n))
+}
+
+#[track_caller]
+fn error(failure: Failure<Bad>) -> (Bad, Vec<Bad>) {
+    match failure.cause {
+        Cause::Error(error) => (error, failure.rest),
+        other => panic!("not an error: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn reason(failure: &Failure<Bad>) -> ReasonKind {
+    failure.cancelled().expect("not cancelled").kind()
+}
+
+fn once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+// ------------------------------------------------------------------ N1: nobody is left behind
+
+#[test]
+fn returns_the_bodys_value_when_every_child_has_ended() {
+    let gate = Gate::new();
+    let ended = Cell::new(0);
+    // A plain cell cannot cross into `Send` children: the count is kept by drops of a log.
+    let log = Log::new();
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        for _ in 0..3 {
+            let (gate, log) = (gate.clone(), log.clone());
+            drop(h.spawn(async move {
+                gate.pass().await;
+                log.add("end");
+                Ok(())
+            }));
+        }
+        ended.set(7);
+        Ok(ended.get())
+    }));
+    task.stall();
+    assert_eq!(log.take(), "");
+    gate.open();
+    assert_eq!(task.finish().unwrap(), 7);
+    assert_eq!(log.take(), "end end end");
+}
+
+#[test]
+fn borrows_from_the_stack_without_static() {
+    let words = vec![String::from("a"), String::from("bc"), String::from("def")];
+    let total = AtomicUsize::new(0);
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        for word in &words {
+            let (h2, total) = (h.clone(), &total);
+            drop(h.spawn(async move {
+                yields(1).await;
+                // A grandchild borrows too.
+                drop(h2.spawn(async move {
+                    total.fetch_add(word.len(), SeqCst);
+                    Ok(())
+                }));
+                Ok(())
+            }));
+        }
+        Ok(())
+    }));
+    task.finish().unwrap();
+    assert_eq!(total.load(SeqCst), 6);
+}
+
+#[test]
+fn an_error_waits_for_the_drops_of_all_children() {
+    let log = Log::new();
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        for name in ["a", "b"] {
+            let drop_note = log.on_drop(name);
+            drop(h.spawn(async move {
+                let _note = drop_note;
+                pending::<()>().await;
+                Ok(())
+            }));
+        }
+        yields(1).await;
+        drop(h.spawn(fail(1)));
+        pending::<Result<(), Bad>>().await
+    }));
+    let failure = task.finish().unwrap_err();
+    assert_eq!(log.take(), "b a", "youngest first");
+    assert_eq!(failure.report.stats.cancelled, 2);
+    assert_eq!(failure.report.stats.failed, 1);
+    assert_eq!(error(failure), (Bad::Child(1), vec![]));
+}
+
+#[test]
+fn the_body_is_a_plain_child() {
+    // Its error cancels the children …
+    let log = Log::new();
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let note = log.on_drop("child");
+        drop(h.spawn(async move {
+            let _note = note;
+            pending::<()>().await;
+            Ok(())
+        }));
+        yields(2).await;
+        Err::<(), _>(Bad::Child(9))
+    }));
+    assert_eq!(error(task.finish().unwrap_err()), (Bad::Child(9), vec![]));
+    assert_eq!(log.take(), "child");
+
+    // … and a child's error drops it at its await point.
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let _note = log.on_drop("body");
+        drop(h.spawn(fail(3)));
+        pending::<Result<(), Bad>>().await
+    }));
+    assert_eq!(error(task.finish().unwrap_err()), (Bad::Child(3), vec![]));
+    assert_eq!(log.take(), "body");
+}
+
+// ------------------------------------------------------------------ N2: policies
+
+#[test]
+fn fail_fast_keeps_later_errors() {
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        drop(h.spawn_graceful(|cx| async move {
+            cx.token().cancelled().await;
+            Err::<(), _>(Bad::Child(2))
+        }));
+        drop(h.spawn_graceful(|cx| async move {
+            cx.token().cancelled().await;
+            Ok(())
+        }));
+        yields(1).await;
+        drop(h.spawn(fail(1)));
+        Ok(())
+    }));
+    let failure = task.finish().unwrap_err();
+    assert_eq!(
+        failure.errors().cloned().collect::<Vec<_>>(),
+        [Bad::Child(1), Bad::Child(2)]
+    );
+    assert_eq!(failure.to_string(), "Child(1), and one more error");
+    let (cause, rest) = error(failure);
+    assert_eq!((cause, rest), (Bad::Child(1), vec![Bad::Child(2)]));
+    assert_eq!(
+        h.token().reason().unwrap().kind(),
+        ReasonKind::SiblingFailed
+    );
+}
+
+#[test]
+fn n_23_fail_fast_holds_at_any_size() {
+    for size in [1, 3, 63, 64, 65, 200, 1000] {
+        let n = N::new();
+        let h = n.handle();
+        let mut task = Task::new(n.run(async {
+            for i in 0..size {
+                drop(h.spawn(async move {
+                    if i == size / 2 {
+                        return Err(Bad::Child(i));
+                    }
+                    pending().await
+                }) as umbel_core::Join<()>);
+            }
+            Ok(())
+        }));
+        let failure = task.finish().unwrap_err();
+        let stats = failure.report.stats;
+        assert_eq!((stats.failed, stats.cancelled), (1, size as usize - 1));
+        assert_eq!(error(failure), (Bad::Child(size / 2), vec![]));
+    }
+}
+
+#[test]
+fn keep_going_collects_all_errors_and_lets_siblings_live() {
+    let gate = Gate::new();
+    let n = N::new().policy(KeepGoing);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let gate = gate.clone();
+        drop(h.spawn(fail(1)));
+        drop(h.spawn(async move {
+            gate.pass().await;
+            Err::<(), _>(Bad::Child(2))
+        }));
+        drop(h.spawn(async { Ok(()) }));
+        Ok(5)
+    }));
+    task.stall();
+    assert!(!h.token().is_cancelled());
+    gate.open();
+    let failure = task.finish().unwrap_err();
+    let stats = failure.report.stats;
+    assert_eq!((stats.started, stats.done, stats.failed), (3, 1, 2));
+    assert_eq!(error(failure), (Bad::Child(1), vec![Bad::Child(2)]));
+}
+
+#[test]
+fn a_cancellation_after_errors_under_keep_going_is_the_cause() {
+    let n = N::new().policy(KeepGoing);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        drop(h.spawn(fail(1)));
+        pending::<Result<(), Bad>>().await
+    }));
+    task.stall();
+    h.cancel_with(Reason::shutdown());
+    let failure = task.finish().unwrap_err();
+    assert_eq!(reason(&failure), ReasonKind::Shutdown);
+    assert_eq!(failure.rest, [Bad::Child(1)]);
+}
+
+#[test]
+fn n_19_an_error_during_cancellation_is_recorded() {
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        drop(h.spawn_graceful(|cx| async move {
+            cx.token().cancelled().await;
+            Err::<(), _>(Bad::Child(4))
+        }));
+        pending::<Result<(), Bad>>().await
+    }));
+    task.stall();
+    h.cancel();
+    let failure = task.finish().unwrap_err();
+    assert_eq!(reason(&failure), ReasonKind::Explicit);
+    assert_eq!(failure.rest, [Bad::Child(4)]);
+}
+
+// ------------------------------------------------------------------ N3: spawning and room
+
+#[test]
+fn over_the_limit_children_queue_in_order() {
+    let log = Log::new();
+    let gates: Vec<Gate> = (0..5).map(|_| Gate::new()).collect();
+    let n = N::new().limit(2);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        for (i, gate) in gates.iter().enumerate() {
+            let (gate, log) = (gate.clone(), log.clone());
+            drop(h.spawn(async move {
+                log.add(format!("+{i}"));
+                gate.pass().await;
+                log.add(format!("-{i}"));
+                Ok(())
+            }));
+        }
+        Ok(())
+    }));
+    task.stall();
+    assert_eq!(log.take(), "+0 +1");
+    assert_eq!(h.stats().started, 2);
+    gates[1].open();
+    task.stall();
+    assert_eq!(log.take(), "-1 +2");
+    gates[0].open();
+    gates[2].open();
+    task.stall();
+    // Both end in one turn, then two places go to the queue.
+    assert_eq!(log.take(), "-0 -2 +3 +4");
+    gates[3].open();
+    gates[4].open();
+    task.finish().unwrap();
+}
+
+#[test]
+fn the_limit_holds_whatever_spawns() {
+    // Children that spawn children, through spawn and spawn_wait from outside.
+    let running = AtomicUsize::new(0);
+    let most = AtomicUsize::new(0);
+    let enter = || {
+        most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+    };
+    let n = N::new().limit(3);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        for i in 0..20 {
+            let h2 = h.clone();
+            let (enter, running) = (&enter, &running);
+            let join = h.spawn_wait(async move {
+                enter();
+                yields(i % 4).await;
+                for _ in 0..2 {
+                    drop(h2.spawn(async move {
+                        enter();
+                        yields(1).await;
+                        running.fetch_sub(1, SeqCst);
+                        Ok(())
+                    }));
+                }
+                running.fetch_sub(1, SeqCst);
+                Ok(())
+            });
+            drop(join.await?);
+        }
+        Ok(())
+    }));
+    task.finish().unwrap();
+    assert_eq!(most.load(SeqCst), 3);
+    assert_eq!(h.stats().done, 60);
+}
+
+#[test]
+#[should_panic(expected = "limit must be at least 1")]
+fn a_limit_of_zero_is_refused() {
+    let _ = N::new().limit(0);
+}
+
+#[test]
+#[should_panic(expected = "before its first handle")]
+fn options_after_a_handle_are_refused() {
+    let n = N::new();
+    let _h = n.handle();
+    let _ = n.limit(3);
+}
+
+#[test]
+fn an_ended_nursery_refuses() {
+    let log = Log::new();
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async { Ok(()) }));
+    task.finish().unwrap();
+    let note = log.on_drop("dropped");
+    let mut join = h.spawn(async move {
+        let _note = note;
+        Ok(1)
+    });
+    assert_eq!(log.take(), "dropped", "at once");
+    let Poll::Ready(Err(error)) = once(&mut join) else {
+        panic!("not refused")
+    };
+    assert_eq!(error.kind(), JoinErrorKind::Closed);
+    let mut wait = h.spawn_wait(async { Ok(1) });
+    let Poll::Ready(Err(error)) = once(&mut wait) else {
+        panic!("not refused")
+    };
+    assert_eq!(error.kind(), JoinErrorKind::Closed);
+    assert_eq!(h.report().unwrap().stats, h.stats());
+}
+
+#[test]
+fn n_16_a_child_spawned_during_the_abort_is_cancelled_too() {
+    let log = Log::new();
+    let n = N::new();
+    let h = n.handle();
+    let (h2, log2) = (h.clone(), log.clone());
+    let mut task = Task::new(n.run(async move {
+        let h3 = h2.clone();
+        drop(h2.spawn_graceful(|cx| async move {
+            cx.token().cancelled().await;
+            let note = log2.on_drop("late child dropped");
+            let late = h3.spawn(async move {
+                let _note = note;
+                pending::<Result<(), Bad>>().await
+            });
+            let error = late.await.unwrap_err();
+            log2.add(format!("{:?}", error.kind()));
+            Ok(())
+        }));
+        drop(h2.spawn(pending::<Result<(), Bad>>()));
+        Ok(())
+    }));
+    task.stall();
+    h.cancel_with(Reason::custom(3));
+    assert_eq!(reason(&task.finish().unwrap_err()), ReasonKind::Custom);
+    assert_eq!(log.take(), "late child dropped Cancelled");
+}
+
+#[test]
+fn spawn_wait_waits_for_room_and_only_as_long_as_needed() {
+    let gate = Gate::new();
+    let log = Log::new();
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let g = gate.clone();
+        let first = h
+            .spawn_wait(async move {
+                g.pass().await;
+                Ok(1)
+            })
+            .await?;
+        log.add("first in");
+        let second = h.spawn_wait(async { Ok(2) }).await?;
+        log.add("second in");
+        Ok(first.await? + second.await?)
+    }));
+    task.stall();
+    assert_eq!(log.take(), "first in");
+    gate.open();
+    assert_eq!(task.finish().unwrap(), 3);
+    assert_eq!(log.take(), "second in");
+}
+
+#[test]
+fn n_24_a_waiter_that_gives_up_leaves_its_room_to_others() {
+    let gate = Gate::new();
+    let log = Log::new();
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let g = gate.clone();
+        drop(h.spawn(async move {
+            g.pass().await;
+            Ok(())
+        }));
+        yields(1).await;
+        // A waiter is polled, queues, and is dropped.
+        let note = log.on_drop("given up");
+        let mut wait = h.spawn_wait(async move {
+            let _note = note;
+            Ok(())
+        });
+        assert!(once(&mut wait).is_pending());
+        yields(2).await;
+        drop(wait);
+        assert_eq!(log.take(), "given up", "its future is dropped at once");
+        // One that was never polled is dropped too.
+        drop(h.spawn_wait(fail(1)));
+        let l = log.clone();
+        drop(h.spawn(async move {
+            l.add("next");
+            Ok(())
+        }));
+        Ok(())
+    }));
+    task.stall();
+    gate.open();
+    task.finish().unwrap();
+    assert_eq!(log.take(), "next");
+    assert_eq!(h.stats().done, 2);
+}
+
+#[test]
+fn waiters_that_give_up_do_not_pile_up() {
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let alive = Arc::new(());
+    let mut task = Task::new(n.run(async {
+        drop(h.spawn(pending::<Result<(), Bad>>()));
+        yields(1).await;
+        for _ in 0..1000 {
+            let held = Arc::clone(&alive);
+            let mut wait = h.spawn_wait(async move {
+                drop(held);
+                Ok(())
+            });
+            assert!(once(&mut wait).is_pending());
+            drop(wait);
+            yields(1).await;
+        }
+        pending::<Result<(), Bad>>().await
+    }));
+    task.stall();
+    assert_eq!(Arc::strong_count(&alive), 1);
+    h.cancel();
+    let failure = task.finish().unwrap_err();
+    assert_eq!(
+        failure.report.stats.cancelled, 1,
+        "given up is not cancelled"
+    );
+}
+
+#[test]
+fn cancellation_ends_waiting_for_room() {
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        drop(h.spawn(pending::<Result<(), Bad>>()));
+        pending::<Result<(), Bad>>().await
+    }));
+    task.stall();
+    let log = Log::new();
+    let note = log.on_drop("dropped");
+    let mut waiter = Task::new(h.spawn_wait(async move {
+        let _note = note;
+        Ok(())
+    }));
+    waiter.stall();
+    task.stall();
+    h.cancel();
+    assert!(task.finish().is_err());
+    assert_eq!(log.take(), "dropped");
+    let error = waiter.finish().unwrap_err();
+    assert_eq!(error.kind(), JoinErrorKind::Cancelled);
+    assert_eq!(error.reason().unwrap().kind(), ReasonKind::Explicit);
+}
+
+// ------------------------------------------------------------------ N4: cancellation and grace
+
+#[test]
+fn in_a_cancelled_nursery_no_plain_child_is_polled_again() {
+    let polls = AtomicUsize::new(0);
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let (h2, polls) = (h.clone(), &polls);
+        for i in 0..100 {
+            let h = h.clone();
+            drop(h2.spawn(poll_fn(move |cx| {
+                assert!(!h.token().is_cancelled(), "polled after the cancellation");
+                // One in the middle of a turn cancels, whatever the order.
+                if polls.fetch_add(1, SeqCst) == 150 + i % 2 {
+                    h.cancel();
+                }
+                cx.waker().wake_by_ref();
+                Poll::<Result<(), Bad>>::Pending
+            })));
+        }
+        pending::<Result<(), Bad>>().await
+    }));
+    let failure = task.finish().unwrap_err();
+    assert_eq!(failure.report.stats.cancelled, 100);
+    assert!((151..=153).contains(&polls.load(SeqCst)));
+}
+
+#[test]
+fn a_graceful_child_is_told_and_polled_on() {
+    let clock = ManualClock::new();
+    let n = N::new().timer(clock.clone()).grace(secs(10));
+    let h = n.handle();
+    let log = Log::new();
+    let mut task = Task::new(n.run(async {
+        let (l, c) = (log.clone(), clock.clone());
+        let join = h.child().name("saver").spawn_graceful(|cx| async move {
+            assert_eq!(cx.grace(), Some(secs(10)));
+            cx.token().cancelled().await;
+            l.add("told");
+            umbel_core::Timer::sleep_until(&c, Instant::EPOCH + secs(8)).await;
+            l.add("saved");
+            Ok(())
+        });
+        join.await?;
+        Ok(())
+    }));
+    task.stall();
+    clock.advance(secs(5));
+    h.cancel();
+    task.stall();
+    assert_eq!(log.take(), "told");
+    clock.advance(secs(3));
+    let failure = task.finish().unwrap_err();
+    assert_eq!(log.take(), "saved");
+    assert_eq!(failure.report.stats.done, 1);
+    let drained = &failure.report.drained;
+    assert_eq!(drained.len(), 1);
+    assert_eq!(drained[0].name.as_deref(), Some("saver"));
+    assert_eq!(drained[0].notice, Some(secs(0)));
+    assert_eq!(drained[0].drain, Some(secs(3)));
+    assert!(!drained[0].forced);
+}
+
+#[test]
+fn n_20_a_child_that_ignores_cancellation_is_forced_when_the_grace_is_over() {
+    let clock = ManualClock::new();
+    let n = N::new().timer(clock.clone()).grace(secs(10)).name("ship");
+    let h = n.handle();
+    let mut join = None;
+    let mut task = Task::new(n.run(async {
+        join = Some(
+            h.child()
+                .name("deaf")
+                .spawn_graceful(|_| pending::<Result<(), Bad>>()),
+        );
+        pending::<Result<(), Bad>>().await
+    }));
+    task.stall();
+    h.cancel();
+    task.stall();
+    let polls = task.polls();
+    clock.advance(secs(9));
+    assert!(!task.is_woken(), "no busy loop");
+    assert_eq!(task.polls(), polls);
+    clock.advance(secs(1));
+    assert!(task.is_woken());
+    let failure = task.finish().unwrap_err();
+    assert_eq!(
+        failure.to_string(),
+        "ship: cancelled (cancelled); one child was forced"
+    );
+    let forced: Vec<_> = failure.report.forced().collect();
+    assert_eq!(forced.len(), 1);
+    assert_eq!(forced[0].name.as_deref(), Some("deaf"));
+    assert_eq!(forced[0].drain, Some(secs(10)));
+    assert_eq!(forced[0].notice, None);
+    drop(task);
+    let Poll::Ready(Err(error)) = once(&mut join.unwrap()) else {
+        panic!()
+    };
+    assert_eq!(error.kind(), JoinErrorKind::Forced);
+    assert_eq!(h.stats().forced, 1);
+}
+
+#[test]
+fn force_ends_the_grace_at_once() {
+    for early in [true, false] {
+        let n = N::new();
+        let h = n.handle();
+        let mut task = Task::new(n.run(async {
+            drop(h.spawn_graceful(|_| pending::<Result<(), Bad>>()));
+            Ok(())
+        }));
+        task.stall();
+        if !early {
+            h.cancel();
+            task.stall(); // Without a grace it waits as long as it takes.
+        }
+        h.force();
+        let failure = task.finish().unwrap_err();
+        assert_eq!(failure.report.stats.forced, 1);
+        assert_eq!(failure.report.drained[0].drain, None, "no timer, no times");
+    }
+}
+
+#[test]
+fn force_on_forces_when_its_token_is_cancelled() {
+    let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
+    let n = N::new().token(&stop).force_on(&kill);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        drop(h.spawn_graceful(|_| pending::<Result<(), Bad>>()));
+        Ok(())
+    }));
+    task.stall();
+    stop.cancel_with(Reason::shutdown());
+    task.stall();
+    kill.cancel();
+    let failure = task.finish().unwrap_err();
+    assert_eq!(reason(&failure), ReasonKind::Shutdown);
+    assert_eq!(failure.report.stats.forced, 1);
+}
+
+#[test]
+fn a_zero_grace_forces_in_the_turn_of_the_cancellation() {
+    let clock = ManualClock::new();
+    let n = N::new().timer(clock.clone()).grace(Duration::ZERO);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        drop(h.spawn_graceful(|_| pending::<Result<(), Bad>>()));
+        Ok(())
+    }));
+    task.stall();
+    h.cancel();
+    assert_eq!(task.finish().unwrap_err().report.stats.forced, 1);
+}
+
+#[test]
+fn a_cancelled_nursery_in_which_all_came_to_a_good_end_succeeds() {
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        drop(h.spawn_graceful(|cx| async move {
+            cx.token().cancelled().await;
+            Ok(())
+        }));
+        Ok(11)
+    }));
+    task.stall();
+    h.cancel();
+    assert_eq!(task.finish().unwrap(), 11);
+}
+
+#[test]
+fn n_17_a_child_cancels_its_nursery_in_its_first_poll() {
+    let n = N::new();
+    let h = n.handle();
+    let polled = AtomicUsize::new(0);
+    let mut task = Task::new(n.run(async {
+        let (h2, polled) = (h.clone(), &polled);
+        drop(h.spawn(poll_fn(move |_| {
+            polled.fetch_add(1, SeqCst);
+            h2.cancel_with(Reason::custom(1));
+            Poll::<Result<(), Bad>>::Pending
+        })));
+        pending::<Result<(), Bad>>().await
+    }));
+    assert_eq!(reason(&task.finish().unwrap_err()), ReasonKind::Custom);
+    assert_eq!(polled.load(SeqCst), 1);
+}
+
+#[test]
+fn n_18_an_outer_cancel_during_an_inner_abort_is_not_swallowed() {
+    let outer = N::new();
+    let oh = outer.handle();
+    let log = Log::new();
+    let gate = Gate::new();
+    let mut task = Task::new(outer.run(async {
+        let (l, g, oh2) = (log.clone(), gate.clone(), oh.clone());
+        // The inner nursery is a graceful child of the outer one, by hand.
+        let inner = oh.spawn_graceful(|cx| async move {
+            let inner = N::new().token(cx.token());
+            let ih = inner.handle();
+            let result = inner
+                .run(async {
+                    let g = g.clone();
+                    drop(ih.spawn_graceful(|_| async move {
+                        g.pass().await;
+                        Ok(())
+                    }));
+                    drop(ih.spawn(fail(1)));
+                    Ok(())
+                })
+                .await;
+            l.add(format!("{:?}", error(result.unwrap_err()).0));
+            l.add(format!("{}", oh2.token().is_cancelled()));
+            Ok(())
+        });
+        inner.await?;
+        pending::<Result<(), Bad>>().await
+    }));
+    task.stall(); // The inner nursery drains after its own error.
+    oh.cancel_with(Reason::shutdown());
+    task.stall();
+    gate.open();
+    assert_eq!(reason(&task.finish().unwrap_err()), ReasonKind::Shutdown);
+    assert_eq!(log.take(), "Child(1) true");
+}
+
+// ------------------------------------------------------------------ deadlines
+
+#[test]
+fn a_deadline_cancels_in_virtual_time() {
+    let clock = ManualClock::new();
+    let n = N::new()
+        .timer(clock.clone())
+        .deadline(clock.now() + secs(30));
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        drop(h.spawn(pending::<Result<(), Bad>>()));
+        Ok(())
+    }));
+    task.stall();
+    clock.advance(secs(29));
+    assert!(!task.is_woken());
+    clock.advance(secs(1));
+    assert_eq!(
+        reason(&task.finish().unwrap_err()),
+        ReasonKind::DeadlineExceeded
+    );
+    assert_eq!(clock.next_due(), None, "no sleep is left behind");
+}
+
+#[test]
+fn a_deadline_in_the_past_cancels_before_the_first_poll() {
+    let clock = ManualClock::starting_at(Instant::EPOCH + secs(100));
+    for at in [Instant::EPOCH, clock.now()] {
+        let n = N::new().timer(clock.clone()).deadline(at);
+        let h = n.handle();
+        drop(h.spawn(async { panic!("a child was polled") }) as umbel_core::Join<()>);
+        let mut task = Task::new(n.run::<(), _>(async { panic!("the body was polled") }));
+        let failure = task.finish().unwrap_err();
+        assert_eq!(reason(&failure), ReasonKind::DeadlineExceeded);
+        assert_eq!(failure.report.stats.started, 0);
+        assert_eq!(failure.report.stats.cancelled, 1);
+    }
+}
+
+#[test]
+fn a_parents_deadline_is_inherited_and_only_shrinks() {
+    let clock = ManualClock::new();
+    for (own, expected) in [(5, 5), (50, 20)] {
+        let start = clock.now();
+        let parent = CancellationToken::new().child_with_deadline(start + secs(20));
+        let n = N::new()
+            .timer(clock.clone())
+            .token(&parent)
+            .deadline(start + secs(own));
+        let mut task = Task::new(n.run(pending::<Result<(), Bad>>()));
+        task.stall();
+        clock.advance(secs(expected) - Duration::from_nanos(1));
+        assert!(!task.is_woken());
+        clock.advance(Duration::from_nanos(1));
+        assert_eq!(
+            reason(&task.finish().unwrap_err()),
+            ReasonKind::DeadlineExceeded
+        );
+    }
+}
+
+#[test]
+fn a_clock_at_the_end_of_time_neither_panics_nor_fires_early() {
+    let clock = ManualClock::starting_at(Instant::from_nanos(u64::MAX));
+    let n = N::new()
+        .timer(clock.clone())
+        .deadline(clock.now() + secs(1))
+        .grace(secs(1));
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        drop(h.spawn_graceful(|cx| async move {
+            cx.token().cancelled().await;
+            Ok(())
+        }));
+        Ok(())
+    }));
+    task.stall();
+    h.cancel();
+    task.finish().unwrap();
+
+    let n = N::new().timer(clock.clone()).deadline(Instant::NEVER);
+    Task::new(n.run(async { Ok(()) })).finish().unwrap();
+}
+
+#[test]
+#[should_panic(expected = "need `.timer")]
+fn a_deadline_without_a_timer_is_refused() {
+    drop(N::new().deadline(Instant::EPOCH).run(async { Ok(()) }));
+}
+
+#[test]
+#[should_panic(expected = "need `.timer")]
+fn a_grace_without_a_timer_is_refused() {
+    drop(N::new().grace(secs(1)).run(async { Ok(()) }));
+}
+
+// ------------------------------------------------------------------ N6: spawning from anywhere
+
+#[test]
+fn n_01_a_woken_child_spawns_while_a_sibling_is_parked() {
+    let (gate, log) = (Gate::new(), Log::new());
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        drop(h.spawn(pending::<Result<(), Bad>>()));
+        let (h2, gate, log) = (h.clone(), gate.clone(), log.clone());
+        drop(h.spawn(async move {
+            gate.pass().await;
+            drop(h2.spawn(async move {
+                log.add("grandchild");
+                Ok(())
+            }));
+            Ok(())
+        }));
+        Ok(())
+    }));
+    task.stall();
+    gate.open();
+    task.stall();
+    assert_eq!(log.take(), "grandchild");
+    assert!(task.polls() <= 5, "{} polls", task.polls());
+}
+
+#[test]
+fn n_03_a_spawn_while_the_nursery_idles_wakes_it() {
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(pending::<Result<(), Bad>>()));
+    task.stall();
+    let log = Log::new();
+    let l = log.clone();
+    let wakes = task.wakes();
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            drop(h.spawn(async move {
+                l.add("ran");
+                Ok(())
+            }));
+        });
+    });
+    assert_eq!(task.wakes(), wakes + 1);
+    task.stall();
+    assert_eq!(log.take(), "ran");
+}
+
+#[test]
+fn n_04_a_spawn_in_a_childs_drop_during_teardown() {
+    struct SpawnsInDrop<'env>(Handle<'env, Bad>, Log);
+    impl Drop for SpawnsInDrop<'_> {
+        fn drop(&mut self) {
+            let note = self.1.on_drop("late");
+            let mut join = self.0.spawn(async move {
+                let _note = note;
+                Ok(())
+            });
+            let Poll::Ready(Err(error)) = once(&mut join) else {
+                panic!("taken in")
+            };
+            self.1.add(format!("{:?}", error.kind()));
+        }
+    }
+    for cancel in [true, false] {
+        let log = Log::new();
+        let n = N::new();
+        let h = n.handle();
+        let mut task = Task::new(n.run(async {
+            let spawner = SpawnsInDrop(h.clone(), log.clone());
+            drop(h.spawn(async move {
+                let _spawner = spawner;
+                pending::<Result<(), Bad>>().await
+            }));
+            Ok(())
+        }));
+        task.stall();
+        if cancel {
+            h.cancel();
+            assert!(task.finish().is_err());
+        } else {
+            drop(task);
+        }
+        assert_eq!(log.take(), "late Cancelled");
+    }
+}
+
+#[test]
+fn spawning_from_threads_loses_nobody() {
+    let (threads, each) = if cfg!(miri) { (2, 5) } else { (3, 2000) };
+    let ran = AtomicUsize::new(0);
+    let left = AtomicUsize::new(threads);
+    let done = Gate::new();
+    let n = N::new().limit(7);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        done.pass().await;
+        Ok(())
+    }));
+    std::thread::scope(|s| {
+        for _ in 0..threads {
+            s.spawn(|| {
+                for _ in 0..each {
+                    let ran = &ran;
+                    drop(h.spawn(async move {
+                        ran.fetch_add(1, SeqCst);
+                        Ok(())
+                    }));
+                }
+                if left.fetch_sub(1, SeqCst) == 1 {
+                    done.open();
+                }
+            });
+        }
+        loop {
+            if let Poll::Ready(result) = task.run() {
+                break result.unwrap();
+            }
+            while !task.is_woken() {
+                std::thread::yield_now();
+            }
+        }
+    });
+    assert_eq!(ran.load(SeqCst), threads * each);
+}
+
+// ------------------------------------------------------------------ joins
+
+#[test]
+fn joins_tell_what_became_of_the_child() {
+    let n = N::new().policy(KeepGoing);
+    let h = n.handle();
+    let log = Log::new();
+    let mut task = Task::new(n.run(async {
+        let (good, bad) = (h.spawn(async { Ok(String::from("x")) }), h.spawn(fail(1)));
+        log.add(good.await?);
+        let error = bad.await.unwrap_err();
+        log.add(format!("{:?} {error}", error.kind()));
+        Ok(())
+    }));
+    assert!(task.finish().is_err());
+    assert_eq!(log.take(), "x Failed the child failed");
+}
+
+#[test]
+fn a_dropped_join_detaches() {
+    let gate = Gate::new();
+    let log = Log::new();
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let (gate, log) = (gate.clone(), log.clone());
+        drop(h.spawn(async move {
+            gate.pass().await;
+            Ok(log.on_drop("output dropped"))
+        }));
+        Ok(())
+    }));
+    task.stall();
+    gate.open();
+    task.finish().unwrap();
+    assert_eq!(log.take(), "output dropped");
+}
+
+#[test]
+fn an_output_outlives_the_nursery_in_its_join() {
+    let n = N::new();
+    let h = n.handle();
+    let log = Log::new();
+    let (mut read, mut unread) = (None, None);
+    let mut task = Task::new(n.run(async {
+        let (a, b) = (log.on_drop("a"), log.on_drop("b"));
+        read = Some(h.spawn(async move { Ok(a) }));
+        unread = Some(h.spawn(async move { Ok(b) }));
+        Ok(())
+    }));
+    task.finish().unwrap();
+    drop(task);
+    assert_eq!(log.take(), "");
+    let Poll::Ready(Ok(output)) = once(&mut read.unwrap()) else {
+        panic!()
+    };
+    drop(unread);
+    assert_eq!(log.take(), "b");
+    drop(output);
+    assert_eq!(log.take(), "a");
+}
+
+#[test]
+fn a_join_wakes_whoever_polled_it_last() {
+    let gate = Gate::new();
+    let n = N::new();
+    let h = n.handle();
+    let g = gate.clone();
+    let mut join = h.spawn(async move {
+        g.pass().await;
+        Ok(5)
+    });
+    let mut task = Task::new(n.run(async { Ok(()) }));
+    task.stall();
+    assert!(once(&mut join).is_pending());
+    let mut other = Task::new(join);
+    other.stall();
+    gate.open();
+    task.finish().unwrap();
+    assert!(other.is_woken());
+    assert_eq!(other.finish().unwrap(), 5);
+}
+
+#[test]
+#[should_panic(expected = "polled after it was ready")]
+fn a_join_polled_again_panics() {
+    let n = N::new();
+    let mut join = n.handle().spawn(ready(Ok(())));
+    Task::new(n.run(async { Ok(()) })).finish().unwrap();
+    let _ = once(&mut join);
+    let _ = once(&mut join);
+}
+
+#[test]
+#[should_panic(expected = "polled after it was ready")]
+fn n_14_a_finished_nursery_polled_again_panics() {
+    let mut task = Task::new(N::new().run(async { Ok(()) }));
+    task.finish().unwrap();
+    let _ = task.poll();
+}
+
+// ------------------------------------------------------------------ N9: dropping
+
+#[test]
+fn dropping_the_run_drops_children_youngest_first_then_the_body() {
+    let log = Log::new();
+    let n = N::new().limit(2);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let _body = log.on_drop("body");
+        for i in 0..4 {
+            let note = log.on_drop(format!("{i}"));
+            drop(h.spawn(async move {
+                let _note = note;
+                pending::<Result<(), Bad>>().await
+            }));
+        }
+        pending::<Result<(), Bad>>().await
+    }));
+    task.stall();
+    let note = log.on_drop("inbox");
+    let mut join = h.spawn(async move {
+        let _note = note;
+        Ok(())
+    });
+    drop(task);
+    assert_eq!(log.take(), "inbox 3 2 1 0 body");
+    assert_eq!(h.token().reason().unwrap().kind(), ReasonKind::Dropped);
+    let Poll::Ready(Err(error)) = once(&mut join) else {
+        panic!()
+    };
+    assert_eq!(error.kind(), JoinErrorKind::Closed);
+    assert!(h.report().is_none());
+}
+
+#[test]
+fn a_nursery_dropped_unrun_drops_its_children() {
+    let log = Log::new();
+    let n = N::new();
+    let h = n.handle();
+    let note = log.on_drop("child");
+    // A handle inside a child is a cycle until the nursery goes.
+    let h2 = h.clone();
+    let _join = h.spawn(async move {
+        let _keep = (note, h2);
+        Ok(())
+    });
+    drop(h);
+    drop(n);
+    assert_eq!(log.take(), "child");
+}
+
+#[test]
+fn no_cycle_stays_with_queued_children_that_hold_handles() {
+    let alive = Arc::new(());
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        for _ in 0..5 {
+            let held = (Arc::clone(&alive), h.clone());
+            drop(h.spawn(async move {
+                let _held = held;
+                pending::<Result<(), Bad>>().await
+            }));
+        }
+        Ok(())
+    }));
+    task.stall();
+    assert_eq!(Arc::strong_count(&alive), 6);
+    drop(task);
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+#[test]
+fn forgetting_a_run_is_sound() {
+    let n = N::new();
+    let h = n.handle();
+    let kept = std::rc::Rc::new(std::cell::RefCell::new(None));
+    let mut join;
+    {
+        let mut run = Box::pin(n.run(async { Ok::<(), Bad>(()) }));
+        let slot = Arc::new(std::sync::Mutex::new(None::<Waker>));
+        let s = Arc::clone(&slot);
+        join = h.spawn(poll_fn(move |cx| {
+            *s.lock().unwrap() = Some(cx.waker().clone());
+            Poll::<Result<(), Bad>>::Pending
+        }));
+        assert!(
+            run.as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_pending()
+        );
+        *kept.borrow_mut() = slot.lock().unwrap().take();
+        std::mem::forget(run);
+    }
+    // A waker and a join of a leaked child still work, they just lead nowhere.
+    kept.borrow().as_ref().unwrap().wake_by_ref();
+    assert!(once(&mut join).is_pending());
+    drop(join);
+    // Spawned into a leaked nursery: leaked with it, never run.
+    drop(h.spawn(fail(1)));
+}
+
+#[test]
+fn drop_at_every_poll() {
+    for polls in 0..12 {
+        let alive = Arc::new(());
+        let n = N::new().limit(2);
+        let h = n.handle();
+        let mut task = Task::new(n.run(async {
+            for i in 0..6 {
+                let held = Arc::clone(&alive);
+                let wait = h.spawn_wait(async move {
+                    yields(i % 3).await;
+                    Ok(held)
+                });
+                drop(wait.await?);
+            }
+            Ok(())
+        }));
+        for _ in 0..polls {
+            if task.poll().is_ready() {
+                break;
+            }
+        }
+        drop(task);
+        assert_eq!(Arc::strong_count(&alive), 1, "after {polls} polls");
+    }
+}
+
+// ------------------------------------------------------------------ N10: fairness
+
+#[test]
+fn n_10_an_always_ready_child_starves_nobody_and_the_outer_task_yields() {
+    let (greedy, meek) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let (greedy, meek) = (&greedy, &meek);
+        drop(h.spawn(poll_fn(move |cx| {
+            greedy.fetch_add(1, SeqCst);
+            cx.waker().wake_by_ref();
+            Poll::<Result<(), Bad>>::Pending
+        })));
+        for _ in 0..3 {
+            drop(h.spawn(async move {
+                for _ in 0..10 {
+                    yields(1).await;
+                    meek.fetch_add(1, SeqCst);
+                }
+                Ok(())
+            }));
+        }
+        Ok(())
+    }));
+    for turn in 1..=12 {
+        assert!(task.poll().is_pending());
+        assert!(task.is_woken(), "it is not done");
+        assert!(greedy.load(SeqCst) <= turn, "once a turn");
+    }
+    assert_eq!(meek.load(SeqCst), 30);
+}
+
+#[test]
+fn a_queue_of_ready_children_does_not_keep_the_outer_task() {
+    let ran = AtomicUsize::new(0);
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        for _ in 0..1000 {
+            let ran = &ran;
+            drop(h.spawn(async move {
+                ran.fetch_add(1, SeqCst);
+                Ok(())
+            }));
+        }
+        Ok(())
+    }));
+    assert!(task.poll().is_pending());
+    assert!(ran.load(SeqCst) < 100, "{}", ran.load(SeqCst));
+    assert!(task.is_woken());
+    task.finish().unwrap();
+    assert_eq!(ran.load(SeqCst), 1000);
+}
+
+#[test]
+fn n_11_many_wakes_are_one_wake_of_the_parent() {
+    let wakers = std::sync::Mutex::new(Vec::new());
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        for _ in 0..1000 {
+            let wakers = &wakers;
+            drop(h.spawn(poll_fn(move |cx| {
+                wakers.lock().unwrap().push(cx.waker().clone());
+                Poll::<Result<(), Bad>>::Pending
+            })));
+        }
+        Ok(())
+    }));
+    task.stall();
+    let wakes = task.wakes();
+    for waker in std::mem::take(&mut *wakers.lock().unwrap()) {
+        waker.wake_by_ref();
+        waker.wake();
+    }
+    assert_eq!(task.wakes(), wakes + 1);
+}
+
+#[test]
+fn only_woken_children_and_a_woken_body_are_polled() {
+    let (a, b) = (Gate::new(), Gate::new());
+    let log = Log::new();
+    let n = N::new();
+    let h = n.handle();
+    let l = log.clone();
+    let mut body = Box::pin(pending::<Result<(), Bad>>());
+    let body = poll_fn(move |cx| {
+        l.add("body");
+        body.as_mut().poll(cx)
+    });
+    for (name, gate) in [("a", &a), ("b", &b)] {
+        let (l, mut pass) = (log.clone(), Box::pin(gate.pass()));
+        drop(h.spawn(poll_fn(move |cx| {
+            l.add(name);
+            pass.as_mut().poll(cx).map(Ok)
+        })));
+    }
+    let mut task = Task::new(n.run(body));
+    task.stall();
+    assert_eq!(log.take(), "body a b");
+    b.open();
+    task.stall();
+    assert_eq!(log.take(), "b");
+    let _ = task.poll();
+    assert_eq!(log.take(), "", "a spurious poll polls nobody");
+    a.open();
+    task.stall();
+    assert_eq!(log.take(), "a");
+}
+
+// ------------------------------------------------------------------ with the other parts
+
+#[test]
+fn a_child_can_be_cancelled_alone_with_its_own_token() {
+    let own = CancellationToken::new();
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let own = own.clone();
+        let join = h.spawn(async move { Ok(pending::<()>().or_cancelled(&own).await.is_err()) });
+        Ok(join.await?)
+    }));
+    task.stall();
+    own.cancel();
+    assert!(task.finish().unwrap());
+}
+
+#[test]
+fn debug_of_everything() {
+    let n = N::new().name("scope");
+    let h = n.handle();
+    let child = format!("{:?}", h.child().name("kid"));
+    assert!(child.contains("kid"), "{child}");
+    assert!(format!("{n:?} {h:?}").contains("scope"));
+    let run = n.run(async { Ok(()) });
+    assert!(format!("{run:?}").contains("scope"));
+}
+
+// ------------------------------------------------------------------ n_31: auto traits
+
+const _: () = {
+    const fn send<T: Send>() {}
+    const fn send_sync<T: Send + Sync>() {}
+    send::<Nursery<'_, Bad>>();
+    send::<umbel_core::Run<'_, Bad, (), std::future::Pending<Result<(), Bad>>>>();
+    send_sync::<Handle<'_, Bad>>();
+    send_sync::<umbel_core::Join<u8>>();
+    send_sync::<umbel_core::SpawnWait<'_, u8, Bad>>();
+    send_sync::<umbel_core::ChildContext>();
+};

@@ -1,0 +1,300 @@
+//! The nursery's inbox, one child's two sides, and waiting for room.
+//!
+//! | transition | model |
+//! |---|---|
+//! | push ∥ take, ring ∥ idle | `spawn_against_poll` |
+//! | push ∥ shut (end) | `spawn_against_the_end` |
+//! | push ∥ shut (drop) | `spawn_against_drop` |
+//! | publish `DONE` ∥ register, take the output | `finish_against_join` |
+//! | the two GONE bits | `finish_against_dropped_join`, `spawn_against_drop` |
+//! | `CLAIMED` ∥ `ABANDONED` | `start_against_giving_up` |
+//! | publish `STARTED` ∥ register | `start_against_waiting_for_room` |
+//! | `force()` ∥ poll | `force_against_poll` |
+//! | cancel ∥ poll | `cancel_against_poll` |
+
+use super::{Task, model};
+use loom::cell::UnsafeCell;
+use loom::thread;
+use std::future::{Future, pending, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use umbel_core::{JoinErrorKind, Nursery};
+
+type N<'env> = Nursery<'env, ()>;
+
+/// A value whose transfer loom checks, and whose drops are counted by `alive`.
+struct Cargo(UnsafeCell<u32>, #[allow(dead_code)] Arc<()>);
+
+// SAFETY: the cell is loom's: it fails the model on a race.
+unsafe impl Send for Cargo {}
+
+impl Cargo {
+    fn new(alive: &Arc<()>) -> Cargo {
+        let cargo = Cargo(UnsafeCell::new(0), alive.clone());
+        // SAFETY: loom checks it.
+        cargo.0.with_mut(|n| unsafe { *n = 7 });
+        cargo
+    }
+
+    fn check(self) {
+        // SAFETY: loom checks it.
+        self.0.with(|n| assert_eq!(unsafe { *n }, 7));
+    }
+}
+
+/// Polls as an executor does until it ends.
+fn finish<F: Future>(mut future: Pin<&mut F>) -> F::Output {
+    let (task, waker) = Task::new();
+    let mut seen = 0;
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        task.park(&mut seen);
+        // A task may wake itself because somebody else is inside its waker's cell: let him go on.
+        thread::yield_now();
+    }
+}
+
+fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    let (_task, waker) = Task::new();
+    Pin::new(future).poll(&mut Context::from_waker(&waker))
+}
+
+#[test]
+fn spawn_against_poll() {
+    model("nursery: spawn ∥ poll", 3, || {
+        let alive = Arc::new(());
+        let n = N::new();
+        let h = n.handle();
+        let spawner = thread::spawn({
+            let (h, cargo) = (h.clone(), Cargo::new(&alive));
+            move || {
+                drop(h.spawn(async move {
+                    cargo.check();
+                    Ok(())
+                }))
+            }
+        });
+        // The body ends when the child has run: a lost ring would hang the model.
+        let seen = h.clone();
+        let mut run = pin!(n.run(poll_fn(move |cx| {
+            if seen.stats().done == 1 {
+                return Poll::Ready(Ok(()));
+            }
+            // Looks again at every turn that something else causes.
+            cx.waker().wake_by_ref();
+            loom::thread::yield_now();
+            Poll::Pending
+        })));
+        finish(run.as_mut()).unwrap();
+        spawner.join().unwrap();
+        assert_eq!(Arc::strong_count(&alive), 1);
+    });
+}
+
+#[test]
+fn a_ring_reaches_an_idle_nursery() {
+    model("nursery: spawn ∥ going idle", 3, || {
+        let n = N::new();
+        let h = n.handle();
+        let spawner = thread::spawn({
+            let h = h.clone();
+            move || {
+                let h2 = h.clone();
+                drop(h.spawn(async move {
+                    h2.cancel();
+                    Ok(())
+                }))
+            }
+        });
+        // Nothing but the spawned child ends it.
+        let mut run = pin!(n.run(pending::<Result<(), ()>>()));
+        assert!(finish(run.as_mut()).unwrap_err().cancelled().is_some());
+        spawner.join().unwrap();
+    });
+}
+
+#[test]
+fn spawn_against_the_end() {
+    model("nursery: spawn ∥ its end", 3, || {
+        let alive = Arc::new(());
+        let n = N::new();
+        let h = n.handle();
+        let spawner = thread::spawn({
+            let cargo = Cargo::new(&alive);
+            move || {
+                let mut join = h.spawn(async move { Ok(cargo) });
+                // It ran, or it was refused: never neither.
+                match finish(Pin::new(&mut join)) {
+                    Ok(cargo) => cargo.check(),
+                    Err(error) => assert_eq!(error.kind(), JoinErrorKind::Closed),
+                }
+            }
+        });
+        let mut run = pin!(n.run(async { Ok(()) }));
+        finish(run.as_mut()).unwrap();
+        spawner.join().unwrap();
+        assert_eq!(Arc::strong_count(&alive), 1);
+    });
+}
+
+#[test]
+fn spawn_against_drop() {
+    model("nursery: spawn, join ∥ drop", 3, || {
+        let alive = Arc::new(());
+        let n = N::new();
+        let h = n.handle();
+        let spawner = thread::spawn({
+            let cargo = Cargo::new(&alive);
+            move || {
+                let mut join = h.spawn(async move {
+                    let _cargo = cargo;
+                    pending::<Result<(), ()>>().await
+                });
+                let error = finish(Pin::new(&mut join)).unwrap_err();
+                assert!(matches!(
+                    error.kind(),
+                    JoinErrorKind::Closed | JoinErrorKind::Cancelled
+                ));
+            }
+        });
+        {
+            let mut run = Box::pin(n.run(pending::<Result<(), ()>>()));
+            let (_task, waker) = Task::new();
+            assert!(
+                run.as_mut()
+                    .poll(&mut Context::from_waker(&waker))
+                    .is_pending()
+            );
+        }
+        spawner.join().unwrap();
+        assert_eq!(Arc::strong_count(&alive), 1);
+    });
+}
+
+#[test]
+fn finish_against_join() {
+    model(
+        "nursery: a child's end ∥ join on another thread",
+        3,
+        || {
+            let alive = Arc::new(());
+            let n = N::new();
+            let cargo = Cargo::new(&alive);
+            let mut join = n.handle().spawn(async move { Ok(cargo) });
+            let joiner = thread::spawn(move || {
+                finish(Pin::new(&mut join)).unwrap().check();
+            });
+            let mut run = pin!(n.run(async { Ok(()) }));
+            finish(run.as_mut()).unwrap();
+            joiner.join().unwrap();
+            assert_eq!(Arc::strong_count(&alive), 1);
+        },
+    );
+}
+
+#[test]
+fn finish_against_dropped_join() {
+    model("nursery: a child's end ∥ drop of the join", 3, || {
+        let alive = Arc::new(());
+        let n = N::new();
+        let cargo = Cargo::new(&alive);
+        let mut join = n.handle().spawn(async move { Ok(cargo) });
+        let joiner = thread::spawn(move || {
+            let _ = poll_once(&mut join);
+        });
+        let mut run = pin!(n.run(async { Ok(()) }));
+        finish(run.as_mut()).unwrap();
+        joiner.join().unwrap();
+        assert_eq!(Arc::strong_count(&alive), 1);
+    });
+}
+
+#[test]
+fn start_against_giving_up() {
+    model(
+        "nursery: start of a queued child ∥ its spawner gives up",
+        3,
+        || {
+            let alive = Arc::new(());
+            let n = N::new().limit(1);
+            let h = n.handle();
+            drop(h.spawn(async { Ok(()) })); // takes the place
+            let cargo = Cargo::new(&alive);
+            let mut wait = h.spawn_wait(async move {
+                cargo.check();
+                Ok(())
+            });
+            assert!(poll_once(&mut wait).is_pending());
+            let spawner = thread::spawn(move || drop(wait));
+            let mut run = pin!(n.run(async { Ok(()) }));
+            finish(run.as_mut()).unwrap();
+            spawner.join().unwrap();
+            assert!((1..=2).contains(&h.stats().done));
+            assert_eq!(Arc::strong_count(&alive), 1);
+        },
+    );
+}
+
+#[test]
+fn start_against_waiting_for_room() {
+    model(
+        "nursery: start of a queued child ∥ its spawner's poll",
+        3,
+        || {
+            let n = N::new().limit(1);
+            let h = n.handle();
+            drop(h.spawn(async { Ok(()) }));
+            let wait = h.spawn_wait(async { Ok(()) });
+            let spawner = thread::spawn(move || {
+                let mut wait = wait;
+                match finish(Pin::new(&mut wait)) {
+                    Ok(mut join) => finish(Pin::new(&mut join)).unwrap(),
+                    Err(error) => assert_eq!(error.kind(), JoinErrorKind::Closed),
+                }
+            });
+            let mut run = pin!(n.run(async { Ok(()) }));
+            finish(run.as_mut()).unwrap();
+            spawner.join().unwrap();
+        },
+    );
+}
+
+#[test]
+fn force_against_poll() {
+    model("nursery: force ∥ poll", 3, || {
+        let n = N::new();
+        let h = n.handle();
+        drop(h.spawn_graceful(|_| pending::<Result<(), ()>>()));
+        let mut run = pin!(n.run(async { Ok(()) }));
+        let (_task, waker) = Task::new();
+        let first = run.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(first.is_pending());
+        let forcer = thread::spawn(move || h.force());
+        assert_eq!(finish(run.as_mut()).unwrap_err().report.stats.forced, 1);
+        forcer.join().unwrap();
+    });
+}
+
+#[test]
+fn cancel_against_poll() {
+    model("nursery: cancel ∥ poll", 2, || {
+        let alive = Arc::new(());
+        let n = N::new();
+        let h = n.handle();
+        let cargo = Cargo::new(&alive);
+        drop(h.spawn(async move {
+            let _cargo = cargo;
+            pending::<Result<(), ()>>().await
+        }));
+        let canceller = thread::spawn(move || {
+            h.cancel();
+        });
+        let mut run = pin!(n.run(async { Ok(()) }));
+        assert!(finish(run.as_mut()).is_err());
+        canceller.join().unwrap();
+        assert_eq!(Arc::strong_count(&alive), 1);
+    });
+}

@@ -1,0 +1,112 @@
+//! The clock that is told to move, and through it the cell for one waker.
+//!
+//! | transition | model |
+//! |---|---|
+//! | cell: register ∥ wake | `move_against_first_poll`, `move_against_another_tasks_poll` |
+//! | stack: push ∥ move and take | `move_against_first_poll` |
+//! | stack: put back ∥ move and take | `two_moves` |
+//! | entry: `GONE` ∥ `FIRED` | `move_against_drop` |
+
+use super::{Task, model};
+use core::time::Duration;
+use loom::thread;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use umbel_core::{Instant, ManualClock, ManualSleep, Timer};
+
+const TICK: Duration = Duration::from_nanos(1);
+
+fn sleep(clock: &ManualClock, ticks: u32) -> ManualSleep {
+    clock.sleep_until(Instant::EPOCH + TICK * ticks)
+}
+
+fn poll(sleep: &mut ManualSleep, waker: &std::task::Waker) -> bool {
+    Pin::new(sleep)
+        .poll(&mut Context::from_waker(waker))
+        .is_ready()
+}
+
+#[test]
+fn move_against_first_poll() {
+    model("clock: move ∥ first poll", 3, || {
+        let clock = ManualClock::new();
+        let mover = thread::spawn({
+            let clock = clock.clone();
+            move || clock.advance(TICK)
+        });
+        let (task, waker) = Task::new();
+        let mut sleep = sleep(&clock, 1);
+        if !poll(&mut sleep, &waker) {
+            task.park(&mut 0);
+            assert!(poll(&mut sleep, &waker));
+        }
+        mover.join().unwrap();
+        drop((sleep, waker));
+        assert_eq!(Arc::strong_count(&task), 1);
+        assert_eq!(clock.next_due(), None);
+    });
+}
+
+#[test]
+fn move_against_another_tasks_poll() {
+    model("clock: move ∥ poll by another task", 3, || {
+        let clock = ManualClock::new();
+        let ((old_task, old), (task, waker)) = (Task::new(), Task::new());
+        let mut sleep = sleep(&clock, 1);
+        assert!(!poll(&mut sleep, &old));
+        let mover = thread::spawn({
+            let clock = clock.clone();
+            move || clock.advance(TICK)
+        });
+        if !poll(&mut sleep, &waker) {
+            task.park(&mut 0);
+            assert!(poll(&mut sleep, &waker));
+        }
+        mover.join().unwrap();
+        drop((sleep, waker, old));
+        assert_eq!(
+            (Arc::strong_count(&task), Arc::strong_count(&old_task)),
+            (1, 1)
+        );
+    });
+}
+
+#[test]
+fn move_against_drop() {
+    model("clock: move ∥ drop of a sleep", 3, || {
+        let clock = ManualClock::new();
+        let (task, waker) = Task::new();
+        let mut sleep = sleep(&clock, 1);
+        assert!(!poll(&mut sleep, &waker));
+        let mover = thread::spawn({
+            let clock = clock.clone();
+            move || clock.advance(TICK)
+        });
+        drop(sleep);
+        mover.join().unwrap();
+        drop(waker);
+        assert_eq!(Arc::strong_count(&task), 1);
+        assert_eq!(clock.next_due(), None);
+        assert_eq!(clock.entries(), 0);
+    });
+}
+
+#[test]
+fn two_moves() {
+    model("clock: two moves, one past a sleep", 3, || {
+        let clock = ManualClock::new();
+        let (task, waker) = Task::new();
+        let mut sleep = sleep(&clock, 2);
+        assert!(!poll(&mut sleep, &waker));
+        let mover = thread::spawn({
+            let clock = clock.clone();
+            move || clock.advance_to(Instant::EPOCH + TICK)
+        });
+        clock.advance_to(Instant::EPOCH + TICK * 2);
+        task.park(&mut 0);
+        assert!(poll(&mut sleep, &waker));
+        mover.join().unwrap();
+    });
+}

@@ -1,0 +1,259 @@
+//! Driving futures by hand: one task, polled when the test says so, every wake counted.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// A waker that counts.
+#[derive(Debug, Default)]
+pub struct Wakes(AtomicUsize);
+
+impl Wakes {
+    /// A counter and its waker.
+    pub fn new() -> (Arc<Self>, Waker) {
+        let wakes = Arc::new(Self::default());
+        (Arc::clone(&wakes), wakes.into())
+    }
+
+    /// Wakes so far.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A future that the test drives.
+pub struct Task<F: Future> {
+    future: Pin<Box<F>>,
+    wakes: Arc<Wakes>,
+    waker: Waker,
+    seen: usize,
+    polls: usize,
+}
+
+impl<F: Future> Task<F> {
+    /// Not yet polled.
+    pub fn new(future: F) -> Self {
+        let (wakes, waker) = Wakes::new();
+        Task {
+            future: Box::pin(future),
+            wakes,
+            waker,
+            seen: 0,
+            polls: 0,
+        }
+    }
+
+    /// One poll, whether woken or not.
+    pub fn poll(&mut self) -> Poll<F::Output> {
+        self.seen = self.wakes.count();
+        self.polls += 1;
+        self.future
+            .as_mut()
+            .poll(&mut Context::from_waker(&self.waker))
+    }
+
+    /// One poll by another task.
+    pub fn poll_with(&mut self, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.future.as_mut().poll(cx)
+    }
+
+    /// Whether it was woken since the last poll began.
+    pub fn is_woken(&self) -> bool {
+        self.wakes.count() != self.seen
+    }
+
+    /// Polls at least once, then while it is woken. `Pending`: nothing more happens by itself.
+    ///
+    /// # Panics
+    /// If it is still woken after a million polls: it spins.
+    pub fn run(&mut self) -> Poll<F::Output> {
+        for _ in 0..1_000_000 {
+            if let Poll::Ready(output) = self.poll() {
+                return Poll::Ready(output);
+            }
+            if !self.is_woken() {
+                return Poll::Pending;
+            }
+        }
+        panic!("the task keeps waking itself");
+    }
+
+    /// As [`run`](Self::run), for a future that is to end.
+    ///
+    /// # Panics
+    /// If it stalls: it is pending and nothing woke it.
+    #[track_caller]
+    pub fn finish(&mut self) -> F::Output {
+        match self.run() {
+            Poll::Ready(output) => output,
+            Poll::Pending => panic!("stalled: the task is pending and nothing will wake it"),
+        }
+    }
+
+    /// Asserts that it is pending and not woken.
+    ///
+    /// # Panics
+    /// If it is not.
+    #[track_caller]
+    pub fn stall(&mut self) {
+        assert!(self.run().is_pending(), "the task ended");
+    }
+
+    /// Polls so far.
+    pub fn polls(&self) -> usize {
+        self.polls
+    }
+
+    /// Wakes so far.
+    pub fn wakes(&self) -> usize {
+        self.wakes.count()
+    }
+}
+
+impl<F: Future> fmt::Debug for Task<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task")
+            .field("polls", &self.polls)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A door that the test opens; any number of futures wait before it. `Send + Sync`.
+#[derive(Debug, Clone, Default)]
+pub struct Gate(Arc<std::sync::Mutex<(bool, Vec<Waker>)>>);
+
+impl Gate {
+    /// Closed.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Opens it for good and wakes who waits.
+    ///
+    /// # Panics
+    /// Never, unless a waiter panicked under the lock.
+    pub fn open(&self) {
+        let wakers = {
+            let mut gate = self.0.lock().unwrap();
+            gate.0 = true;
+            std::mem::take(&mut gate.1)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ends once the gate is open.
+    pub fn pass(&self) -> impl Future<Output = ()> + Send + use<> {
+        let gate = self.clone();
+        std::future::poll_fn(move |cx| {
+            let mut gate = gate.0.lock().unwrap();
+            if gate.0 {
+                return Poll::Ready(());
+            }
+            gate.1.push(cx.waker().clone());
+            Poll::Pending
+        })
+    }
+}
+
+/// Wakes itself and is pending `n` times.
+pub fn yields(n: usize) -> impl Future<Output = ()> + Send {
+    let mut left = n;
+    std::future::poll_fn(move |cx| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
+/// What happened, in order. `Send + Sync`.
+#[derive(Debug, Clone, Default)]
+pub struct Log(Arc<std::sync::Mutex<Vec<String>>>);
+
+impl Log {
+    /// Empty.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an entry.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn add(&self, what: impl Into<String>) {
+        self.0.lock().unwrap().push(what.into());
+    }
+
+    /// Takes all entries, joined by spaces.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn take(&self) -> String {
+        std::mem::take(&mut *self.0.lock().unwrap()).join(" ")
+    }
+
+    /// Adds `what` when the result is dropped.
+    pub fn on_drop(&self, what: impl Into<String>) -> OnDrop {
+        OnDrop(self.clone(), what.into())
+    }
+}
+
+/// Made by [`Log::on_drop`].
+#[derive(Debug)]
+pub struct OnDrop(Log, String);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.add(std::mem::take(&mut self.1));
+    }
+}
+
+/// A counter for futures of one thread.
+#[derive(Debug, Clone, Default)]
+pub struct Counter(Rc<Cell<usize>>);
+
+impl Counter {
+    /// Adds one; the new count.
+    pub fn hit(&self) -> usize {
+        self.0.set(self.0.get() + 1);
+        self.0.get()
+    }
+
+    /// The count.
+    pub fn get(&self) -> usize {
+        self.0.get()
+    }
+}
+
+/// A place where a future leaves its waker for the test.
+#[derive(Debug, Clone, Default)]
+pub struct Parked(Rc<RefCell<Vec<Waker>>>);
+
+impl Parked {
+    /// Leaves a clone of the waker.
+    pub fn park(&self, cx: &Context<'_>) {
+        self.0.borrow_mut().push(cx.waker().clone());
+    }
+
+    /// All that were left, oldest first.
+    pub fn take(&self) -> Vec<Waker> {
+        std::mem::take(&mut self.0.borrow_mut())
+    }
+}
