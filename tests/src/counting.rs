@@ -11,11 +11,20 @@ use std::task::{Context, Poll, Wake, Waker};
 type Hook = Box<dyn Fn() + Send + Sync>;
 
 /// A task that is polled by hand, and counts how often it is woken.
+#[derive(Debug)]
 pub struct Task(Arc<Inner>);
 
 struct Inner {
     woken: AtomicUsize,
     on_wake: Option<Hook>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Task")
+            .field("woken", &self.woken)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Wake for Inner {
