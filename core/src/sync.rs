@@ -204,8 +204,13 @@ pub mod step {
 
     macro_rules! stepped {
         ($name:ident $(<$t:ident>)?, $inner:ty, $value:ty) => {
-            #[allow(missing_docs, missing_debug_implementations, reason = "mirrors core's atomic")]
+            #[allow(missing_docs, reason = "mirrors core's atomic")]
             pub struct $name $(<$t>)? ($inner);
+            impl $(<$t>)? core::fmt::Debug for $name $(<$t>)? {
+                fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                    self.0.fmt(f)
+                }
+            }
             #[allow(missing_docs, dead_code, reason = "mirrors core's atomic")]
             impl $(<$t>)? $name $(<$t>)? {
                 pub const fn new(v: $value) -> Self {

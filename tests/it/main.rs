@@ -1,7 +1,12 @@
 //! The crates from outside: what they promise, one module per part, in one binary.
-#![cfg(not(umbel_loom))]
+#![cfg(not(any(umbel_loom, umbel_step)))]
 
 mod nursery;
 mod reason;
 mod set;
 mod time;
+mod token;
+mod token_model;
+
+#[global_allocator]
+static ALLOCATOR: umbel_tests::counting::CountingAlloc = umbel_tests::counting::CountingAlloc;

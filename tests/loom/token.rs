@@ -4,7 +4,10 @@
 //! finds wakers that are lost or dropped twice.
 
 use crate::model;
-use loom::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use loom::sync::atomic::{
+    AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use loom::thread;
 use std::future::Future;
 use std::mem::ManuallyDrop;
@@ -443,4 +446,28 @@ fn boxed_reasons_race() {
         drop(root);
         assert_eq!(child.reason().unwrap().to_string(), says);
     });
+}
+
+/// T9: what was written before `cancel` is visible to whoever sees the flag, at any depth.
+#[test]
+fn the_flag_publishes() {
+    model(
+        "what was written before cancel ∥ a look at a grandchild, a new child",
+        3,
+        || {
+            let root = CancellationToken::new();
+            let low = root.child_token().child_token();
+            let data = Arc::new(AtomicUsize::new(0));
+            let (root2, data2) = (root.clone(), data.clone());
+            let canceller = thread::spawn(move || {
+                data2.store(1, Relaxed);
+                root2.cancel();
+            });
+            let born = root.child_token();
+            if low.is_cancelled() || born.is_cancelled() {
+                assert_eq!(data.load(Relaxed), 1);
+            }
+            canceller.join().unwrap();
+        },
+    );
 }

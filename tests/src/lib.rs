@@ -1,6 +1,10 @@
 //! What several tests need: wakers that count, and peace from other tests' stale wakers.
 
+#[cfg(not(umbel_loom))]
+pub mod counting;
 pub mod exec;
+#[cfg(not(umbel_loom))]
+pub mod model;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
