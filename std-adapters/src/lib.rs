@@ -31,3 +31,8 @@ pub mod signal;
 #[cfg(feature = "smol")]
 pub mod smol;
 pub mod time;
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

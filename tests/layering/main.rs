@@ -129,6 +129,24 @@ fn ci_runs_the_readmes_commands() {
     assert_eq!(readme_commands(&readme), expected);
 }
 
+#[test]
+fn the_readmes_tests_exist() {
+    let readme = fs::read_to_string(workspace().join("README.md")).expect("a README");
+    let mut sources = sources(&workspace().join("tests"));
+    sources.extend(self::sources(&workspace().join("core/src")));
+    let missing: Vec<_> = readme
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| name.matches('_').count() >= 2 && !name.contains(['*', '/', ':', '-']))
+        .filter(|name| {
+            let definition = format!("fn {name}()");
+            !sources.values().any(|text| text.contains(&definition))
+        })
+        .collect();
+    assert_eq!(missing, [""; 0], "named in the README, but no test");
+}
+
 /// The lines of the first block fenced as `sh`, without their comments.
 fn readme_commands(readme: &str) -> Vec<&str> {
     readme

@@ -36,13 +36,45 @@ impl Wake for Wakes {
     }
 }
 
-/// A future that the test drives.
+/// Keeps other tests' stale wakers away from this thread's tests; see [`crate::exact_polls`].
+struct Quiet;
+
+thread_local! {
+    static QUIET: RefCell<(usize, Option<std::sync::RwLockReadGuard<'static, ()>>)> =
+        const { RefCell::new((0, None)) };
+}
+
+impl Quiet {
+    fn new() -> Quiet {
+        QUIET.with_borrow_mut(|(users, guard)| {
+            *users += 1;
+            // One lock a thread: a second one could wait for a writer that waits for the first.
+            guard.get_or_insert_with(crate::exact_polls);
+        });
+        Quiet
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        QUIET.with_borrow_mut(|(users, guard)| {
+            *users -= 1;
+            if *users == 0 {
+                *guard = None;
+            }
+        });
+    }
+}
+
+/// A future that the test drives. While it exists, no other test wakes stale wakers, so polls and
+/// wakes are exact.
 pub struct Task<F: Future> {
     future: Pin<Box<F>>,
     wakes: Arc<Wakes>,
     waker: Waker,
     seen: usize,
     polls: usize,
+    _quiet: Quiet,
 }
 
 impl<F: Future> Task<F> {
@@ -55,6 +87,7 @@ impl<F: Future> Task<F> {
             waker,
             seen: 0,
             polls: 0,
+            _quiet: Quiet::new(),
         }
     }
 

@@ -1,9 +1,10 @@
 //! Row 21: an interrupt cancels at every step of every operation, and nothing is lost.
 
 use super::at_every_step;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::task::Poll;
+use umbel_core::step::with_hook;
 use umbel_core::{CancellationToken, Reason, WaitForCancellationFutureOwned};
 use umbel_tests::counting::{Task, live_bytes};
 
@@ -251,5 +252,26 @@ fn t_21_cancel_interrupts_cancel() {
             },
         );
         assert!(steps >= 10, "{steps}");
+    }
+}
+
+/// T2: counted, not timed.
+#[test]
+fn is_cancelled_is_one_access_at_any_depth_and_with_any_number_of_waiters() {
+    let root = CancellationToken::new();
+    let mut low = root.clone();
+    for _ in 0..100 {
+        low = low.child_token();
+    }
+    let task = Task::new();
+    let mut waits: Vec<_> = (0..100).map(|_| Box::pin(low.cancelled())).collect();
+    for wait in &mut waits {
+        assert!(task.poll(wait.as_mut()).is_pending());
+    }
+    for cancelled in [false, true] {
+        let accesses = Cell::new(0);
+        let seen = with_hook(&|| accesses.set(accesses.get() + 1), || low.is_cancelled());
+        assert_eq!((seen, accesses.get()), (cancelled, 1));
+        root.cancel();
     }
 }
