@@ -200,7 +200,8 @@ pub mod step {
 
     macro_rules! stepped {
         ($name:ident $(<$t:ident>)?, $inner:ty, $value:ty) => {
-            #[allow(missing_docs, missing_debug_implementations, reason = "mirrors core's atomic")]
+            #[allow(missing_docs, reason = "mirrors core's atomic")]
+            #[derive(Debug)]
             pub struct $name $(<$t>)? ($inner);
             #[allow(missing_docs, dead_code, reason = "mirrors core's atomic")]
             impl $(<$t>)? $name $(<$t>)? {

@@ -1,7 +1,7 @@
-//! What several tests need: wakers that count.
+//! What several tests need: wakers that count, and peace from other tests' stale wakers.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::{Wake, Waker};
 
 /// Counts how often its wakers were woken.
@@ -29,4 +29,18 @@ impl Wake for Count {
 pub fn counting() -> (Arc<Count>, Waker) {
     let count = Arc::new(Count::default());
     (count.clone(), count.into())
+}
+
+static STALE: RwLock<()> = RwLock::new(());
+
+/// For a test that counts polls exactly: while this is held, no other test wakes stale wakers.
+///
+/// A waker that is used after its child's end may cause a needless poll in any set of the process.
+pub fn exact_polls() -> RwLockReadGuard<'static, ()> {
+    STALE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For a test that wakes wakers whose set is gone; see [`exact_polls`].
+pub fn stale_wakes() -> RwLockWriteGuard<'static, ()> {
+    STALE.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -40,6 +40,9 @@
 //! `get` may allocate; `put` is wait-free, never allocates, and may run in an interrupt. No foreign
 //! code runs here.
 
+#[cfg(all(test, not(umbel_loom)))]
+mod tests;
+
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 use alloc::boxed::Box;
 use core::ops::Deref;
