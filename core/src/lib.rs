@@ -1,11 +1,7 @@
 //! Structured concurrency without a runtime.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![warn(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    clippy::alloc_instead_of_core
-)]
+#![warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc, clippy::alloc_instead_of_core)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
@@ -13,13 +9,13 @@ extern crate alloc;
 extern crate std;
 
 // The order is the rank: a module uses only what stands above it.
+mod sync;
+mod wake;
 mod reason;
+mod time;
+mod spawn;
 #[cfg(feature = "alloc")]
 mod set;
-mod spawn;
-mod sync;
-mod time;
-mod wake;
 
 pub use reason::{Cancelled, Reason, ReasonKind};
 #[cfg(feature = "alloc")]

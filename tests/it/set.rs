@@ -298,7 +298,8 @@ fn n_08_outer_waker_panics() {
     assert_eq!(Arc::strong_count(&bad), 1);
 }
 
-/// n_08: the outer waker changes between polls, and the set moves: the latest is woken, none is kept.
+/// n_08: the outer waker changes between polls, and the set moves: the latest is woken, none is
+/// kept.
 #[test]
 fn n_08_outer_waker_changes_between_polls() {
     let _exact = exact_polls();
@@ -385,7 +386,8 @@ fn n_09_no_self_wake_when_all_are_parked() {
     assert_eq!((count.get(), log.polls()), (0, vec![1; MANY]));
 }
 
-/// n_10: one child is always ready: per outer poll it is polled once, and so is each that was woken.
+/// n_10: one child is always ready: per outer poll it is polled once, and so is each that was
+/// woken.
 #[test]
 fn n_10_an_always_ready_child_starves_nobody() {
     let _exact = exact_polls();
@@ -508,7 +510,8 @@ fn n_14_a_finished_child_is_dropped_at_once() {
     assert!(kept.borrow().is_some());
 }
 
-/// n_15: a child is polled and dropped where it was first polled, across growth, removal and moves of the set.
+/// n_15: a child is polled and dropped where it was first polled, across growth, removal and moves
+/// of the set.
 #[test]
 fn n_15_a_child_never_moves() {
     struct Fixed(Cell<Option<*const Fixed>>, Rc<Cell<usize>>, bool);

@@ -104,15 +104,15 @@ fn wake(world: &Shared, id: usize) {
     }
 }
 
-/// These tests count polls and wakes exactly, and some wake stale wakers, which may reach any set of the
-/// process: they run one at a time.
+/// These tests count polls and wakes exactly, and some wake stale wakers, which may reach any set
+/// of the process: they run one at a time.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A long random life, beside a plain account of who must be polled: exactly those that were pushed or
-/// woken, each once per outer poll, with one outer wake between two polls.
+/// A long random life, beside a plain account of who must be polled: exactly those that were pushed
+/// or woken, each once per outer poll, with one outer wake between two polls.
 #[test]
 fn a_random_life_agrees_with_a_plain_account() {
     let _alone = alone();

@@ -217,12 +217,7 @@ impl Shared {
             self.put_back(waiting);
             self.entries.fetch_sub(due.len(), Ordering::Relaxed);
             let mut lost = 0;
-            due.retain(|entry| {
-                entry.leave(FIRED) || {
-                    lost += 1;
-                    false
-                }
-            });
+            due.retain(|entry| entry.leave(FIRED) || { lost += 1; false });
             self.gone.fetch_sub(lost, Ordering::Relaxed);
             wake_all(due.iter().filter_map(|entry| entry.waker.take()));
             if self.now() == now {
