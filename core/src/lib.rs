@@ -1,7 +1,11 @@
 //! Structured concurrency without a runtime.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc, clippy::alloc_instead_of_core)]
+#![warn(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    clippy::alloc_instead_of_core
+)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
@@ -14,9 +18,12 @@ mod wake;
 mod reason;
 mod time;
 mod spawn;
+mod token;
 #[cfg(feature = "alloc")]
 mod set;
+mod ext;
 
+pub use ext::{FutureExt, OrCancelled};
 pub use reason::{Cancelled, Reason, ReasonKind};
 #[cfg(feature = "alloc")]
 pub use set::FutureSet;
@@ -27,5 +34,15 @@ pub use spawn::{Spawn, SpawnError};
 ))]
 pub use time::manual::{ManualClock, ManualSleep};
 pub use time::{Clock, Instant, Timer};
+pub use token::CancelSignal;
+#[cfg(feature = "alloc")]
+pub use token::{
+    CancellationToken, DropGuard, DropGuardRef, DynCancelSignal, RunUntilCancelled,
+    RunUntilCancelledOwned, WaitForCancellationFuture, WaitForCancellationFutureOwned,
+};
 #[cfg(feature = "alloc")]
 pub use wake::ready::{PoolStats, pool_stats};
+
+/// Interrupts at every step, for tests: see [`step::with_hook`].
+#[cfg(all(umbel_step, not(umbel_loom)))]
+pub use sync::step;

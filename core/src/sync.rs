@@ -26,6 +26,7 @@ compile_error!(
 );
 
 #[cfg(not(any(umbel_loom, umbel_step)))]
+#[allow(unused_imports, reason = "most of it needs `alloc`")]
 mod imp {
     #[cfg(all(feature = "alloc", not(feature = "portable-atomic")))]
     pub(crate) use alloc::sync::Arc;
@@ -59,6 +60,7 @@ mod imp {
     pub(crate) use core::sync::atomic::{Ordering, fence};
 }
 
+#[allow(unused_imports, reason = "most of it needs `alloc`")]
 pub(crate) use imp::*;
 
 // ------------------------------------------------------------------ cells
@@ -70,9 +72,11 @@ pub(crate) use loom::cell::UnsafeCell;
 #[cfg(not(umbel_loom))]
 #[derive(Debug, Default)]
 #[repr(transparent)]
+#[allow(dead_code, reason = "the token tree needs `alloc`")]
 pub(crate) struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
 
 #[cfg(not(umbel_loom))]
+#[allow(dead_code, reason = "the token tree needs `alloc`")]
 impl<T> UnsafeCell<T> {
     pub(crate) const fn new(value: T) -> Self {
         Self(core::cell::UnsafeCell::new(value))
@@ -201,8 +205,12 @@ pub mod step {
     macro_rules! stepped {
         ($name:ident $(<$t:ident>)?, $inner:ty, $value:ty) => {
             #[allow(missing_docs, reason = "mirrors core's atomic")]
-            #[derive(Debug)]
             pub struct $name $(<$t>)? ($inner);
+            impl $(<$t>)? core::fmt::Debug for $name $(<$t>)? {
+                fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                    self.0.fmt(f)
+                }
+            }
             #[allow(missing_docs, dead_code, reason = "mirrors core's atomic")]
             impl $(<$t>)? $name $(<$t>)? {
                 pub const fn new(v: $value) -> Self {

@@ -19,3 +19,5 @@ pub(crate) mod pool;
 pub(crate) mod ready;
 #[cfg(feature = "alloc")]
 pub(crate) mod owner;
+#[cfg(feature = "alloc")]
+pub(crate) mod slab;

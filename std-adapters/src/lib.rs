@@ -1,1 +1,33 @@
+//! Structured concurrency for programs with an operating system: all of [`umbel_core`], and one
+//! thin module per runtime or concern, each behind a feature of the same name.
 //!
+//! | module | feature | what it binds | threads that it starts |
+//! |---|---|---|---|
+//! | [`time`] | | [`std::time::Instant`] | none |
+#![cfg_attr(
+    feature = "smol",
+    doc = "| [`smol`] | `smol` | smol's executors, async-io's timers | none of its own; async-io's reactor on the first wait, smol's global executor on the first global spawn |"
+)]
+#![cfg_attr(
+    all(unix, feature = "signal"),
+    doc = "| [`signal`] | `signal` | SIGINT and SIGTERM, through signal-hook | one for each [`signal::install`] |"
+)]
+#![cfg_attr(
+    feature = "blocking",
+    doc = "| [`mod@blocking`] | `blocking` | the thread pool of the `blocking` crate | that pool's, as work arrives |"
+)]
+//!
+//! No feature is on by default. A library that only takes a token or a signal, a timer or an
+//! executor depends on `umbel-core` alone; a program chooses its adapters here.
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub use umbel_core::*;
+
+#[cfg(feature = "blocking")]
+pub mod blocking;
+#[cfg(all(unix, feature = "signal"))]
+pub mod signal;
+#[cfg(feature = "smol")]
+pub mod smol;
+pub mod time;

@@ -4,6 +4,7 @@
 #![cfg(umbel_loom)]
 
 mod set;
+mod token;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,2 +1,49 @@
-//!
-fn main(){}
+//! The project's tooling: `cargo xtask ci` is all that CI does, `cargo xtask deep JOB` the proofs
+//! that take too long for it.
+#![forbid(unsafe_code)]
+
+mod ci;
+mod deep;
+mod step;
+mod table;
+mod tools;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Checks of the umbel workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Runs every check of CI and closes with a table of what passed, failed and was skipped.
+    Ci(ci::Args),
+    /// Runs one long proof, shard by shard; a re-run goes on where it stopped.
+    Deep(deep::Args),
+}
+
+fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("xtask lies in the workspace")?;
+    std::env::set_current_dir(root).context("the workspace is gone")?;
+    step::stop_on_ctrl_c()?;
+    let rows = match args.task {
+        Task::Ci(args) => ci::run(&args),
+        Task::Deep(args) => deep::run(&args)?,
+    };
+    print!("{}", table::render(&rows));
+    Ok(if table::failed(&rows) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}

@@ -8,7 +8,8 @@
 /// while the rest is still done, and a second one aborts.
 #[cfg(feature = "std")]
 pub(crate) fn sweep(mut step: impl FnMut() -> bool) {
-    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+    use core::panic::AssertUnwindSafe;
+    use std::panic::{catch_unwind, resume_unwind};
 
     let mut first = None;
     // The caller's steps leave their state whole when they panic: that is what they are for.

@@ -24,8 +24,9 @@
 //! | read the clock elsewhere | load | Acquire | what was written before the clock was moved |
 //! | leave `WAITING` | CAS | AcqRel | who of sleep and settler was first: decides who counts the entry |
 
-use super::{Clock, Instant, Timer};
 use crate::sync::{Arc, AtomicPtr, AtomicU64, AtomicUsize, Ordering, sc_fence};
+use crate::time::clock::{Clock, Timer};
+use crate::time::instant::Instant;
 use crate::wake::batch::wake_all;
 use crate::wake::cell::WakeCell;
 use alloc::boxed::Box;
@@ -140,6 +141,11 @@ impl ManualClock {
         self.shared.settle();
         next
     }
+
+    /// How many sleeps are in its memory, dropped ones that are not swept out yet included.
+    pub fn entries(&self) -> usize {
+        self.shared.entries.load(Ordering::Relaxed)
+    }
 }
 
 impl Shared {
@@ -217,7 +223,12 @@ impl Shared {
             self.put_back(waiting);
             self.entries.fetch_sub(due.len(), Ordering::Relaxed);
             let mut lost = 0;
-            due.retain(|entry| entry.leave(FIRED) || { lost += 1; false });
+            due.retain(|entry| {
+                entry.leave(FIRED) || {
+                    lost += 1;
+                    false
+                }
+            });
             self.gone.fetch_sub(lost, Ordering::Relaxed);
             wake_all(due.iter().filter_map(|entry| entry.waker.take()));
             if self.now() == now {

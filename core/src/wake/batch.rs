@@ -1,4 +1,4 @@
-//! Waking many: every waker is woken, whichever of them panics.
+//! Foreign code in numbers: every waker is woken and every value dropped, whichever of them panics.
 
 use core::task::Waker;
 
@@ -6,14 +6,25 @@ use core::task::Waker;
 ///
 /// With `std` each panic is caught, the first is resumed at the end and later ones are dropped.
 /// Without, one panic unwinds while the rest are still woken, and a second one aborts.
-#[cfg(feature = "std")]
 pub(crate) fn wake_all(wakers: impl Iterator<Item = Waker>) {
+    each(wakers, Waker::wake);
+}
+
+/// Drops all that `values` yields; panics as in [`wake_all`].
+#[inline]
+pub(crate) fn drop_all<T>(values: impl Iterator<Item = T>) {
+    each(values, drop);
+}
+
+#[cfg(feature = "std")]
+#[inline]
+fn each<T>(values: impl Iterator<Item = T>, act: impl Fn(T)) {
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
     let mut first = None;
-    for waker in wakers {
+    for value in values {
         // Nothing of ours is half-made here, so nothing can be seen broken.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| act(value))) {
             match first {
                 None => first = Some(panic),
                 // A payload may panic when it is dropped, and its payload again: leak the third.
@@ -26,21 +37,21 @@ pub(crate) fn wake_all(wakers: impl Iterator<Item = Waker>) {
     }
 }
 
-/// See above.
 #[cfg(not(feature = "std"))]
-pub(crate) fn wake_all(wakers: impl Iterator<Item = Waker>) {
-    struct Rest<I: Iterator<Item = Waker>>(I);
-    impl<I: Iterator<Item = Waker>> Drop for Rest<I> {
+#[inline]
+fn each<T>(values: impl Iterator<Item = T>, act: impl Fn(T)) {
+    struct Rest<T, I: Iterator<Item = T>, A: Fn(T)>(I, A);
+    impl<T, I: Iterator<Item = T>, A: Fn(T)> Drop for Rest<T, I, A> {
         fn drop(&mut self) {
-            for waker in &mut self.0 {
-                waker.wake();
+            for value in &mut self.0 {
+                (self.1)(value);
             }
         }
     }
-    // All the work is done by the guard: unwinding out of its loop would leave the rest asleep, so
-    // the loop runs twice at most, the second time while the first panic unwinds.
-    let mut rest = Rest(wakers);
-    for waker in &mut rest.0 {
-        waker.wake();
+    // Unwinding out of the loop would leave the rest undone, so the guard runs it a second time
+    // while the first panic unwinds.
+    let mut rest = Rest(values, act);
+    for value in &mut rest.0 {
+        (rest.1)(value);
     }
 }

@@ -71,12 +71,9 @@ impl WakeCell {
         }
         // SAFETY: W1 – we moved the state away from IDLE.
         let old = self.slot.with_mut(|slot| unsafe { (*slot).replace(new) });
-        let left = self.state.compare_exchange(
-            REGISTERING,
-            IDLE,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
+        let left =
+            self.state
+                .compare_exchange(REGISTERING, IDLE, Ordering::AcqRel, Ordering::Acquire);
         let mut mine = None;
         if left.is_err() {
             // SAFETY: W1 – a wake came and left the slot to us.

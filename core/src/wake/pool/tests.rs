@@ -1,7 +1,7 @@
 use super::{Block, Immortal, PER_SLAB, Pool};
 use crate::sync::{AtomicUsize, Ordering};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use std::collections::BTreeSet;
 
 #[repr(align(64))]
 struct Cell {

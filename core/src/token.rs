@@ -1,0 +1,326 @@
+//! Cancellation: a tree of flags that can be looked at, waited for and set from anywhere.
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | `node` | one node: its state, its life, the rules of the whole tree |
+//! | `cursor` | a position among children |
+//! | `death` | what happens when the last reference to a node goes |
+//! | `walk` | the two passes of a cancellation |
+//! | `handle` | the public type, its birth and death |
+//! | `wait` | waiting |
+//! | `guard`, `run` | cancelling on drop; running until cancelled |
+//! | `signal` | the trait that libraries take |
+//!
+//! What the rooms share is told in `node`.
+
+#[cfg(feature = "alloc")]
+mod cursor;
+#[cfg(feature = "alloc")]
+mod death;
+#[cfg(feature = "alloc")]
+mod guard;
+#[cfg(feature = "alloc")]
+mod handle;
+#[cfg(feature = "alloc")]
+mod node;
+#[cfg(feature = "alloc")]
+mod run;
+mod signal;
+#[cfg(feature = "alloc")]
+mod wait;
+#[cfg(feature = "alloc")]
+mod walk;
+
+pub use signal::CancelSignal;
+#[cfg(feature = "alloc")]
+pub use {
+    guard::{DropGuard, DropGuardRef},
+    handle::CancellationToken,
+    run::{RunUntilCancelled, RunUntilCancelledOwned},
+    signal::DynCancelSignal,
+    wait::{WaitForCancellationFuture, WaitForCancellationFutureOwned},
+};
+
+#[cfg(feature = "alloc")]
+mod methods {
+    use super::*;
+    use crate::reason::{Cancelled, Reason};
+    use crate::time::Instant;
+    use core::future::Future;
+    use node::Node;
+
+    impl Default for CancellationToken {
+        fn default() -> Self {
+            Self::new()
+        }
+    }
+
+    /// Making tokens.
+    impl CancellationToken {
+        /// A new root, not cancelled. Allocates.
+        #[inline]
+        #[must_use]
+        pub fn new() -> Self {
+            Self::of_root(Node::root(None))
+        }
+
+        /// A root that is never cancelled: [`cancel`](Self::cancel) does nothing to it. Waiting for
+        /// it takes no memory. Its children are ordinary tokens. Allocates.
+        ///
+        /// ```
+        /// use umbel_core::CancellationToken;
+        ///
+        /// let never = CancellationToken::never();
+        /// never.cancel();
+        /// assert!(!never.is_cancelled() && !never.can_be_cancelled());
+        /// ```
+        #[must_use]
+        pub fn never() -> Self {
+            Self::of_root(Node::never())
+        }
+
+        /// A root that is cancelled from the beginning. Allocates.
+        #[must_use]
+        pub fn pre_cancelled(reason: Reason) -> Self {
+            Self::of_root(Node::root(Some(reason)))
+        }
+
+        /// A child: cancelled with this token, but not the other way round. It starts with this
+        /// token's [`deadline`](Self::deadline), and is born cancelled if this token is. May allocate.
+        ///
+        /// ```
+        /// use umbel_core::CancellationToken;
+        ///
+        /// let parent = CancellationToken::new();
+        /// let child = parent.child_token();
+        /// child.cancel();
+        /// assert!(!parent.is_cancelled());
+        /// ```
+        #[inline]
+        #[must_use]
+        pub fn child_token(&self) -> Self {
+            self.new_child(self.effective_deadline())
+        }
+
+        /// A child that records a deadline, if `at` is before this token's own: deadlines only
+        /// shrink down the tree. Nothing fires by itself; see [`check_at`](Self::check_at). May
+        /// allocate.
+        ///
+        /// ```
+        /// use umbel_core::{CancellationToken, Instant};
+        ///
+        /// let parent = CancellationToken::new().child_with_deadline(Instant::from_nanos(5));
+        /// let child = parent.child_with_deadline(Instant::from_nanos(9));
+        /// assert_eq!(child.deadline(), Some(Instant::from_nanos(5)));
+        /// ```
+        #[must_use]
+        pub fn child_with_deadline(&self, at: Instant) -> Self {
+            self.new_child(self.effective_deadline().min(at))
+        }
+    }
+
+    /// Looking.
+    impl CancellationToken {
+        /// Whether the token is cancelled: one load, at any depth and whatever else goes on. May be
+        /// called in an interrupt.
+        ///
+        /// Who sees `true` also sees what was written before [`cancel`](Self::cancel) was called.
+        #[inline(always)]
+        #[must_use]
+        pub fn is_cancelled(&self) -> bool {
+            self.node().is_cancelled()
+        }
+
+        /// Why the token is cancelled; `None` if it is not. A descendant has the reason of the
+        /// ancestor by which it was cancelled. Does not allocate. In an interrupt only if no reason
+        /// is a boxed error: the last clone of one frees it.
+        #[inline]
+        #[must_use]
+        pub fn reason(&self) -> Option<Reason> {
+            self.reason_now()
+        }
+
+        /// For loops that poll nothing: `check()?` between two pieces of work. As fast as
+        /// [`is_cancelled`](Self::is_cancelled).
+        ///
+        /// # Errors
+        /// The token is cancelled.
+        ///
+        /// ```
+        /// use umbel_core::{CancellationToken, Cancelled};
+        ///
+        /// fn sum(numbers: &[u64], stop: &CancellationToken) -> Result<u64, Cancelled> {
+        ///     let mut sum = 0;
+        ///     for n in numbers {
+        ///         stop.check()?;
+        ///         sum += n;
+        ///     }
+        ///     Ok(sum)
+        /// }
+        /// # assert_eq!(sum(&[1, 2], &CancellationToken::new()), Ok(3));
+        /// ```
+        #[inline]
+        pub fn check(&self) -> Result<(), Cancelled> {
+            match self.reason_now() {
+                None => Ok(()),
+                Some(reason) => Err(Cancelled::new(reason)),
+            }
+        }
+
+        /// As [`check`](Self::check), and if the [`deadline`](Self::deadline) is due at `now`,
+        /// cancels this token with [`Reason::deadline_exceeded`] first.
+        ///
+        /// # Errors
+        /// The token is cancelled.
+        ///
+        /// ```
+        /// use umbel_core::{CancellationToken, Instant, ReasonKind};
+        ///
+        /// let token = CancellationToken::new().child_with_deadline(Instant::from_nanos(5));
+        /// assert!(token.check_at(Instant::from_nanos(4)).is_ok());
+        /// let late = token.check_at(Instant::from_nanos(5)).unwrap_err();
+        /// assert_eq!(late.reason().kind(), ReasonKind::DeadlineExceeded);
+        /// ```
+        #[inline]
+        pub fn check_at(&self, now: Instant) -> Result<(), Cancelled> {
+            if self.effective_deadline().is_due(now) && !self.is_cancelled() {
+                self.cancel_tree(Reason::deadline_exceeded());
+            }
+            self.check()
+        }
+
+        /// The effective deadline: the earliest of this token's and its ancestors'. `None` if there
+        /// is none. May be called in an interrupt.
+        #[inline]
+        #[must_use]
+        pub fn deadline(&self) -> Option<Instant> {
+            match self.effective_deadline() {
+                Instant::NEVER => None,
+                at => Some(at),
+            }
+        }
+
+        /// Whether [`cancel`](Self::cancel) has an effect: false for [`never`](Self::never) and its
+        /// clones only.
+        #[inline]
+        #[must_use]
+        pub fn can_be_cancelled(&self) -> bool {
+            !self.node().is_never()
+        }
+    }
+
+    /// Cancelling.
+    impl CancellationToken {
+        /// Cancels this token and all below it with [`Reason::explicit`].
+        ///
+        /// See [`cancel_with`](Self::cancel_with).
+        pub fn cancel(&self) {
+            self.cancel_tree(Reason::explicit());
+        }
+
+        /// Cancels this token and all below it. True if this call was the one that cancelled the
+        /// token; otherwise the earlier reason stays and `reason` is dropped.
+        ///
+        /// When this returns, first or not, every descendant that existed when it was called is
+        /// cancelled; a descendant that was cancelled before keeps its reason. The first call sets
+        /// all flags, then wakes every task that waits on one of them. A later one wakes nobody, and
+        /// may return before the first has woken all.
+        ///
+        /// Takes time in proportion to the tokens below; recurses, allocates and frees nothing, and
+        /// may be called in an interrupt that interrupted any other operation of any token, with a
+        /// reason that is not a boxed error.
+        ///
+        /// # Panics
+        /// A waker panicked; the others are woken all the same. With `std` the first panic is
+        /// resumed at the end; without, a second one aborts.
+        ///
+        /// ```
+        /// use umbel_core::{CancellationToken, Reason};
+        ///
+        /// let token = CancellationToken::new();
+        /// assert!(token.cancel_with(Reason::shutdown()));
+        /// assert!(!token.cancel_with(Reason::custom(1)));
+        /// assert_eq!(token.reason(), Some(Reason::shutdown()));
+        /// ```
+        pub fn cancel_with(&self, reason: Reason) -> bool {
+            self.cancel_tree(reason)
+        }
+
+        /// A guard that cancels the token when it is dropped.
+        pub fn drop_guard(self) -> DropGuard {
+            DropGuard::new(self)
+        }
+
+        /// A guard that cancels the borrowed token when it is dropped.
+        ///
+        /// ```
+        /// use umbel_core::CancellationToken;
+        ///
+        /// let token = CancellationToken::new();
+        /// {
+        ///     let _guard = token.drop_guard_ref();
+        /// }
+        /// assert!(token.is_cancelled());
+        /// ```
+        pub fn drop_guard_ref(&self) -> DropGuardRef<'_> {
+            DropGuardRef::new(self)
+        }
+    }
+
+    /// Waiting.
+    impl CancellationToken {
+        /// Waits until the token is cancelled; ends at the first poll if it is.
+        ///
+        /// **Cancel safety:** Strict. The first pending poll may allocate; afterwards the place is
+        /// reused, so that a million waits, one after the other, take the memory of one.
+        ///
+        /// ```
+        /// use umbel_core::CancellationToken;
+        ///
+        /// async fn closing(stop: &CancellationToken) {
+        ///     stop.cancelled().await;
+        ///     // say goodbye
+        /// }
+        /// # drop(closing(&CancellationToken::new()));
+        /// ```
+        #[inline(always)]
+        pub fn cancelled(&self) -> WaitForCancellationFuture<'_> {
+            WaitForCancellationFuture::new(self)
+        }
+
+        /// As [`cancelled`](Self::cancelled), but the wait owns the token and is `'static`.
+        #[inline]
+        pub fn cancelled_owned(self) -> WaitForCancellationFutureOwned {
+            WaitForCancellationFutureOwned::new(self)
+        }
+
+        /// Runs a future until it ends or the token is cancelled: `Some` output, or `None`.
+        ///
+        /// A token that is cancelled already gives `None` without a poll of the future; if both are
+        /// ready at a later poll, the future's output wins.
+        ///
+        /// **Cancel safety:** that of `future`.
+        ///
+        /// ```
+        /// use umbel_core::CancellationToken;
+        ///
+        /// async fn serve(stop: &CancellationToken, work: impl Future<Output = u32>) -> Option<u32> {
+        ///     stop.run_until_cancelled(work).await
+        /// }
+        /// # drop(serve(&CancellationToken::new(), async { 1 }));
+        /// ```
+        #[inline]
+        pub fn run_until_cancelled<F: Future>(&self, future: F) -> RunUntilCancelled<'_, F> {
+            RunUntilCancelled::new(self.cancelled(), future)
+        }
+
+        /// As [`run_until_cancelled`](Self::run_until_cancelled), but owns the token.
+        #[inline]
+        pub fn run_until_cancelled_owned<F: Future>(self, future: F) -> RunUntilCancelledOwned<F> {
+            RunUntilCancelledOwned::new(self.cancelled_owned(), future)
+        }
+    }
+}
+
+#[cfg(all(test, feature = "alloc", not(umbel_loom)))]
+mod tests;

@@ -1,0 +1,219 @@
+//! How nodes die.
+//!
+//! # Two burials
+//!
+//! | | ordinary: [`release`] | in a walk: [`release_in_walk`] |
+//! |---|---|---|
+//! | by | drop of a handle | `cancel`, perhaps in an interrupt |
+//! | memory below the node | freed | stays with the slot |
+//! | waiter segments | freed but for the first | stay with the slot |
+//! | a reason that the node owned | dropped, when the structure is whole | parked in the slot |
+//! | goes on with the parent | in a loop | never: the walker holds the parent |
+//!
+//! A slot's first waiter segment stays so that short-lived children that are waited on allocate
+//! nothing. All that stays with slots goes with the next occupant or with the parent's arena.
+//!
+//! # Invariants
+//!
+//! - **D1** A node whose `strong` has reached 0 belongs to the one who brought it there: no handle,
+//!   no child and no walker is left, and `upgrade` fails. Walkers at its parent still load its
+//!   atomics, and mark it if it is LIVE, until the slot is FREE.
+//! - **D2** A waiter's code in a dead node is TAKEN, or ARMED if its future was leaked; nobody owns it.
+//! - **D3** In the slab of a dead node all slots are empty, but may keep slabs and reasons of dead ones.
+//!
+//! # Foreign code
+//!
+//! The drop of a pointer reason, which may call anything and panic: [`Burial`] hands each one out
+//! when what lies behind it is whole, and goes on afterwards.
+
+use crate::reason::Reason;
+use crate::sync::{Ordering, dealloc, fence};
+use crate::token::cursor::{Cursor, Visit};
+use crate::token::node::Node;
+use crate::wake::batch::drop_all;
+use crate::wake::slab::Segment;
+use core::ptr::null;
+
+/// The last handle is gone.
+///
+/// # Safety
+/// The caller brought `handles` to 0, with an Acquire fence after it, and has the handles' reference.
+#[inline]
+pub(crate) unsafe fn close(node: *const Node) {
+    // SAFETY: I1 – the handles' reference keeps the node.
+    unsafe {
+        if !(*node).kids.is_empty() {
+            close_shards(node);
+        }
+        release(node);
+    }
+}
+
+/// No handle, hence no more children: each shard's last child may now release the node.
+unsafe fn close_shards(node: *const Node) {
+    // SAFETY: I1 – (caller) the handles' reference keeps the node.
+    unsafe {
+        (*node).kids.each_shard(|first| {
+            if Segment::close(first) {
+                let before = (*node).strong().fetch_sub(1, Ordering::Release);
+                debug_assert!(before > 1, "the handles' reference is left");
+            }
+        });
+    }
+}
+
+/// Gives up a reference to a node; buries it, and ancestors that only it kept alive, if it was the
+/// last. Frees memory.
+///
+/// # Safety
+/// The caller has that reference, and no `&Node` of it.
+#[inline]
+pub(crate) unsafe fn release(node: *const Node) {
+    // SAFETY: I1 – the reference keeps the node until it is given up.
+    if unsafe { (*node).strong().fetch_sub(1, Ordering::Release) } == 1 {
+        fence(Ordering::Acquire);
+        drop_all(Burial { node, arena: None });
+    }
+}
+
+/// Gives up a walker's reference; buries the node if it was the last, without freeing anything.
+///
+/// # Safety
+/// The caller has that reference and one to the parent, and no `&Node` of the node.
+#[inline]
+pub(crate) unsafe fn release_in_walk(node: *const Node) {
+    // SAFETY: I1 – the reference keeps the node until it is given up; then D1.
+    unsafe {
+        if (*node).strong().fetch_sub(1, Ordering::Release) == 1 {
+            fence(Ordering::Acquire);
+            bury_in_walk(node);
+        }
+    }
+}
+
+#[cold]
+unsafe fn bury_in_walk(node: *const Node) {
+    // SAFETY: D1; walkers do not enter the root of their walk, so there is a parent, and (caller)
+    // it is held, so the shard's reference is not the last.
+    unsafe {
+        let Some(place) = (*node).lies_in() else {
+            unreachable!("a root is not entered by a walker");
+        };
+        let parent = Segment::owner(place.segment);
+        (*node).waits.reset_codes(); // D2
+        (*node).kids.each_shard(|first| Segment::reopen(first));
+        (*node).set_free_parking();
+        place.vacate();
+        if Segment::leave(place.segment) {
+            let before = (*parent).strong().fetch_sub(1, Ordering::Release);
+            debug_assert!(before > 1, "the walker holds the parent");
+        }
+    }
+}
+
+/// An ordinary burial in progress. Yields the reasons that the dead owned; between two of them the
+/// tree is whole.
+struct Burial {
+    /// The dead node that comes next (D1). Null: over.
+    node: *const Node,
+    /// Where we are in the arena below `node`; `None`: not begun.
+    arena: Option<Arena>,
+}
+
+/// A walk through a dead arena, depth first: slots may keep arenas of their own, as deep as the tree was.
+struct Arena {
+    at: *const Node,
+    cursor: Cursor,
+}
+
+impl Iterator for Burial {
+    type Item = Reason;
+
+    #[inline]
+    fn next(&mut self) -> Option<Reason> {
+        while !self.node.is_null() {
+            // SAFETY: D1 – the node is ours.
+            unsafe {
+                if !(*self.node).kids.is_empty() {
+                    if let Some(reason) = self.bury_arena() {
+                        return Some(reason);
+                    }
+                }
+                if let Some(reason) = self.bury_node() {
+                    return Some(reason);
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Burial {
+    /// Frees all memory below the node; after `None` it has no slab of children.
+    #[cold]
+    unsafe fn bury_arena(&mut self) -> Option<Reason> {
+        // SAFETY: D1, D3 – we are alone in the arena.
+        unsafe {
+            let arena = self.arena.get_or_insert_with(|| Arena {
+                at: self.node,
+                cursor: Cursor::first(self.node, Visit::All),
+            });
+            loop {
+                if let Some(child) = arena.cursor.next() {
+                    debug_assert_eq!((*child).strong().load(Ordering::Relaxed), 0);
+                    (*child).waits.free();
+                    let parked = (*child).set_free();
+                    if !(*child).kids.is_empty() {
+                        arena.at = child;
+                        arena.cursor = Cursor::first(child, Visit::All);
+                    }
+                    if parked.is_some() {
+                        return parked;
+                    }
+                    continue;
+                }
+                let done = arena.at;
+                (*done).kids.free();
+                if core::ptr::eq(done, self.node) {
+                    self.arena = None;
+                    return None;
+                }
+                if let Some(place) = (*done).lies_in() {
+                    arena.at = Segment::owner(place.segment);
+                    arena.cursor = Cursor::after(place, Visit::All);
+                }
+            }
+        }
+    }
+
+    /// Buries the node itself and goes on to its parent, if that one dies by it.
+    #[inline]
+    unsafe fn bury_node(&mut self) -> Option<Reason> {
+        let node = self.node;
+        // SAFETY: D1; its children's slab is gone.
+        unsafe {
+            let Some(place) = (*node).lies_in() else {
+                (*node).waits.free();
+                let reason = (*node).take_reason_of_root();
+                dealloc(node.cast_mut().cast(), Node::LAYOUT);
+                self.node = null();
+                return reason;
+            };
+            let parent = Segment::owner(place.segment);
+            if !(*node).waits.is_empty() {
+                (*node).waits.trim();
+                (*node).waits.reset_codes(); // D2
+            }
+            let reason = (*node).set_free();
+            place.vacate();
+            self.node = null();
+            if Segment::leave(place.segment)
+                && (*parent).strong().fetch_sub(1, Ordering::Release) == 1
+            {
+                fence(Ordering::Acquire);
+                self.node = parent;
+            }
+            reason
+        }
+    }
+}

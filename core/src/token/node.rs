@@ -1,0 +1,488 @@
+//! One node of the cancellation tree.
+//!
+//! The root is one allocation; every other node lies in a slot of its parent's slab of children
+//! ([`crate::wake::slab`]). A child keeps its parent alive, so whoever keeps a node alive may look at
+//! all slots below it: a walker needs no pin and no memory.
+//!
+//! # State
+//!
+//! `state` is a [`Reason`]'s word, or one of two things that no `Reason` is:
+//!
+//! | word | low bits | meaning | set by |
+//! |---|---|---|---|
+//! | null | `00` | LIVE | [`Node::root`]; [`new_child`] when it publishes |
+//! | inline | `01` | cancelled; the reason is the word | `cancel`, [`Node::mark`], [`new_child`] |
+//! | pointer | `00` | cancelled; the reason belongs to an ancestor | [`Node::mark`], [`new_child`] |
+//! | pointer | `10` | cancelled; the reason belongs to this node | [`Node::cancel`] |
+//! | any | `11` | FREE: an empty slot; a pointer above the tag is a *parked* reason | burial |
+//!
+//! A parked reason belonged to a node that died inside a walk, where nothing may be freed: the next
+//! occupant of the slot, or the burial of the slab, drops it.
+//!
+//! # Life
+//!
+//! ```text
+//!             1 claim a slot      2 write fields    3 publish (swap)     4 look at the parent
+//!   FREE ───────────────────► FREE, OWNED ───────────────► LIVE ──────────────────┐
+//!    ▲                                                      │ 5 cancel, mark (CAS) ▼
+//!    │ 7 burial: swap, then the slot's code             cancelled ◄────────────────┘
+//!    └────────────────────────────────── dead ◄─────────────┘
+//!                                              6 strong reaches 0
+//! ```
+//!
+//! 1–4 [`new_child`] · 5 [`Node::cancel`], [`Node::mark`] · 6, 7 [`crate::token::death`]
+//!
+//! `handles` counts handles. `strong` counts what keeps the node from dying: 1 for all handles
+//! together, 1 for each shard of children, 1 for each walker inside.
+//!
+//! # Invariants
+//!
+//! - **I1** A node with `strong` above 0 is not buried: its fields and slabs stay.
+//! - **I2** A child's parent has `strong` above 0 (through the child's shard), up to the root.
+//! - **I3** `state` leaves LIVE at most once in the life of an occupant.
+//! - **I4** Who stores a borrowed reason in a node holds a reference to that node and its parent,
+//!   from whose `state` it comes; the owner of a pointer reason is an ancestor and outlives it.
+//! - **I5** `deadline` is written before the first handle exists, and read by holders of one.
+//! - **I6** A walker enters a node by [`Node::upgrade`] only, and only from a node that it holds.
+//!   After that it looks at `state` again: the slot may have a new occupant, and even a half-made one.
+//! - **I7** An occupant that is born or reborn under a cancelled parent is cancelled before its
+//!   handle is returned, so one that a walker passes by has no waiter and no live child.
+//!
+//! Because of I7 it does not matter that slots are reused under a walker's feet (ABA): a later
+//! occupant is a child of the same cancelled parent and is to be cancelled with the same reason.
+//!
+//! # Orderings
+//!
+//! Four pairs are "set mine, then look at yours" and need the single total order of `SeqCst`:
+//!
+//! | here | against | shown by model |
+//! |---|---|---|
+//! | arm a waiter, then load `state` | set `state`, then load `waits` and the waiters' codes | `cancel_against_first_poll` |
+//! | link `waits`, then load `state` | set `state`, then load `waits` | `cancel_against_first_poll` |
+//! | publish a child, then load the parent's `state` | set `state`, then load `kids`, codes, the child's `state` | `child_against_cancel` |
+//! | free a slot, then set `summary` | clear `summary`, then load the codes | – (only room is lost) |
+//!
+//! | site | op | order | pairs with, and what for |
+//! |---|---|---|---|
+//! | `cancel`, `mark` | CAS `state` | SeqCst | above; publishes what was written before `cancel` |
+//! | publish | swap `state` | SeqCst | above; walkers' loads |
+//! | `is_cancelled` | load `state` | Acquire | `cancel`, `mark` |
+//! | `handles`, `strong` down | `fetch_sub`, fence at zero | Release, Acquire | each other: all use happens before burial |
+//! | `strong` = 1 of an occupant | store | Release | `upgrade` (CAS, Acquire): the fields |
+//! | `place` DONE | store, load | Release, Acquire | each other: "all below is cancelled" |
+//! | burial | swap `state` | AcqRel | the next occupant's swap: the parked reason |
+//!
+//! # Foreign code
+//!
+//! A pointer reason is dropped by nobody here: it is handed to callers whose structure is whole.
+
+use crate::reason::Reason;
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering, UnsafeCell, sc_fence};
+use crate::time::Instant;
+use crate::wake::slab::{Place, Segment, Slab, Slot, allocate};
+use core::alloc::Layout;
+use core::mem::MaybeUninit;
+use core::ptr::{NonNull, null, null_mut};
+use core::task::Waker;
+
+// ------------------------------------------------------------------ the state word
+
+const TAG: usize = 0b11;
+/// With a pointer: this node owns the reference. Not on inline words.
+const OWNS: usize = 0b10;
+const FREE: usize = 0b11;
+
+/// `state` as it was at one moment; its methods are pure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct State(*mut ());
+
+impl State {
+    pub(crate) const LIVE: State = State(null_mut());
+    const FREE: State = State(core::ptr::without_provenance_mut(FREE));
+
+    /// The state of a node whose own reason this is; the reference goes with it.
+    fn owning(reason: Reason) -> State {
+        let word = reason.into_raw();
+        if word.addr() & TAG == 0 {
+            State(word.map_addr(|a| a | OWNS))
+        } else {
+            State(word)
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_live(self) -> bool {
+        self.0.is_null()
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_free(self) -> bool {
+        self.0.addr() & TAG == FREE
+    }
+
+    /// What a child of a node in this (cancelled) state stores.
+    #[inline(always)]
+    fn for_child(self) -> State {
+        State(self.0.map_addr(|a| a & !OWNS))
+    }
+
+    /// What burial inside a walk leaves: FREE, with the reason above the tag if the node owned one.
+    fn parked(self) -> State {
+        if self.0.addr() & TAG == OWNS {
+            State(self.0.map_addr(|a| a | FREE))
+        } else {
+            State::FREE
+        }
+    }
+
+    /// The word of the reason that a dead node owned or a free slot kept, to be dropped by the
+    /// caller; null if there is none.
+    fn owned_word(self) -> *mut () {
+        if self.0.addr() & OWNS != 0 {
+            self.0.map_addr(|a| a & !TAG)
+        } else {
+            null_mut()
+        }
+    }
+
+    /// # Safety
+    /// The reference goes to the caller: nobody takes it a second time.
+    unsafe fn into_owned(self) -> Option<Reason> {
+        let word = self.owned_word();
+        // SAFETY: (caller) OWNS was set with the reference of an `into_raw`, and this takes it over.
+        (!word.is_null()).then(|| unsafe { Reason::from_raw(word) })
+    }
+}
+
+// ------------------------------------------------------------------ the node
+
+/// The slot of one waiter: a waker, which is there while the code is ARMED or TAKEN.
+#[derive(Debug)]
+pub(crate) struct WaitSlot(pub(crate) UnsafeCell<MaybeUninit<Waker>>);
+
+impl Slot for WaitSlot {
+    type Owner = Node;
+    const FIRST: usize = 4;
+
+    unsafe fn init(at: *mut Self, _: *const Segment<Self>, _: usize) {
+        // SAFETY: (caller) `at` is ours to write.
+        unsafe { at.write(WaitSlot(UnsafeCell::new(MaybeUninit::uninit()))) }
+    }
+}
+
+/// The slot of one child, on a cache line of its own: a sibling's churn does not slow its readers.
+#[derive(Debug)]
+#[repr(C)]
+#[cfg_attr(target_pointer_width = "64", repr(align(64)))]
+pub(crate) struct ChildSlot(Node);
+
+impl Slot for ChildSlot {
+    type Owner = Node;
+    const FIRST: usize = 1;
+
+    unsafe fn init(at: *mut Self, segment: *const Segment<Self>, index: usize) {
+        let empty = Node::new(
+            State::FREE,
+            0,
+            segment,
+            index << INDEX_SHIFT,
+            Instant::NEVER,
+        );
+        // SAFETY: (caller) `at` is ours to write.
+        unsafe { at.write(ChildSlot(empty)) }
+    }
+}
+
+/// This root is never cancelled. Never on a child.
+const NEVER: usize = 0b01;
+/// This node and all below it are cancelled. Never without a reason in `state`.
+const DONE: usize = 0b10;
+const INDEX_SHIFT: u32 = 2;
+
+/// See the module's head. Reached by raw pointers: a `&Node` is made for no longer than one access,
+/// since the node may be gone as soon as a reference is given up.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Node {
+    /// Anyone who holds the node or, for a slot, its parent.
+    state: AtomicPtr<()>,
+    /// Claimed from by holders of a handle, walked by walkers inside.
+    pub(crate) kids: Slab<ChildSlot>,
+    /// Likewise.
+    pub(crate) waits: Slab<WaitSlot>,
+    /// Where the node lies; null for a root. Never written after the slot was made.
+    segment: *const Segment<ChildSlot>,
+    /// See the module's head.
+    strong: AtomicUsize,
+    handles: AtomicUsize,
+    /// Index in `segment`, DONE, NEVER; only DONE changes.
+    place: AtomicUsize,
+    /// I5.
+    deadline: UnsafeCell<Instant>,
+}
+
+#[cfg(all(target_pointer_width = "64", not(umbel_loom)))]
+const _: () = {
+    assert!(size_of::<Node>() <= 64 && size_of::<ChildSlot>() == 64);
+    assert!(size_of::<Segment<ChildSlot>>() == 64 && size_of::<Segment<WaitSlot>>() == 64);
+};
+
+impl Node {
+    fn new(
+        state: State,
+        count: usize,
+        segment: *const Segment<ChildSlot>,
+        place: usize,
+        deadline: Instant,
+    ) -> Node {
+        Node {
+            state: AtomicPtr::new(state.0),
+            kids: Slab::new(),
+            waits: Slab::new(),
+            segment,
+            strong: AtomicUsize::new(count),
+            handles: AtomicUsize::new(count),
+            place: AtomicUsize::new(place),
+            deadline: UnsafeCell::new(deadline),
+        }
+    }
+
+    pub(crate) const LAYOUT: Layout = Layout::new::<Node>();
+
+    /// A root with one handle, cancelled from the beginning if a reason is given.
+    #[inline]
+    pub(crate) fn root(reason: Option<Reason>) -> NonNull<Node> {
+        Self::allocate(reason.map_or(State::LIVE, State::owning), 0)
+    }
+
+    /// A root that cannot be cancelled.
+    pub(crate) fn never() -> NonNull<Node> {
+        Self::allocate(State::LIVE, NEVER)
+    }
+
+    #[inline]
+    fn allocate(state: State, place: usize) -> NonNull<Node> {
+        // SAFETY: a node is not of size zero; the block is ours to write, and not null.
+        unsafe {
+            let node = allocate(Self::LAYOUT).cast::<Node>();
+            node.write(Node::new(state, 1, null(), place, Instant::NEVER));
+            NonNull::new_unchecked(node)
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_cancelled(&self) -> bool {
+        !State(self.state.load(Ordering::Acquire)).is_live()
+    }
+
+    /// The flag as seen by who has just armed a waiter: in the total order.
+    #[inline(always)]
+    pub(crate) fn is_cancelled_after_arming(&self) -> bool {
+        sc_fence();
+        !State(self.state.load(Ordering::SeqCst)).is_live()
+    }
+
+    /// # Safety
+    /// The caller holds a handle, so the reason's owner lives (I4).
+    pub(crate) unsafe fn reason(&self) -> Option<Reason> {
+        let state = State(self.state.load(Ordering::Acquire));
+        // SAFETY: I4 – without OWNS it is the word of a reason whose reference this node or an
+        // ancestor keeps. A node with a handle is not FREE.
+        (!state.is_live()).then(|| unsafe { Reason::clone_raw(state.for_child().0) })
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_never(&self) -> bool {
+        self.place.load(Ordering::Relaxed) & NEVER != 0
+    }
+
+    /// # Safety
+    /// The caller holds a handle.
+    pub(crate) unsafe fn deadline(&self) -> Instant {
+        // SAFETY: I5 – written before the handle was made.
+        self.deadline.with(|at| unsafe { *at })
+    }
+
+    /// The handle count; only for holders of a handle.
+    #[inline(always)]
+    pub(crate) fn handles(&self) -> &AtomicUsize {
+        &self.handles
+    }
+
+    /// For [`crate::token::death`] and for taking a shard's reference.
+    #[inline(always)]
+    pub(crate) fn strong(&self) -> &AtomicUsize {
+        &self.strong
+    }
+
+    /// Where the node lies; `None` for a root.
+    #[inline(always)]
+    pub(crate) fn lies_in(&self) -> Option<Place<ChildSlot>> {
+        (!self.segment.is_null()).then(|| Place {
+            segment: self.segment,
+            index: self.place.load(Ordering::Relaxed) >> INDEX_SHIFT,
+        })
+    }
+
+    // -------------------------------------------------------------- cancellation
+
+    /// LIVE → cancelled with a reason of its own. The loser gets the reason back.
+    pub(crate) fn cancel(&self, reason: Reason) -> Result<(), Reason> {
+        let word = State::owning(reason);
+        let swapped =
+            self.state
+                .compare_exchange(null_mut(), word.0, Ordering::SeqCst, Ordering::Acquire);
+        match swapped {
+            Ok(_) => Ok(()),
+            // SAFETY: without OWNS it is the word of the `into_raw` above, which nobody else has.
+            Err(_) => Err(unsafe { Reason::from_raw(word.for_child().0) }),
+        }
+    }
+
+    /// LIVE → cancelled with the parent's reason. Returns the reason's state that children of this
+    /// node are to get, which is an earlier one if there is; `None` if the slot is empty or its
+    /// occupant half-made, who will look at the parent itself.
+    #[inline(always)]
+    pub(crate) fn mark(&self, reason: State) -> Option<State> {
+        let mut state = State(self.state.load(Ordering::SeqCst));
+        if state.is_live() {
+            let swapped = self.state.compare_exchange(
+                null_mut(),
+                reason.0,
+                Ordering::SeqCst,
+                Ordering::SeqCst,
+            );
+            state = match swapped {
+                Ok(_) => reason,
+                Err(now) => State(now),
+            };
+        }
+        sc_fence();
+        (!state.is_free()).then_some(state.for_child())
+    }
+
+    /// The reason for children of this node, which is cancelled.
+    #[inline(always)]
+    pub(crate) fn reason_for_child(&self) -> State {
+        State(self.state.load(Ordering::Acquire)).for_child()
+    }
+
+    /// Whether this node and all that was below it at some earlier moment is cancelled.
+    #[inline(always)]
+    pub(crate) fn is_done(&self) -> bool {
+        self.place.load(Ordering::Acquire) & DONE != 0
+    }
+
+    /// A walker has seen all children of this cancelled node to be done.
+    #[inline(always)]
+    pub(crate) fn set_done(&self) {
+        // Several walkers may do so; all write the same.
+        let place = self.place.load(Ordering::Relaxed);
+        self.place.store(place | DONE, Ordering::Release);
+    }
+
+    /// Adds a walker's reference, unless the node is dying or dead.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn upgrade(&self) -> bool {
+        let mut count = self.strong.load(Ordering::Relaxed);
+        while count != 0 {
+            let swapped = self.strong.compare_exchange_weak(
+                count,
+                count + 1,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            );
+            match swapped {
+                Ok(_) => return true,
+                Err(now) => count = now,
+            }
+        }
+        false
+    }
+
+    // -------------------------------------------------------------- burial
+
+    /// cancelled or LIVE → FREE. Returns the reason that the node owned, or that the slot kept.
+    ///
+    /// # Safety
+    /// The node is dead (`strong` is 0) or an empty slot, and the caller is the one to bury it.
+    pub(crate) unsafe fn set_free(&self) -> Option<Reason> {
+        let before = State(self.state.swap(State::FREE.0, Ordering::AcqRel));
+        // SAFETY: the swap took the word away, so nobody takes the reference a second time.
+        unsafe { before.into_owned() }
+    }
+
+    /// The reason that the dead root owned.
+    ///
+    /// # Safety
+    /// The node is a dead root, and the caller frees it next, so that nobody asks again.
+    pub(crate) unsafe fn take_reason_of_root(&self) -> Option<Reason> {
+        // SAFETY: (caller) nobody takes the reference a second time.
+        unsafe { State(self.state.load(Ordering::Relaxed)).into_owned() }
+    }
+
+    /// As [`set_free`](Self::set_free), but keeps the reason in the word: this drops and frees
+    /// nothing.
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn set_free_parking(&self) {
+        // The only other writers are walkers, LIVE → borrowed, and neither of the two is parked.
+        let before = State(self.state.load(Ordering::Relaxed));
+        self.state.swap(before.parked().0, Ordering::AcqRel);
+    }
+}
+
+/// The pointer to the node in a slot.
+///
+/// # Safety
+/// As for [`Place::slot`].
+#[inline(always)]
+pub(crate) unsafe fn node_in(place: Place<ChildSlot>) -> *const Node {
+    // SAFETY: (caller); a projection by raw pointers only.
+    unsafe { &raw const (*place.slot()).0 }
+}
+
+/// Makes a child of `parent` with one handle, which is the caller's. The second value is to be
+/// dropped when that handle is owned by something: its drop is foreign code.
+///
+/// # Safety
+/// The caller holds a handle of `parent` during the call.
+#[inline]
+pub(crate) unsafe fn new_child(
+    parent: *const Node,
+    deadline: Instant,
+) -> (NonNull<Node>, Option<Reason>) {
+    // SAFETY: I1 – (caller) the handle keeps the parent, and by it the slot. Until the publishing
+    // swap the slot is OWNED by us; walkers touch atomics of it only, and find FREE (I6).
+    unsafe {
+        let place = (*parent).kids.claim(parent);
+        if Segment::enter(place.segment) {
+            (*parent).strong.fetch_add(1, Ordering::Relaxed);
+        }
+        let node = node_in(place);
+        let child = &*node;
+        child
+            .place
+            .store(place.index << INDEX_SHIFT, Ordering::Relaxed);
+        child.handles.store(1, Ordering::Relaxed);
+        child.deadline.with_mut(|at| *at = deadline);
+        child.strong.store(1, Ordering::Release);
+        // Publish, then look at the parent.
+        let before = State(child.state.swap(null_mut(), Ordering::SeqCst));
+        sc_fence();
+        let above = State((*parent).state.load(Ordering::SeqCst));
+        if !above.is_live() {
+            let reason = above.for_child().0;
+            // A failure means that a walker, or nobody else yet, was here with the same reason.
+            let _ = child.state.compare_exchange(
+                null_mut(),
+                reason,
+                Ordering::SeqCst,
+                Ordering::Relaxed,
+            );
+        }
+        (NonNull::new_unchecked(node.cast_mut()), before.into_owned())
+    }
+}

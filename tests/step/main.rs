@@ -1,0 +1,2 @@
+//! x
+#![cfg(umbel_step)]

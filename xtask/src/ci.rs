@@ -1,0 +1,191 @@
+//! `cargo xtask ci`: the steps, as data, and the run over all of them.
+
+use crate::deep;
+use crate::step::{self, Cmd, Row, Step};
+use crate::tools::{Need, Tools};
+
+/// What the README tells a newcomer to type; a test compares the two.
+const README_COMMANDS: &str = include_str!("../commands.txt");
+
+/// The published crates' `rust-version`.
+const MSRV: &str = "1.85.0";
+
+/// Targets of the core, and whether they have compare-and-swap.
+const NO_STD: [(&str, bool); 4] = [
+    ("thumbv7m-none-eabi", true),
+    ("thumbv6m-none-eabi", false),
+    ("riscv32imc-unknown-none-elf", false),
+    ("wasm32-unknown-unknown", true),
+];
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Runs only steps whose name contains this text.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+}
+
+/// Every step runs, whatever became of the others.
+pub(crate) fn run(args: &Args) -> Vec<Row> {
+    let mut tools = Tools::default();
+    let chosen = |step: &Step| {
+        args.only
+            .as_ref()
+            .is_none_or(|text| step.name().contains(text.as_str()))
+    };
+    steps()
+        .iter()
+        .filter(|step| chosen(step))
+        .map(|step| step::run(step, &mut tools))
+        .collect()
+}
+
+fn steps() -> Vec<Step> {
+    let mut steps = readme();
+    steps.push(features());
+    steps.extend(lints());
+    steps.extend(no_std());
+    steps.push(msrv());
+    steps.extend(deep::miri(0..2));
+    steps.extend(models());
+    steps.extend(fuzz());
+    steps.push(package());
+    steps
+}
+
+fn readme() -> Vec<Step> {
+    README_COMMANDS
+        .lines()
+        .map(|line| {
+            let step = Step::new(format!("readme: {line}")).run_line(line);
+            if line.starts_with("cargo test") {
+                step.must_run_tests()
+            } else {
+                step
+            }
+        })
+        .collect()
+}
+
+/// The workspace's tests see `std` on; these see the core as it is without, and on portable-atomic.
+fn features() -> Step {
+    Step::new("core's tests by feature")
+        .run_line("cargo test -p umbel-core")
+        .run_line("cargo test -p umbel-core --features std,portable-atomic --lib")
+        .must_run_tests()
+}
+
+fn lints() -> Vec<Step> {
+    let cfg_clippy = |name: &str| {
+        Cmd::new("cargo clippy -p umbel-core -p umbel-tests --lib --test")
+            .arg(name)
+            .target_dir(name)
+            .args(["--", "-D", "warnings"].map(String::from))
+            .env("RUSTFLAGS", format!("--cfg umbel_{name}"))
+    };
+    vec![
+        Step::new("fmt")
+            .need(Need::Component("rustfmt"))
+            .run_line("cargo fmt --all --check")
+            .run_line("cargo fmt --manifest-path fuzz/Cargo.toml --check"),
+        Step::new("clippy")
+            .need(Need::Component("clippy"))
+            .run_line("cargo clippy --workspace --all-targets --all-features -- -D warnings")
+            .run_line("cargo clippy -p umbel-core --no-default-features -- -D warnings")
+            .run_line("cargo clippy -p umbel-core -- -D warnings")
+            .run_line("cargo clippy -p umbel --no-default-features -- -D warnings")
+            .cmd(cfg_clippy("loom"))
+            .cmd(cfg_clippy("step")),
+        Step::new("docs").cmd(
+            Cmd::new("cargo doc --workspace --no-deps --all-features")
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        ),
+    ]
+}
+
+fn no_std() -> Vec<Step> {
+    NO_STD
+        .iter()
+        .map(|&(target, has_cas)| {
+            // Without compare-and-swap the final binary chooses a backend; here we are the binary.
+            let backend = if has_cas {
+                ""
+            } else {
+                "portable-atomic,portable-atomic/critical-section"
+            };
+            let build = |features: &str| {
+                Cmd::new("cargo build -p umbel-core --no-default-features --target")
+                    .arg(target)
+                    .arg("--features")
+                    .arg(features)
+            };
+            Step::new(format!("no_std {target}"))
+                .need(Need::Target(target))
+                .cmd(build(&format!("alloc,{backend}")))
+                .cmd(build(backend))
+        })
+        .collect()
+}
+
+fn msrv() -> Step {
+    let check =
+        |what: &str| Cmd::new(&format!("cargo +{MSRV} check --locked {what}")).target_dir("msrv");
+    Step::new(format!("msrv {MSRV}"))
+        .need(Need::Toolchain(MSRV))
+        .cmd(check("-p umbel-core -p umbel --all-features"))
+        .cmd(check("-p umbel-core"))
+        .cmd(check("-p umbel-core --no-default-features"))
+}
+
+fn models() -> Vec<Step> {
+    vec![
+        Step::new("loom models")
+            .cmd(deep::loom_test())
+            .must_run_tests(),
+        Step::new("interrupts at every step")
+            .cmd(
+                Cmd::new("cargo test -p umbel-tests --test step")
+                    .target_dir("step")
+                    .env("RUSTFLAGS", "--cfg umbel_step"),
+            )
+            .must_run_tests(),
+    ]
+}
+
+fn fuzz() -> Vec<Step> {
+    let mut steps = vec![
+        Step::new("fuzz targets compile")
+            .run_line("cargo clippy --manifest-path fuzz/Cargo.toml -- -D warnings"),
+    ];
+    steps.extend(deep::FUZZ_TARGETS.map(|target| deep::fuzz(target, 0, 20)));
+    steps
+}
+
+fn package() -> Step {
+    Step::new("package").run_line("cargo package -p umbel-core --allow-dirty")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn begins_with_the_readmes_two_commands() {
+        let commands: Vec<_> = README_COMMANDS.lines().collect();
+        assert_eq!(commands.len(), 2);
+        let shown: Vec<_> = steps()
+            .iter()
+            .take(2)
+            .map(|step| step.name().to_owned())
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                format!("readme: {}", commands[0]),
+                format!("readme: {}", commands[1])
+            ]
+        );
+        // They are split at blanks: nothing in them is for a shell.
+        assert!(!README_COMMANDS.contains(['\'', '"', '|', '>', '<', '$', '&', ';', '\\', '*']));
+    }
+}

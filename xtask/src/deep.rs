@@ -1,0 +1,358 @@
+//! `cargo xtask deep JOB`: proofs that take hours, in pieces of less than half an hour.
+//!
+//! A piece that has passed leaves a mark in `target/deep/JOB/TREE/`, where `TREE` is git's hash of
+//! the sources: a re-run goes on where the last one stopped, and a changed source starts over.
+
+use crate::step::{self, Cmd, Outcome, Row, Step, target_dir};
+use crate::tools::{self, Need, Tools};
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Every target in `fuzz/fuzz_targets/`.
+pub(crate) const FUZZ_TARGETS: [&str; 1] = ["token_script"];
+
+/// A piece that takes longer has failed.
+const PIECE_LIMIT: Duration = Duration::from_secs(29 * 60);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    job: Job,
+    /// Takes every N-th piece of the job, from the I-th: for running it on several machines.
+    #[arg(long, value_name = "I/N", default_value = "1/1")]
+    shard: Shard,
+    /// Forgets which pieces have passed.
+    #[arg(long)]
+    fresh: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Job {
+    /// Miri on the core's tests with many seeds, under stacked and tree borrows.
+    MiriSeeds,
+    /// Each loom model with one more preemption than in CI.
+    LoomWide,
+    /// cargo-mutants over the core: no change of the code goes unnoticed by the tests.
+    Mutants,
+    /// ThreadSanitizer over the tests.
+    Tsan,
+    /// AddressSanitizer and LeakSanitizer over the tests.
+    Asan,
+    /// Each fuzz target, three times twenty minutes.
+    Fuzz,
+}
+
+impl Job {
+    fn name(self) -> String {
+        clap::ValueEnum::to_possible_value(&self)
+            .map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    fn pieces(self, tools: &mut Tools) -> Result<Vec<Step>> {
+        Ok(match self {
+            Job::MiriSeeds => (0..16)
+                .flat_map(|piece| miri(piece * 8..(piece + 1) * 8))
+                .collect(),
+            Job::LoomWide => loom_wide()?,
+            Job::Mutants => (0..16).map(|piece| mutants(piece, 16)).collect(),
+            Job::Tsan => sanitizer("thread", tools)?,
+            Job::Asan => sanitizer("address", tools)?,
+            Job::Fuzz => (1..=3)
+                .flat_map(|round| FUZZ_TARGETS.map(|target| fuzz(target, round, 20 * 60)))
+                .collect(),
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shard {
+    /// From 1.
+    index: usize,
+    of: usize,
+}
+
+impl Shard {
+    fn has(self, piece: usize) -> bool {
+        piece % self.of == self.index - 1
+    }
+}
+
+impl FromStr for Shard {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (index, of) = text.split_once('/').context("write I/N, for example 1/4")?;
+        let (index, of) = (index.parse()?, of.parse()?);
+        ensure!(1 <= index && index <= of, "I is between 1 and N");
+        Ok(Shard { index, of })
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<Vec<Row>> {
+    let mut tools = Tools::default();
+    let pieces = args.job.pieces(&mut tools)?;
+    let count = pieces.len();
+    let marks = Marks::open(&args.job.name(), args.fresh)?;
+    let mine: Vec<_> = pieces
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| args.shard.has(*index))
+        .collect();
+    ensure!(!mine.is_empty(), "the job has only {count} pieces");
+    mine.iter()
+        .map(|(_, piece)| {
+            if let Some(row) = marks.find(piece.name()) {
+                return Ok(row);
+            }
+            let row = step::run(piece, &mut tools);
+            marks.leave(&row)?;
+            Ok(row)
+        })
+        .collect()
+}
+
+/// Which pieces have passed on the sources as they are now.
+#[derive(Debug)]
+struct Marks {
+    dir: PathBuf,
+}
+
+impl Marks {
+    fn open(job: &str, fresh: bool) -> Result<Self> {
+        let dir = target_dir().join("deep").join(job);
+        fs::create_dir_all(&dir)?;
+        Self::at(dir.join(source_tree(&dir)?), fresh)
+    }
+
+    fn at(dir: PathBuf, fresh: bool) -> Result<Self> {
+        if fresh && dir.exists() {
+            fs::remove_dir_all(&dir)?;
+        }
+        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        Ok(Marks { dir })
+    }
+
+    fn path(&self, piece: &str) -> PathBuf {
+        self.dir
+            .join(piece.replace(|c: char| !c.is_alphanumeric(), "_"))
+    }
+
+    /// The row of an earlier run in which `piece` passed.
+    fn find(&self, piece: &str) -> Option<Row> {
+        let text = fs::read_to_string(self.path(piece)).ok()?;
+        let (seconds, tests) = text.trim().split_once(' ')?;
+        println!("\n==> {piece}\npassed in an earlier run");
+        Some(Row {
+            name: format!("{piece} (earlier)"),
+            outcome: Outcome::Passed,
+            time: Duration::from_secs_f64(seconds.parse().ok()?),
+            tests: tests.parse().ok()?,
+        })
+    }
+
+    fn leave(&self, row: &Row) -> Result<()> {
+        if row.outcome == Outcome::Passed {
+            let text = format!("{} {}\n", row.time.as_secs_f64(), row.tests);
+            fs::write(self.path(&row.name), text)?;
+        }
+        Ok(())
+    }
+}
+
+/// Git's hash of all files that are not ignored, committed or not. It is built in an index of its
+/// own, so the user's index stays as it is.
+fn source_tree(dir: &Path) -> Result<String> {
+    let index = std::path::absolute(dir.join("index"))?
+        .display()
+        .to_string();
+    let git = |line: &str| tools::stdout(&Cmd::new(line).env("GIT_INDEX_FILE", index.as_str()));
+    git("git add --all").context("`git add` into a fresh index failed; is this a git checkout?")?;
+    git("git write-tree").context("`git write-tree` failed")
+}
+
+// ------------------------------------------------------------------ the jobs
+
+/// Miri on the core's tests, with each seed of `seeds`.
+pub(crate) fn miri(seeds: Range<u32>) -> Vec<Step> {
+    let Range { start, end } = seeds;
+    [("stacked", ""), ("tree", " -Zmiri-tree-borrows")]
+        .map(|(name, flag)| {
+            Step::new(format!("miri {name} borrows, seeds {start}..{end}"))
+                .need(Need::NightlyComponent("miri"))
+                .need(Need::NightlyComponent("rust-src"))
+                .cmd(
+                    Cmd::new("cargo +nightly miri test -p umbel-core --features std --lib").env(
+                        "MIRIFLAGS",
+                        format!("-Zmiri-strict-provenance -Zmiri-many-seeds={start}..{end}{flag}"),
+                    ),
+                )
+                .limit(PIECE_LIMIT)
+                .must_run_tests()
+        })
+        .into()
+}
+
+/// All loom models. The profile is a release build that keeps assertions.
+pub(crate) fn loom_test() -> Cmd {
+    Cmd::new("cargo test -p umbel-tests --test loom --profile models")
+        .target_dir("loom")
+        .env("RUSTFLAGS", "--cfg umbel_loom")
+}
+
+fn loom_wide() -> Result<Vec<Step>> {
+    let list = loom_test().args(["--", "--list", "--format", "terse"].map(String::from));
+    println!("$ {list}");
+    let list = tools::stdout(&list).context("the models do not compile")?;
+    let models: Vec<_> = list
+        .lines()
+        .filter_map(|line| line.strip_suffix(": test"))
+        .collect();
+    ensure!(!models.is_empty(), "there is no loom model");
+    Ok(models
+        .iter()
+        .map(|model| {
+            Step::new(format!("loom {model}, one more preemption"))
+                .cmd(
+                    loom_test()
+                        .env("UMBEL_LOOM_EXTRA", "1")
+                        .args(["--", "--exact", model].map(String::from)),
+                )
+                .limit(PIECE_LIMIT)
+                .must_run_tests()
+        })
+        .collect())
+}
+
+/// Fails if a change of the core's code is noticed by no test; the list is in the output directory.
+fn mutants(piece: usize, of: usize) -> Step {
+    let out = target_dir().join(format!("deep/mutants/piece-{piece}"));
+    Step::new(format!("mutants {}/{of}", piece + 1))
+        .need(Need::CargoTool("mutants"))
+        .cmd(
+            Cmd::new("cargo mutants -p umbel-core --test-package umbel-core,umbel-tests")
+                .args(["--sharding", "round-robin", "--timeout", "120"].map(String::from))
+                .args(["--no-shuffle", "--colors", "never"].map(String::from))
+                .arg("--shard")
+                .arg(format!("{piece}/{of}"))
+                .arg("--output")
+                .arg(out.display().to_string()),
+        )
+        .limit(PIECE_LIMIT)
+}
+
+/// The tests under a sanitizer, with a standard library built under it too.
+fn sanitizer(which: &str, tools: &mut Tools) -> Result<Vec<Step>> {
+    tools.provide(&Need::Nightly).map_err(anyhow::Error::msg)?;
+    let host = tools::stdout(&Cmd::new("rustc +nightly --print host-tuple"))
+        .context("the nightly does not say which host it runs on")?;
+    Ok(["umbel-core", "umbel-tests"]
+        .map(|package| {
+            Step::new(format!("{which} sanitizer, {package}"))
+                .need(Need::NightlyComponent("rust-src"))
+                .cmd(
+                    Cmd::new("cargo +nightly test -Zbuild-std --tests --target")
+                        .arg(&host)
+                        .arg("-p")
+                        .arg(package)
+                        .target_dir(&format!("sanitize-{which}"))
+                        .env("RUSTFLAGS", format!("-Zsanitizer={which}")),
+                )
+                .limit(PIECE_LIMIT)
+                .must_run_tests()
+        })
+        .into())
+}
+
+/// A fuzz target for `seconds`; rounds differ in their seed and share their corpus.
+pub(crate) fn fuzz(target: &str, round: u32, seconds: u32) -> Step {
+    Step::new(format!("fuzz {target}, round {round}, {seconds} s"))
+        .need(Need::Nightly)
+        .need(Need::CargoTool("fuzz"))
+        .cmd(
+            Cmd::new("cargo +nightly fuzz run --fuzz-dir fuzz")
+                .arg(target)
+                .arg("--")
+                .arg(format!("-max_total_time={seconds}"))
+                // libFuzzer takes seed 0 for "choose one".
+                .arg(format!("-seed={}", round + 1)),
+        )
+        .limit(PIECE_LIMIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_disjoint_and_complete() {
+        for of in 1..=5 {
+            for piece in 0..12 {
+                let takers = (1..=of).filter(|&index| Shard { index, of }.has(piece));
+                assert_eq!(takers.count(), 1, "piece {piece} of {of} shards");
+            }
+        }
+    }
+
+    #[test]
+    fn shards_outside_their_range_are_refused() {
+        assert_eq!("2/3".parse::<Shard>().ok(), Some(Shard { index: 2, of: 3 }));
+        for text in ["0/3", "4/3", "1/0", "1", "a/b", ""] {
+            assert!(text.parse::<Shard>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_pass_is_remembered_until_a_fresh_start() {
+        let dir = std::env::temp_dir().join(format!("umbel-xtask-marks-{}", std::process::id()));
+        let marks = Marks::at(dir.clone(), true).unwrap();
+        let row = |outcome| Row {
+            name: "loom a::b, one more preemption".into(),
+            outcome,
+            time: Duration::from_millis(2500),
+            tests: 7,
+        };
+        marks.leave(&row(Outcome::Failed("exit 1".into()))).unwrap();
+        marks
+            .leave(&row(Outcome::Skipped("no tool".into())))
+            .unwrap();
+        assert!(marks.find(&row(Outcome::Passed).name).is_none());
+
+        marks.leave(&row(Outcome::Passed)).unwrap();
+        let found = Marks::at(dir.clone(), false)
+            .unwrap()
+            .find(&row(Outcome::Passed).name)
+            .unwrap();
+        assert_eq!((found.tests, found.time), (7, Duration::from_millis(2500)));
+
+        let fresh = Marks::at(dir.clone(), true).unwrap();
+        assert!(fresh.find(&row(Outcome::Passed).name).is_none());
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn every_job_has_its_name() {
+        assert_eq!(Job::MiriSeeds.name(), "miri-seeds");
+    }
+
+    #[test]
+    fn no_fuzz_target_is_forgotten() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/fuzz_targets");
+        let mut files: Vec<_> = fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| {
+                entry
+                    .unwrap()
+                    .path()
+                    .file_stem()
+                    .unwrap()
+                    .display()
+                    .to_string()
+            })
+            .collect();
+        files.sort();
+        assert_eq!(files, FUZZ_TARGETS);
+    }
+}

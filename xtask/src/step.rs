@@ -1,0 +1,384 @@
+//! One step: what it needs, what it runs, how it ended.
+
+use crate::tools::{Need, Tools};
+use anyhow::{Context, Result};
+use process_wrap::std::{StdChildWrapper, StdCommandWrap};
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Set by Ctrl-C and SIGTERM: what runs is killed, what has not begun is skipped.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn stop_on_ctrl_c() -> Result<()> {
+    ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed)).context("no handler for Ctrl-C")
+}
+
+/// A command line, as it could be typed at the root of the workspace.
+#[derive(Debug, Clone)]
+pub(crate) struct Cmd {
+    words: Vec<String>,
+    env: Vec<(&'static str, String)>,
+}
+
+impl Cmd {
+    /// Splits `line` at blanks; an argument that contains some goes through [`arg`](Self::arg).
+    pub(crate) fn new(line: &str) -> Self {
+        Cmd {
+            words: line.split_whitespace().map(str::to_owned).collect(),
+            env: Vec::new(),
+        }
+    }
+
+    pub(crate) fn env(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.env.push((key, value.into()));
+        self
+    }
+
+    pub(crate) fn arg(mut self, word: impl Into<String>) -> Self {
+        self.words.push(word.into());
+        self
+    }
+
+    /// Builds into `target/NAME`: other flags there do not throw away what is built elsewhere.
+    pub(crate) fn target_dir(self, name: &str) -> Self {
+        let dir = target_dir().join(name).display().to_string();
+        self.arg("--target-dir").arg(dir)
+    }
+
+    pub(crate) fn args(mut self, words: impl IntoIterator<Item = String>) -> Self {
+        self.words.extend(words);
+        self
+    }
+
+    /// A process without what cargo and the caller's shell would smuggle into a check.
+    ///
+    /// `RUSTUP_TOOLCHAIN` stays: it is the toolchain that the caller chose, and `cargo +other`
+    /// overrides it.
+    pub(crate) fn to_command(&self) -> Command {
+        let mut command = Command::new(&self.words[0]);
+        command.args(&self.words[1..]).stdin(Stdio::null());
+        for (key, _) in std::env::vars_os() {
+            let Some(name) = key.to_str() else { continue };
+            let from_outer_cargo = name == "CARGO"
+                || name.starts_with("CARGO_PKG_")
+                || name.starts_with("CARGO_MANIFEST_")
+                || name.starts_with("CARGO_PROFILE_")
+                || name.starts_with("MIRI");
+            let chooses_flags = matches!(
+                name,
+                "RUSTC"
+                    | "RUSTDOC"
+                    | "RUSTC_BOOTSTRAP"
+                    | "RUSTC_WORKSPACE_WRAPPER"
+                    | "RUSTFLAGS"
+                    | "RUSTDOCFLAGS"
+                    | "CARGO_ENCODED_RUSTFLAGS"
+                    | "CARGO_ENCODED_RUSTDOCFLAGS"
+                    | "CARGO_BUILD_TARGET"
+                    | "CARGO_BUILD_RUSTFLAGS"
+            );
+            if from_outer_cargo || chooses_flags {
+                command.env_remove(&key);
+            }
+        }
+        // A toolchain that is missing is named, not fetched behind the user's back.
+        command.env("RUSTUP_AUTO_INSTALL", "0");
+        command.envs(self.env.iter().map(|(key, value)| (key, value)));
+        command
+    }
+}
+
+/// The line to type, quoted for a shell.
+impl std::fmt::Display for Cmd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let quoted = |word: &str| shlex::try_quote(word).map_or(word.to_owned(), Into::into);
+        for (key, value) in &self.env {
+            write!(f, "{key}={} ", quoted(value))?;
+        }
+        let words: Vec<_> = self.words.iter().map(|word| quoted(word)).collect();
+        f.write_str(&words.join(" "))
+    }
+}
+
+/// Where cargo builds.
+pub(crate) fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from)
+}
+
+/// A check: commands that must all succeed.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    name: String,
+    needs: Vec<Need>,
+    cmds: Vec<Cmd>,
+    limit: Duration,
+    /// A run of tests: fails if no test ran (a forgotten `--cfg` compiles a model to nothing).
+    tests: bool,
+}
+
+impl Step {
+    pub(crate) fn new(name: impl Into<String>) -> Self {
+        Step {
+            name: name.into(),
+            needs: Vec::new(),
+            cmds: Vec::new(),
+            limit: Duration::from_secs(15 * 60),
+            tests: false,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn need(mut self, need: Need) -> Self {
+        self.needs.push(need);
+        self
+    }
+
+    pub(crate) fn cmd(mut self, cmd: Cmd) -> Self {
+        self.cmds.push(cmd);
+        self
+    }
+
+    /// A command line without environment or blanks in arguments.
+    pub(crate) fn run_line(self, line: &str) -> Self {
+        self.cmd(Cmd::new(line))
+    }
+
+    pub(crate) fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    pub(crate) fn must_run_tests(mut self) -> Self {
+        self.tests = true;
+        self
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Passed,
+    /// What failed.
+    Failed(String),
+    /// Why it could not run.
+    Skipped(String),
+}
+
+/// A line of the closing table.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) outcome: Outcome,
+    pub(crate) time: Duration,
+    /// Tests that passed, as cargo counted them.
+    pub(crate) tests: u64,
+}
+
+/// Runs `step`, its output shown as it comes.
+pub(crate) fn run(step: &Step, tools: &mut Tools) -> Row {
+    println!("\n==> {}", step.name);
+    let begun = Instant::now();
+    let mut tests = 0;
+    let outcome = outcome(step, tools, begun + step.limit, &mut tests);
+    match &outcome {
+        Outcome::Passed => {}
+        Outcome::Failed(why) => println!("FAILED {}: {why}", step.name),
+        Outcome::Skipped(why) => println!("SKIPPED {}: {why}", step.name),
+    }
+    Row {
+        name: step.name.clone(),
+        outcome,
+        time: begun.elapsed(),
+        tests,
+    }
+}
+
+fn outcome(step: &Step, tools: &mut Tools, deadline: Instant, tests: &mut u64) -> Outcome {
+    if STOP.load(Ordering::Relaxed) {
+        return Outcome::Skipped("interrupted before it began".into());
+    }
+    for need in &step.needs {
+        if let Err(lack) = tools.provide(need) {
+            return Outcome::Skipped(lack);
+        }
+    }
+    for cmd in &step.cmds {
+        println!("$ {cmd}");
+        match run_cmd(cmd, deadline, tests) {
+            Ok(End::Exited(status)) if status.success() => {}
+            Ok(End::Exited(status)) => return Outcome::Failed(format!("{status}: {cmd}")),
+            Ok(End::OverTime) => {
+                return Outcome::Failed(format!(
+                    "stopped after its limit of {} s: {cmd}",
+                    step.limit.as_secs()
+                ));
+            }
+            Ok(End::Interrupted) => return Outcome::Failed("interrupted".into()),
+            Err(error) => return Outcome::Failed(format!("{error:#}: {cmd}")),
+        }
+    }
+    if step.tests && *tests == 0 {
+        return Outcome::Failed("no test ran".into());
+    }
+    Outcome::Passed
+}
+
+#[derive(Debug)]
+enum End {
+    Exited(std::process::ExitStatus),
+    OverTime,
+    Interrupted,
+}
+
+/// Runs `cmd` in a process group of its own, so that the limit and Ctrl-C end its children too.
+fn run_cmd(cmd: &Cmd, deadline: Instant, tests: &mut u64) -> Result<End> {
+    let mut command = cmd.to_command();
+    command.stdout(Stdio::piped());
+    let mut command = StdCommandWrap::from(command);
+    #[cfg(unix)]
+    command.wrap(process_wrap::std::ProcessGroup::leader());
+    let mut child = command.spawn().context("cannot be started")?;
+    let stdout = child.stdout().take().context("its output is not piped")?;
+    let reader = thread::spawn(move || pass_on(stdout));
+    let end = wait(&mut *child, deadline)?;
+    // What it left behind in its group would keep the pipe open. Mostly there is nothing to kill.
+    let _ = child.start_kill();
+    *tests += reader.join().map_or(0, |counted| counted);
+    Ok(end)
+}
+
+fn wait(child: &mut dyn StdChildWrapper, deadline: Instant) -> Result<End> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(End::Exited(status));
+        }
+        let end = if STOP.load(Ordering::Relaxed) {
+            End::Interrupted
+        } else if Instant::now() >= deadline {
+            End::OverTime
+        } else {
+            thread::sleep(Duration::from_millis(20));
+            continue;
+        };
+        child.start_kill()?;
+        child.wait()?;
+        return Ok(end);
+    }
+}
+
+/// Shows what a child prints and counts the tests that passed in it.
+fn pass_on(stdout: impl std::io::Read) -> u64 {
+    let mut tests = 0;
+    let mut reader = BufReader::new(stdout);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+        tests += tests_passed(&String::from_utf8_lossy(&line));
+        // A reader who went away does not stop the checks.
+        let _ = std::io::stdout().write_all(&line);
+        line.clear();
+    }
+    tests
+}
+
+/// `N` of libtest's line `test result: ok. N passed; …`.
+fn tests_passed(line: &str) -> u64 {
+    line.trim_start()
+        .strip_prefix("test result: ")
+        .and_then(|rest| rest.split_once(". ")?.1.split_once(" passed"))
+        .and_then(|(count, _)| count.parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run_quietly(step: &Step) -> Row {
+        run(step, &mut Tools::default())
+    }
+
+    #[test]
+    fn a_step_passes_only_if_all_its_commands_succeed() {
+        let good = Step::new("good").run_line("cargo --version");
+        assert_eq!(run_quietly(&good).outcome, Outcome::Passed);
+
+        let bad = good.run_line("cargo --no-such-flag");
+        assert!(matches!(run_quietly(&bad).outcome, Outcome::Failed(_)));
+    }
+
+    #[test]
+    fn what_cannot_be_started_has_failed() {
+        let step = Step::new("absent").run_line("no-such-program-anywhere");
+        assert!(matches!(run_quietly(&step).outcome, Outcome::Failed(_)));
+    }
+
+    #[test]
+    fn a_lack_is_skipped_and_says_what_to_do() {
+        let step = Step::new("lacks")
+            .need(Need::CargoTool("no-such-tool-anywhere"))
+            .run_line("cargo --version");
+        let Outcome::Skipped(why) = run_quietly(&step).outcome else {
+            panic!("it ran");
+        };
+        assert!(
+            why.contains("cargo install cargo-no-such-tool-anywhere"),
+            "{why}"
+        );
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn the_limit_ends_what_never_ends() {
+        let step = Step::new("endless")
+            .run_line("tail -f /dev/null")
+            .limit(Duration::ZERO);
+        let Outcome::Failed(why) = run_quietly(&step).outcome else {
+            panic!("it ended");
+        };
+        assert!(why.contains("limit"), "{why}");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn nothing_is_left_behind() {
+        // The child of the shell holds the pipe open and never ends: `run` returns only because the
+        // whole group is killed.
+        let step = Step::new("daemon").cmd(Cmd::new("sh -c").arg("tail -f /dev/null &"));
+        assert_eq!(run_quietly(&step).outcome, Outcome::Passed);
+    }
+
+    #[test]
+    fn a_test_run_without_tests_has_failed() {
+        let step = Step::new("empty")
+            .run_line("cargo --version")
+            .must_run_tests();
+        assert_eq!(
+            run_quietly(&step).outcome,
+            Outcome::Failed("no test ran".into())
+        );
+    }
+
+    #[test]
+    fn counts_what_libtest_prints() {
+        assert_eq!(
+            tests_passed("test result: ok. 17 passed; 0 failed; 0 ignored;"),
+            17
+        );
+        assert_eq!(tests_passed("test result: FAILED. 3 passed; 1 failed;"), 3);
+        assert_eq!(tests_passed("test other ... ok"), 0);
+    }
+
+    #[test]
+    fn a_command_is_shown_as_it_is_typed() {
+        let cmd = Cmd::new("cargo test")
+            .env("RUSTFLAGS", "--cfg x")
+            .arg("a b");
+        assert_eq!(cmd.to_string(), "RUSTFLAGS='--cfg x' cargo test 'a b'");
+    }
+}
