@@ -1,44 +1,50 @@
 //! A set of futures, of which only those that were woken are polled.
+//!
+//! Who was woken is the business of [`ready`](crate::wake::ready); where children live, of `chunk`. No word here is shared
+//! between threads.
 
-// Each uses only what stands above it.
 mod sweep;
 mod chunk;
 #[cfg(all(test, not(umbel_loom)))]
 mod tests;
 
 use self::chunk::{Chunks, Place};
-use crate::wake::ready::{Desk, Owner};
+use crate::wake::owner::Owner;
+use crate::wake::ready::Desk;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use futures_core::{FusedStream, Stream};
 
-/// Futures of one type, polled together; a [`Stream`] of their outputs, in the order in which they finish.
+/// Futures of one type, polled together; a [`Stream`] of their outputs, in the order in which they
+/// finish.
 ///
-/// Only a child that was pushed or woken is polled, and each at most once per poll of the set. However many
-/// children are woken, the task that polls the set is woken once, until it polls again. When a poll has no
-/// child left to poll it returns `Pending` and does not wake itself.
+/// Only a child that was pushed or woken is polled, and each at most once per poll of the set.
+/// However many children are woken, the task that polls the set is woken once, until it polls
+/// again. When a poll has no child left to poll it returns `Pending` and does not wake itself.
 ///
-/// The set is polled by whoever owns it, so its futures may borrow, and no runtime is needed. After a
-/// [`push`](Self::push) the set must be polled, as after creation: a push alone wakes nobody. An empty set yields `None`;
-/// it may be filled and polled again.
+/// The set is polled by whoever owns it, so its futures may borrow, and no runtime is needed. After
+/// a [`push`](Self::push) the set must be polled, as after creation: a push alone wakes nobody. An
+/// empty set yields `None`; it may be filled and polled again.
 ///
-/// - **Fairness.** Children woken during a poll wait for the next one. Each poll of the stream takes in what was
-///   woken before it, also while it is drained, so neither a child that is always ready nor one that is replaced as soon as it
-///   finishes starves the others.
-/// - **Memory.** Children are stored in place, in chunks of up to 64 (32 on 32-bit targets) and about 32 KiB, and never move. When
-///   one finishes it is dropped before its output is returned, whoever still holds its waker. One empty chunk is kept, and further
-///   ones are freed.
-/// - **Wakers.** Cloning, dropping and waking a child's waker is lock-free and never allocates or frees, so it may be done in an
-///   interrupt, if the waker of the task that polls the set allows that. A waker that is kept after its child has
-///   ended may cause one needless poll of another child, perhaps in another set. What wakers point to is
-///   never freed but reused: see [`pool_stats`](crate::pool_stats).
-/// - **Panics.** A child that panics while it is polled is dropped, the panic goes to who polls, and the set goes on with the rest when it is
-///   polled next. If a child's Drop panics while the set is dropped or cleared, the others are dropped all the same.
+/// - **Fairness.** Children woken during a poll wait for the next one. Each poll of the stream
+///   takes in what was woken before it, also while it is drained, so neither a child that is always
+///   ready nor one that is replaced as soon as it finishes starves the others.
+/// - **Memory.** Children are stored in place, in chunks of up to 64 (32 on 32-bit targets) and
+///   about 32 KiB, and never move. When one finishes it is dropped before its output is returned,
+///   whoever still holds its waker. One empty chunk is kept, and further ones are freed.
+/// - **Wakers.** Cloning, dropping and waking a child's waker is lock-free and never allocates or
+///   frees, so it may be done in an interrupt, if the waker of the task that polls the set allows
+///   that. A waker that is kept after its child has ended may cause one needless poll of another
+///   child, perhaps in another set. What wakers point to is never freed but reused: see
+///   [`pool_stats`](crate::pool_stats).
+/// - **Panics.** A child that panics while it is polled is dropped, the panic goes to who polls,
+///   and the set goes on with the rest when it is polled next. If a child's Drop panics while the
+///   set is dropped or cleared, the others are dropped all the same.
 ///
-/// **Cancel safety:** Strict. Dropping the future of a `next()` on the set loses nothing; dropping the set
-/// drops its children where they stand.
+/// **Cancel safety:** Strict. Dropping the future of a `next()` on the set loses nothing; dropping
+/// the set drops its children where they stand.
 ///
 /// `Send` if `F` is, `Sync` if `F` is, always `Unpin`.
 ///
@@ -61,8 +67,9 @@ use futures_core::{FusedStream, Stream};
 /// assert!(set.is_empty());
 /// ```
 ///
-/// The interface is that of `FuturesUnordered` of the futures crate, where it makes sense. The bitset of ready children per chunk is found
-/// in unicycle, too; precise waking through blocks that are never freed is ours.
+/// The interface is that of `FuturesUnordered` of the futures crate, where it makes sense. The
+/// bitset of ready children per chunk is found in unicycle, too; precise waking through blocks that
+/// are never freed is ours.
 pub struct FutureSet<F> {
     chunks: Chunks<F>,
     /// Made with the first chunk, or for the nursery before that.
@@ -115,23 +122,26 @@ impl<F> FutureSet<F> {
     /// Drops all futures, and frees their memory.
     ///
     /// # Panics
-    /// If a future's Drop panics: after the others have been dropped. With the feature `std`, any number may panic,
-    /// and the first panic is resumed; without, a second one aborts.
+    /// If a future's Drop panics: after the others have been dropped. With the feature `std`, any
+    /// number may panic, and the first panic is resumed; without, a second one aborts.
     pub fn clear(&mut self) {
         self.ended = false;
         self.chunks.clear(&mut self.owner);
     }
 
-    /// A header with pseudo-children of the owner's own: the nursery's body, inbox bell, token wait and timer are bits
-    /// of it. Made on first call; immortal, so a ring after the set's end is harmless.
+    /// A header with pseudo-children of the owner's own: the nursery's body, inbox bell, token wait
+    /// and timer are bits of it. Made on first call; immortal, so a ring after the set's end is
+    /// harmless.
     #[allow(dead_code, reason = "for the nursery")]
     pub(crate) fn desk(&mut self) -> Desk {
         self.owner.get_or_insert_with(Owner::new).desk()
     }
 
-    /// Start of an outer poll: registers `cx`'s waker, and takes what was woken into the local queue.
+    /// Start of an outer poll: registers `cx`'s waker, and takes what was woken into the local
+    /// queue.
     ///
-    /// Foreign wakers are cloned and dropped, and may panic; nothing is lost then, and the next call tells what this one could not.
+    /// Foreign wakers are cloned and dropped, and may panic; nothing is lost then, and the next
+    /// call tells what this one could not.
     #[inline(always)]
     pub(crate) fn begin(&mut self, cx: &mut Context<'_>) -> Begun {
         let FutureSet { chunks, owner, .. } = self;
@@ -146,8 +156,8 @@ impl<F> FutureSet<F> {
         }
     }
 
-    /// True if no child waits for its poll, nothing was woken since the last `begin`, and the registered waker is
-    /// `cx`'s: a poll may end at once.
+    /// True if no child waits for its poll, nothing was woken since the last `begin`, and the
+    /// registered waker is `cx`'s: a poll may end at once.
     #[inline]
     #[allow(dead_code, reason = "for the nursery")]
     pub(crate) fn is_idle(&self, cx: &Context<'_>) -> bool {
@@ -160,8 +170,8 @@ impl<F> FutureSet<F> {
 
     /// Drops every child for which `keep` is false, youngest chunk first.
     ///
-    /// A panic of a child's Drop, or of `keep` (its child stays), is resumed after the walk is done, as in
-    /// [`clear`](Self::clear).
+    /// A panic of a child's Drop, or of `keep` (its child stays), is resumed after the walk is
+    /// done, as in [`clear`](Self::clear).
     #[allow(dead_code, reason = "for the nursery")]
     pub(crate) fn retain(&mut self, keep: impl FnMut(Pin<&mut F>) -> bool) {
         self.chunks.retain(&mut self.owner, keep);
@@ -189,10 +199,11 @@ impl<F> FutureSet<F> {
 }
 
 impl<F: Future> FutureSet<F> {
-    /// Polls the children in the local queue (those taken by `begin` and those pushed since) until one finishes: its output. `None`: the
-    /// queue is empty. Never takes newly woken ones.
+    /// Polls the children in the local queue (those taken by `begin` and those pushed since) until
+    /// one finishes: its output. `None`: the queue is empty. Never takes newly woken ones.
     ///
-    /// A panic of a child comes out of here, after the child has been dropped; the queue keeps the rest.
+    /// A panic of a child comes out of here, after the child has been dropped; the queue keeps the
+    /// rest.
     #[inline(always)]
     pub(crate) fn poll_local(&mut self) -> Option<F::Output> {
         /// Drops the child, unless told otherwise: it has finished, or panicked.

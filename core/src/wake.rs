@@ -6,7 +6,8 @@
 //! | `cell` | one waker: one registrant, any number that wake | joins, virtual sleeps |
 //! | `slab` | reusable slots with stable addresses, for waiters and child nodes alike | the token tree |
 //! | `pool` | blocks that live for ever, for wakers to point to | `ready` |
-//! | `ready` | which children of a set are ready, and the set's own waker | the future set |
+//! | `ready` | which children of a set were woken; the wakers' side of it | `owner`, the future set |
+//! | `owner` | the other side: takes what was woken, registers the set's own waker | the future set |
 
 #[cfg(feature = "alloc")]
 pub(crate) mod batch;
@@ -16,5 +17,7 @@ pub(crate) mod cell;
 pub(crate) mod pool;
 #[cfg(feature = "alloc")]
 pub(crate) mod ready;
+#[cfg(feature = "alloc")]
+pub(crate) mod owner;
 #[cfg(feature = "alloc")]
 pub(crate) mod slab;

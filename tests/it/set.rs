@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use umbel_core::FutureSet;
-use umbel_tests::counting;
+use umbel_tests::{counting, exact_polls, stale_wakes};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
@@ -98,6 +98,7 @@ fn it_is_const_and_send_and_sync_as_its_futures_are() {
 
 #[test]
 fn only_woken_children_are_polled() {
+    let _exact = exact_polls();
     let (count, waker) = counting();
     let log = Rc::new(Log::default());
     let mut set: FutureSet<_> = (0..MANY).map(|_| log.child()).collect();
@@ -116,6 +117,7 @@ fn only_woken_children_are_polled() {
 /// n_05: woken and re-armed at the same time, a child is still queued once.
 #[test]
 fn n_05_wake_during_its_own_poll_queues_once() {
+    let _exact = exact_polls();
     let (count, waker) = counting();
     let polls = Cell::new(0);
     let mut set: FutureSet<Boxed<'_, ()>> = FutureSet::new();
@@ -140,6 +142,7 @@ fn n_05_wake_during_its_own_poll_queues_once() {
 /// n_07: wakes from other threads race polls and the drop.
 #[test]
 fn n_07_wakes_race_polls_and_drop() {
+    let _stale = stale_wakes();
     let (children, rounds) = if cfg!(miri) { (8, 2) } else { (150, 100) };
     for round in 0..rounds {
         let (_, waker) = counting();
@@ -227,6 +230,7 @@ fn n_07_no_wake_is_lost_between_threads() {
 /// n_08: the outer waker polls the set inline, from within a child's wake.
 #[test]
 fn n_08_outer_waker_polls_inline() {
+    let _exact = exact_polls();
     struct Inline(Mutex<Option<FutureSet<Ticks>>>, AtomicUsize);
     struct Ticks(Arc<Mutex<Option<Waker>>>, usize);
     impl Future for Ticks {
@@ -268,6 +272,7 @@ fn n_08_outer_waker_polls_inline() {
 /// n_08: the outer waker panics; the next wake reaches it all the same.
 #[test]
 fn n_08_outer_waker_panics() {
+    let _exact = exact_polls();
     struct Bad(AtomicUsize);
     impl Wake for Bad {
         fn wake(self: Arc<Self>) {
@@ -293,9 +298,11 @@ fn n_08_outer_waker_panics() {
     assert_eq!(Arc::strong_count(&bad), 1);
 }
 
-/// n_08: the outer waker changes between polls, and the set moves: the latest is woken, none is kept.
+/// n_08: the outer waker changes between polls, and the set moves: the latest is woken, none is
+/// kept.
 #[test]
 fn n_08_outer_waker_changes_between_polls() {
+    let _exact = exact_polls();
     let log = Rc::new(Log::default());
     let mut set: FutureSet<_> = [log.child()].into_iter().collect();
     let mut counts = Vec::new();
@@ -323,48 +330,53 @@ fn n_08_outer_waker_changes_between_polls() {
 /// n_08: the set dies within its own outer wake, which then is the last to hold the waker.
 #[test]
 fn n_08_outer_wake_drops_the_set() {
-    struct Killer(
-        Mutex<Option<FutureSet<std::future::Pending<()>>>>,
-        AtomicUsize,
-    );
+    struct Killer(Mutex<Option<FutureSet<Parks>>>, AtomicUsize);
+    struct Parks(Arc<Mutex<Option<Waker>>>);
+    impl Future for Parks {
+        type Output = ();
+        fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+            *self.0.lock().unwrap() = Some(cx.waker().clone());
+            Poll::Pending
+        }
+    }
     impl Wake for Killer {
         fn wake(self: Arc<Self>) {
             self.wake_by_ref();
         }
         fn wake_by_ref(self: &Arc<Self>) {
+            let owners = Arc::strong_count(self);
+            drop(self.0.lock().unwrap().take());
+            assert_eq!(
+                Arc::strong_count(self),
+                owners,
+                "the waker outlives its own call"
+            );
             self.1.fetch_add(1, Ordering::SeqCst);
-            let set = self.0.lock().unwrap().take();
-            drop(set);
         }
     }
-    let child = Arc::new(Mutex::new(None));
+    let _stale = stale_wakes();
+    let parked = Arc::new(Mutex::new(None));
     let killer = Arc::new(Killer(Mutex::new(None), AtomicUsize::new(0)));
-    // A child with a waker of its own: the set is only there to be dropped.
-    let kept = child.clone();
-    let mut outer: FutureSet<Boxed<'static, ()>> = FutureSet::new();
-    outer.push(Box::pin(poll_fn(move |cx| {
-        *kept.lock().unwrap() = Some(cx.waker().clone());
-        Poll::Pending
-    })));
     let waker = Waker::from(killer.clone());
-    assert!(is_pending(&mut outer, &waker));
-    let mut inner = FutureSet::from_iter([std::future::pending()]);
-    assert!(is_pending(&mut inner, &waker));
-    *killer.0.lock().unwrap() = Some(inner);
-    let stale = child.lock().unwrap().clone().unwrap();
-    stale.wake_by_ref();
+    let mut set = FutureSet::from_iter([Parks(parked.clone())]);
+    assert!(is_pending(&mut set, &waker));
+    drop(waker);
+    *killer.0.lock().unwrap() = Some(set);
+    let child = parked.lock().unwrap().clone().unwrap();
+    child.wake_by_ref();
     assert_eq!(killer.1.load(Ordering::SeqCst), 1);
-    drop((outer, waker));
-    stale.wake();
     assert_eq!(
-        (killer.1.load(Ordering::SeqCst), Arc::strong_count(&killer)),
+        (Arc::strong_count(&killer), Arc::strong_count(&parked)),
         (1, 1)
     );
+    child.wake();
+    assert_eq!(killer.1.load(Ordering::SeqCst), 1);
 }
 
 /// n_09: all are parked, so the set does not wake itself.
 #[test]
 fn n_09_no_self_wake_when_all_are_parked() {
+    let _exact = exact_polls();
     let (count, waker) = counting();
     let log = Rc::new(Log::default());
     let mut set: FutureSet<_> = (0..MANY).map(|_| log.child()).collect();
@@ -374,9 +386,11 @@ fn n_09_no_self_wake_when_all_are_parked() {
     assert_eq!((count.get(), log.polls()), (0, vec![1; MANY]));
 }
 
-/// n_10: one child is always ready: per outer poll it is polled once, and so is each that was woken.
+/// n_10: one child is always ready: per outer poll it is polled once, and so is each that was
+/// woken.
 #[test]
 fn n_10_an_always_ready_child_starves_nobody() {
+    let _exact = exact_polls();
     let (count, waker) = counting();
     let log = Rc::new(Log::default());
     let spins = Rc::new(Cell::new(0));
@@ -433,6 +447,7 @@ fn n_10_finish_and_push_starves_nobody() {
 /// n_11: any number of wakes before a poll make one outer wake; nested sets do not multiply.
 #[test]
 fn n_11_ten_thousand_wakes_are_one() {
+    let _exact = exact_polls();
     let wakes = if cfg!(miri) { 100 } else { 10_000 };
     let (count, waker) = counting();
     let log = Rc::new(Log::default());
@@ -454,6 +469,7 @@ fn n_11_ten_thousand_wakes_are_one() {
 /// n_14: a child that has ended is not polled again, whatever its wakers do.
 #[test]
 fn n_14_a_finished_child_is_never_polled() {
+    let _stale = stale_wakes();
     let (_, waker) = counting();
     let log = Rc::new(Log::default());
     let mut set: FutureSet<_> = (0..100).map(|_| log.child()).collect();
@@ -494,7 +510,8 @@ fn n_14_a_finished_child_is_dropped_at_once() {
     assert!(kept.borrow().is_some());
 }
 
-/// n_15: a child is polled and dropped where it was first polled, across growth, removal and moves of the set.
+/// n_15: a child is polled and dropped where it was first polled, across growth, removal and moves
+/// of the set.
 #[test]
 fn n_15_a_child_never_moves() {
     struct Fixed(Cell<Option<*const Fixed>>, Rc<Cell<usize>>, bool);

@@ -29,8 +29,8 @@ fn model(name: &str, bound: usize, f: impl Fn() + Send + Sync + 'static) {
     );
 }
 
-/// A task: its waker counts wakes in an atomic of the model, so that loom sees who waits for whom. The
-/// waker's own reference count is std's: loom need not know of it.
+/// A task: its waker counts wakes in an atomic of the model, so that loom sees who waits for whom.
+/// The waker's own reference count is std's: loom need not know of it.
 struct Task(loom::sync::atomic::AtomicUsize);
 
 static TASK: RawWakerVTable = RawWakerVTable::new(

@@ -29,7 +29,8 @@ impl Event {
     }
 
     fn fire(&self, waker: &Waker) {
-        // SAFETY: the child reads it after the wake; if the wake did not order that, loom would say so.
+        // SAFETY: the child reads it after the wake; if the wake did not order that, loom would say
+        // so.
         self.0.1.with_mut(|data| unsafe { *data = DATA });
         self.0.0.store(true, Ordering::Release);
         waker.wake_by_ref();
@@ -39,8 +40,8 @@ impl Event {
 struct Child {
     event: Event,
     parked: Rc<RefCell<Option<Waker>>>,
-    /// How the flag is read. Relaxed: the wake must order the data. Acquire where a stale waker may cause
-    /// a poll that no wake of this child's has ordered.
+    /// How the flag is read. Relaxed: the wake must order the data. Acquire where a stale waker may
+    /// cause a poll that no wake of this child's has ordered.
     order: Ordering,
 }
 
@@ -158,8 +159,8 @@ fn wake_against_new_outer_waker() {
     });
 }
 
-/// Two changes while the first wake is still under way: both slots may be busy, the poll is then not
-/// registered and wakes itself.
+/// Two changes while the first wake is still under way: both slots may be busy, the poll is then
+/// not registered and wakes itself.
 #[test]
 fn wake_against_two_new_outer_wakers() {
     model("wake_against_two_new_outer_wakers", 3, || {
@@ -259,7 +260,8 @@ fn n_05_stale_wake_against_slot_refill_and_own_wake() {
     );
 }
 
-/// A chunk is freed, and its header retired, while a stale waker is at it; the header is returned once.
+/// A chunk is freed, and its header retired, while a stale waker is at it; the header is returned
+/// once.
 #[test]
 fn stale_wake_against_retired_chunk() {
     model("stale_wake_against_retired_chunk", 3, || {

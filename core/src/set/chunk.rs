@@ -1,8 +1,8 @@
 //! Where a set keeps its children: chunks that never move, and the queue of those to be polled.
 //!
-//! A chunk is one allocation: a head with bitmaps and links, then up to [`BITS`] slots for futures. A
-//! future is written into a slot, polled there, dropped there. All of this is the owner's alone; what
-//! wakers touch is the chunk's header in [`ready`](crate::wake::ready), which outlives it.
+//! A chunk is one allocation: a head with bitmaps and links, then up to [`BITS`] slots for futures.
+//! A future is written into a slot, polled there, dropped there. All of this is the owner's alone;
+//! what wakers touch is the chunk's header in [`ready`](crate::wake::ready), which outlives it.
 //!
 //! # State
 //!
@@ -13,30 +13,38 @@
 //! | `Chunk::pend` | slots to be polled, when the chunk's turn comes |
 //! | `Chunks::now`, `bits` | the chunk whose turn it is, and its slots still to be polled in this turn |
 //!
-//! Three lists run through the chunks: all of them, newest first; those with a free slot; and the queue, first in first
-//! out, of those with something pending. A turn is a snapshot of `pend`: what is woken or pushed during a turn comes after
-//! every chunk queued before it, so a child that is replaced as soon as it finishes starves nobody.
+//! Three lists run through the chunks: all of them, newest first; those with a free slot; and the
+//! queue, first in first out, of those with something pending. A turn is a snapshot of `pend`: what
+//! is woken or pushed during a turn comes after every chunk queued before it, so a child that is
+//! replaced as soon as it finishes starves nobody.
 //!
 //! # Invariants
 //!
-//! - **C1** A chunk in the list `all` is allocated with `layout(full.count_ones())`, and its head is valid. A chunk is freed only by `free`,
-//!   which takes it off every list first.
-//! - **C2** `live` bit set: the slot holds a future, which stays there until it is dropped there. Not set: it holds nothing.
-//! - **C3** `live ⊆ full`. `pend ⊆ live` and `bits ⊆ now.live`: who drops a future clears all three.
-//! - **C4** `pend ≠ 0` only in a queued chunk. A queued chunk is never freed before it leaves the queue.
+//! - **C1** A chunk in the list `all` is allocated with `layout(full.count_ones())`, and its head
+//!   is valid. A chunk is freed only by `free`, which takes it off every list first.
+//! - **C2** `live` bit set: the slot holds a future, which stays there until it is dropped there.
+//!   Not set: it holds nothing.
+//! - **C3** `live ⊆ full`. `pend ⊆ live` and `bits ⊆ now.live`: who drops a future clears all
+//!   three.
+//! - **C4** `pend ≠ 0` only in a queued chunk. A queued chunk is never freed before it leaves the
+//!   queue.
 //! - **C5** A chunk is in `room` exactly if `live ≠ full`.
-//! - **C6** `pend` and `bits` of one chunk have no slot in common that was woken in one `begin`: `woken` masks them.
-//! - **C7** At most one chunk is empty, apart from those still queued or cleared away by the step at hand.
+//! - **C6** `pend` and `bits` of one chunk have no slot in common that was woken in one `begin`:
+//!   `woken` masks them.
+//! - **C7** At most one chunk is empty, apart from those still queued or cleared away by the step
+//!   at hand.
 //!
 //! # Foreign code
 //!
-//! Futures are polled and dropped here, and may panic. Before either, the slot is off the queue; after it (by a guard), the slot is free. A
-//! child has no way to the set that polls it, which is borrowed mutably; it may wake what it likes.
+//! Futures are polled and dropped here, and may panic. Before either, the slot is off the queue;
+//! after it (by a guard), the slot is free. A child has no way to the set that polls it, which is
+//! borrowed mutably; it may wake what it likes.
 
 use super::sweep::sweep;
 use crate::sync::{alloc, dealloc};
+use crate::wake::owner::Owner;
 use crate::wake::pool::Immortal;
-use crate::wake::ready::{self, BITS, Header, Owner};
+use crate::wake::ready::{self, BITS, Header};
 use ::alloc::alloc::handle_alloc_error;
 use core::alloc::Layout;
 use core::marker::PhantomData;
@@ -45,7 +53,8 @@ use core::pin::Pin;
 use core::ptr;
 use core::task::Waker;
 
-/// Chunks above this size are not made, unless a single future is larger: fresh pages cost more than chunks.
+/// Chunks above this size are not made, unless a single future is larger: fresh pages cost more
+/// than chunks.
 const MOST_BYTES: usize = 32 * 1024;
 /// The size that the first chunk of a set aims at.
 const FIRST_BYTES: usize = 1024;
@@ -328,7 +337,8 @@ impl<F> Chunks<F> {
         unsafe {
             let mut bits = bits & (*chunk).live; // stale wakers set any bit
             if self.is_queue_empty() {
-                // A lone wake-up needs no queue: it is this chunk's turn. (C4: nothing of it is pending.)
+                // A lone wake-up needs no queue: it is this chunk's turn. (C4: nothing of it is
+                // pending.)
                 self.now = chunk;
                 self.bits = bits;
                 return;
@@ -401,7 +411,8 @@ impl<F> Chunks<F> {
                 unsafe { self.0.vacate(self.1, self.2) };
             }
         }
-        // SAFETY: C2 – by contract the slot holds a future; nobody sees it again: `_vacate` clears its bits.
+        // SAFETY: C2 – by contract the slot holds a future; nobody sees it again: `_vacate` clears
+        // its bits.
         unsafe {
             let future = Self::slot(place);
             let _vacate = Vacate(self, owner, place);
@@ -444,8 +455,8 @@ impl<F> Chunks<F> {
         unsafe { (*chunk).live }
     }
 
-    /// Drops the children for which `keep` says false, youngest chunk first. Past a panic (of a Drop, or of `keep`, whose child
-    /// then stays) the walk goes on.
+    /// Drops the children for which `keep` says false, youngest chunk first. Past a panic (of a
+    /// Drop, or of `keep`, whose child then stays) the walk goes on.
     pub(crate) fn retain(
         &mut self,
         owner: &mut Option<Owner>,
@@ -477,7 +488,8 @@ impl<F> Chunks<F> {
                     left = Self::live(chunk);
                 }
             }
-            // SAFETY: C2 – live when the walk came to its chunk, and since then only earlier ones were removed.
+            // SAFETY: C2 – live when the walk came to its chunk, and since then only earlier ones
+            // were removed.
             unsafe {
                 if !keep(self.child(place)) {
                     self.remove(owner, place);
@@ -495,7 +507,8 @@ impl<F> Chunks<F> {
             if chunk.is_null() {
                 return false;
             }
-            // SAFETY: C1, C2 – the chunks are ours alone since `self` forgot them. A bit is cleared before its future is dropped.
+            // SAFETY: C1, C2 – the chunks are ours alone since `self` forgot them. A bit is cleared
+            // before its future is dropped.
             unsafe {
                 if core::mem::needs_drop::<F>() {
                     while (*chunk).live != 0 {

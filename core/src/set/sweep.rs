@@ -1,13 +1,15 @@
 //! Going through a series of steps to its end, whichever of them panics.
 
-/// Calls `step` until it returns false. A step that panics counts as done: the next call goes on behind it.
+/// Calls `step` until it returns false. A step that panics counts as done: the next call goes on
+/// behind it.
 ///
 /// With `std` each panic is caught and the first is resumed at the end (if the thread is unwinding
-/// already, that panic is the first, and those from here are dropped). Without, one panic unwinds while the
-/// rest is still done, and a second one aborts.
+/// already, that panic is the first, and those from here are dropped). Without, one panic unwinds
+/// while the rest is still done, and a second one aborts.
 #[cfg(feature = "std")]
 pub(crate) fn sweep(mut step: impl FnMut() -> bool) {
-    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+    use core::panic::AssertUnwindSafe;
+    use std::panic::{catch_unwind, resume_unwind};
 
     let mut first = None;
     // The caller's steps leave their state whole when they panic: that is what they are for.

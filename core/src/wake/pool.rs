@@ -19,12 +19,13 @@
 //!
 //! - **P1** A slab is never freed, moved or unlinked. Only its atomics and its blocks' own cells
 //!   change after it is published.
-//! - **P2** Set bits ≥ permits + permits taken whose bit is not yet cleared. So who has a permit finds a
-//!   bit, unless others make progress; nobody waits for anybody.
-//! - **P3** A slab is made only if there is no permit: the pool never holds more blocks than were in use (or
-//!   on their way in or out) at one time, rounded up to a slab. A pool that is emptied by one taker
-//!   while he keeps a single block (the usual cure for ABA) has no such bound.
-//! - **P4** A bit is changed by who has the block (`put`) or by who wins the CAS (`get`): bitmaps know no ABA.
+//! - **P2** Set bits ≥ permits + permits taken whose bit is not yet cleared. So who has a permit
+//!   finds a bit, unless others make progress; nobody waits for anybody.
+//! - **P3** A slab is made only if there is no permit: the pool never holds more blocks than were
+//!   in use (or on their way in or out) at one time, rounded up to a slab. A pool that is emptied
+//!   by one taker while he keeps a single block (the usual cure for ABA) has no such bound.
+//! - **P4** A bit is changed by who has the block (`put`) or by who wins the CAS (`get`): bitmaps
+//!   know no ABA.
 //!
 //! # Orderings
 //!
@@ -39,6 +40,9 @@
 //!
 //! `get` may allocate; `put` is wait-free, never allocates, and may run in an interrupt. No foreign
 //! code runs here.
+
+#[cfg(all(test, not(umbel_loom)))]
+mod tests;
 
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 use alloc::boxed::Box;
@@ -59,8 +63,8 @@ pub(crate) unsafe trait Block: Sized + 'static {
     fn fresh() -> Self;
 }
 
-/// A block of a pool: valid for ever (P1), so following it is always allowed. What may be done to it
-/// is up to the rules of `T`.
+/// A block of a pool: valid for ever (P1), so following it is always allowed. What may be done to
+/// it is up to the rules of `T`.
 pub(crate) struct Immortal<T>(NonNull<T>);
 
 impl<T> Clone for Immortal<T> {
