@@ -175,20 +175,28 @@ fn source_tree(dir: &Path) -> Result<String> {
 
 // ------------------------------------------------------------------ the jobs
 
-/// Miri on the core's tests, with each seed of `seeds`.
+/// Miri on the core's own tests and examples, and on the tests of its contract with each of `seeds`.
 pub(crate) fn miri(seeds: Range<u32>) -> Vec<Step> {
     let Range { start, end } = seeds;
     [("stacked", ""), ("tree", " -Zmiri-tree-borrows")]
-        .map(|(name, flag)| {
+        .map(|(name, model)| {
+            let test = |what: &str, seeds: String| {
+                Cmd::new(&format!("cargo +nightly miri test {what}")).env(
+                    "MIRIFLAGS",
+                    format!("-Zmiri-strict-provenance {seeds}{model}"),
+                )
+            };
             Step::new(format!("miri {name} borrows, seeds {start}..{end}"))
                 .need(Need::NightlyComponent("miri"))
                 .need(Need::NightlyComponent("rust-src"))
-                .cmd(
-                    Cmd::new("cargo +nightly miri test -p umbel-core --features std --lib").env(
-                        "MIRIFLAGS",
-                        format!("-Zmiri-strict-provenance -Zmiri-many-seeds={start}..{end}{flag}"),
-                    ),
-                )
+                .cmd(test(
+                    "-p umbel-core --features std",
+                    format!("-Zmiri-seed={start}"),
+                ))
+                .cmd(test(
+                    "-p umbel-tests --test it",
+                    format!("-Zmiri-many-seeds={start}..{end}"),
+                ))
                 .limit(PIECE_LIMIT)
                 .must_run_tests()
         })
