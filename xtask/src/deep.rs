@@ -57,7 +57,7 @@ impl Job {
                 .flat_map(|piece| miri(piece * 8..(piece + 1) * 8))
                 .collect(),
             Job::LoomWide => loom_wide()?,
-            Job::Mutants => (0..16).map(|piece| mutants(piece, 16)).collect(),
+            Job::Mutants => (0..64).map(|piece| mutants(piece, 64)).collect(),
             Job::Tsan => sanitizer("thread", tools)?,
             Job::Asan => sanitizer("address", tools)?,
             Job::Fuzz => (1..=3)
@@ -175,20 +175,28 @@ fn source_tree(dir: &Path) -> Result<String> {
 
 // ------------------------------------------------------------------ the jobs
 
-/// Miri on the core's tests, with each seed of `seeds`.
+/// Miri on the core's own tests and examples, and on the tests of its contract with each of `seeds`.
 pub(crate) fn miri(seeds: Range<u32>) -> Vec<Step> {
     let Range { start, end } = seeds;
     [("stacked", ""), ("tree", " -Zmiri-tree-borrows")]
-        .map(|(name, flag)| {
+        .map(|(name, model)| {
+            let test = |what: &str, seeds: String| {
+                Cmd::new(&format!("cargo +nightly miri test {what}")).env(
+                    "MIRIFLAGS",
+                    format!("-Zmiri-strict-provenance {seeds}{model}"),
+                )
+            };
             Step::new(format!("miri {name} borrows, seeds {start}..{end}"))
                 .need(Need::NightlyComponent("miri"))
                 .need(Need::NightlyComponent("rust-src"))
-                .cmd(
-                    Cmd::new("cargo +nightly miri test -p umbel-core --features std --lib").env(
-                        "MIRIFLAGS",
-                        format!("-Zmiri-strict-provenance -Zmiri-many-seeds={start}..{end}{flag}"),
-                    ),
-                )
+                .cmd(test(
+                    "-p umbel-core --features std",
+                    format!("-Zmiri-seed={start}"),
+                ))
+                .cmd(test(
+                    "-p umbel-tests --test it",
+                    format!("-Zmiri-many-seeds={start}..{end}"),
+                ))
                 .limit(PIECE_LIMIT)
                 .must_run_tests()
         })
@@ -231,10 +239,13 @@ fn mutants(piece: usize, of: usize) -> Step {
     let out = target_dir().join(format!("deep/mutants/piece-{piece}"));
     Step::new(format!("mutants {}/{of}", piece + 1))
         .need(Need::CargoTool("mutants"))
+        // cargo-mutants tries only the mutated package unmutated. A test of the other one that
+        // fails anyway would seem to catch every mutant.
+        .run_line("cargo test -p umbel-core -p umbel-tests")
         .cmd(
             Cmd::new("cargo mutants -p umbel-core --test-package umbel-core,umbel-tests")
-                .args(["--sharding", "round-robin", "--timeout", "120"].map(String::from))
-                .args(["--no-shuffle", "--colors", "never"].map(String::from))
+                .args(["--baseline", "skip", "--timeout", "120"].map(String::from))
+                .args(["--sharding", "round-robin", "--no-shuffle"].map(String::from))
                 .arg("--shard")
                 .arg(format!("{piece}/{of}"))
                 .arg("--output")
@@ -248,22 +259,18 @@ fn sanitizer(which: &str, tools: &mut Tools) -> Result<Vec<Step>> {
     tools.provide(&Need::Nightly).map_err(anyhow::Error::msg)?;
     let host = tools::stdout(&Cmd::new("rustc +nightly --print host-tuple"))
         .context("the nightly does not say which host it runs on")?;
-    Ok(["umbel-core", "umbel-tests"]
-        .map(|package| {
-            Step::new(format!("{which} sanitizer, {package}"))
-                .need(Need::NightlyComponent("rust-src"))
-                .cmd(
-                    Cmd::new("cargo +nightly test -Zbuild-std --tests --target")
-                        .arg(&host)
-                        .arg("-p")
-                        .arg(package)
-                        .target_dir(&format!("sanitize-{which}"))
-                        .env("RUSTFLAGS", format!("-Zsanitizer={which}")),
-                )
-                .limit(PIECE_LIMIT)
-                .must_run_tests()
-        })
-        .into())
+    let step = Step::new(format!("{which} sanitizer"))
+        .need(Need::NightlyComponent("rust-src"))
+        .cmd(
+            Cmd::new("cargo +nightly test -Zbuild-std -p umbel-core -p umbel-tests --tests")
+                .arg("--target")
+                .arg(host)
+                .target_dir(&format!("sanitize-{which}"))
+                .env("RUSTFLAGS", format!("-Zsanitizer={which}")),
+        )
+        .limit(PIECE_LIMIT)
+        .must_run_tests();
+    Ok(vec![step])
 }
 
 /// A fuzz target for `seconds`; rounds differ in their seed and share their corpus.

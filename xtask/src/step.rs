@@ -286,13 +286,12 @@ fn pass_on(stdout: impl std::io::Read) -> u64 {
     tests
 }
 
-/// `N` of libtest's line `test result: ok. N passed; …`.
+/// Each `N` of libtest's `test result: ok. N passed; …`. Miri runs several seeds at once, which mix
+/// their lines, but not within this part.
 fn tests_passed(line: &str) -> u64 {
-    line.trim_start()
-        .strip_prefix("test result: ")
-        .and_then(|rest| rest.split_once(". ")?.1.split_once(" passed"))
-        .and_then(|(count, _)| count.parse().ok())
-        .unwrap_or(0)
+    line.match_indices(" passed;")
+        .filter_map(|(end, _)| line[..end].rsplit_once(". ")?.1.parse::<u64>().ok())
+        .sum()
 }
 
 #[cfg(test)]
@@ -372,6 +371,10 @@ mod tests {
         );
         assert_eq!(tests_passed("test result: FAILED. 3 passed; 1 failed;"), 3);
         assert_eq!(tests_passed("test other ... ok"), 0);
+        assert_eq!(
+            tests_passed("test result: test result: okok. 4 passed; 0 failed. 4 passed; 0 failed"),
+            8
+        );
     }
 
     #[test]
