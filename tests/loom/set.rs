@@ -224,6 +224,37 @@ fn n_07_wake_against_drop_and_block_reuse() {
     });
 }
 
+/// n_07, the other way round: who wakes makes the second set, so that what the first owner did to the
+/// blocks must have been handed over.
+#[test]
+fn n_07_wake_against_drop_and_block_reuse_by_the_waking_thread() {
+    model(
+        "n_07_wake_against_drop_and_block_reuse_by_the_waking_thread",
+        3,
+        || {
+            let (task, waker) = Task::new();
+            let mut set = FutureSet::new();
+            let kept = push(&mut set, Ordering::Relaxed);
+            assert!(!poll(&mut set, &waker));
+            let stale = kept.waker();
+            let thread = thread::spawn(move || {
+                stale.wake();
+                let (_task, waker) = Task::new();
+                let mut set = FutureSet::new();
+                let kept = push(&mut set, Ordering::Relaxed);
+                assert!(!poll(&mut set, &waker));
+                kept.0.fire(&kept.waker());
+                assert!(poll(&mut set, &waker));
+            });
+            drop(set);
+            thread.join().unwrap();
+            drop(waker);
+            assert_eq!(Arc::strong_count(&task), 1);
+            all_returned();
+        },
+    );
+}
+
 /// n_05: a stale waker of a finished child, the new tenant of its slot, and that one's own wake.
 #[test]
 fn n_05_stale_wake_against_slot_refill_and_own_wake() {

@@ -2,7 +2,7 @@
 //!
 //! A chunk is one allocation: a head with bitmaps and links, then up to [`BITS`] slots for futures.
 //! A future is written into a slot, polled there, dropped there. All of this is the owner's alone;
-//! what wakers touch is the chunk's header in [`ready`](crate::wake::ready), which outlives it.
+//! what wakers touch is the chunk's header in [`ready`], which outlives it.
 //!
 //! # State
 //!

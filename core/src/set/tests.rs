@@ -52,6 +52,10 @@ struct Known {
     woken: bool,
 }
 
+/// Miri may give a waker's vtable several addresses, so that a clone is not known to wake the same
+/// task; then a set registers anew, and never is idle.
+const CLONES_DIFFER: bool = cfg!(miri);
+
 type Shared = Rc<RefCell<World>>;
 
 struct Child(usize, Shared);
@@ -301,11 +305,11 @@ fn the_desk_is_told_apart_from_children() {
         (rung & (1 << 3), registered, count.get()),
         (1 << 3, true, 0)
     );
-    assert!(set.is_idle(&cx));
+    assert!(set.is_idle(&cx) || CLONES_DIFFER);
     set.push(Child::new(&world));
     assert!(!set.is_idle(&cx));
     assert!(set.poll_local().is_none());
-    assert!(set.is_idle(&cx));
+    assert!(set.is_idle(&cx) || CLONES_DIFFER);
     assert!(!set.is_idle(&Context::from_waker(Waker::noop())));
 
     let bell = (*desk.waker(0)).clone();

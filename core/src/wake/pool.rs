@@ -38,6 +38,9 @@
 //! | link a slab | CAS `slabs` | Release | loads of `slabs`, Acquire | the slab |
 //! | hint | store / load | Release / Acquire | each other | the slab |
 //!
+//! The order on `permits` is what lets `claim` see the bit at once. With Relaxed it would look again
+//! until it does, which no model tells apart.
+//!
 //! `get` may allocate; `put` is wait-free, never allocates, and may run in an interrupt. No foreign
 //! code runs here.
 

@@ -74,15 +74,17 @@
 //! | push | CAS `head` | AcqRel, fail Acquire | `head.swap` | Release: `next`. Acquire: the waker in the slot; what the set did before `CLOSED` |
 //! | take the list; close | `head.swap` | AcqRel | push | Acquire: `next` of each. Release: the slot's waker |
 //! | peek at `head` before a poll | load | Relaxed | – | nothing: if it is `IDLE_k` the poll has no work; a wake that came before this poll is seen by coherence |
-//! | retire; put in service | `ready.swap` | AcqRel | wake | Release: `shared`, to the next who gets the queue right |
+//! | put in service | `ready.swap(0)` | AcqRel | wake | Release: `shared`, to the next who gets the queue right |
+//! | retire | `ready.swap(ALL)` | AcqRel | – | nothing that `head.swap` and the pool do not publish: Relaxed would do, and no model tells the two apart |
 //! | token spent; slot closed | `done.fetch_add` | AcqRel | `done.load` | the notifier's last read of the slot |
 //! | may the slot be written? | `done.load` | Acquire | token spent | the same |
 //! | `outstanding` down | `fetch_sub` | AcqRel | itself | all that was done with the `Shared` |
 //! | `outstanding` up | `fetch_add` | Relaxed | – | the owner's own unit keeps it above 0 |
 //!
-//! `next` is a plain cell and not an atomic, so that loom sees the handing over of R2 as what it
-//! is: with any of its four edges weakened, the model `two_wakers_against_polls` reports a data
-//! race.
+//! `next` is a plain cell and not an atomic, so that loom sees the handing over of R2 as what it is:
+//! with any of its edges weakened (the take's swap to Acquire only, say) models report a data race.
+//! `CLOSED` needs its Acquire because who sees it may be the header's next owner: only the model
+//! `n_07_wake_against_drop_and_block_reuse_by_the_waking_thread` shows it.
 //!
 //! # Foreign code
 //!
