@@ -19,7 +19,8 @@ pub(crate) fn drop_all<T>(values: impl Iterator<Item = T>) {
 #[cfg(feature = "std")]
 #[inline]
 fn each<T>(values: impl Iterator<Item = T>, act: impl Fn(T)) {
-    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+    use core::panic::AssertUnwindSafe;
+    use std::panic::{catch_unwind, resume_unwind};
 
     let mut first = None;
     for value in values {

@@ -1,6 +1,6 @@
 use super::*;
+use ::alloc::vec::Vec;
 use std::collections::HashSet;
-use std::vec::Vec;
 
 /// A slot that holds nothing.
 #[derive(Debug)]
