@@ -22,15 +22,15 @@ fn each<T>(values: impl Iterator<Item = T>, act: impl Fn(T)) {
     use core::panic::AssertUnwindSafe;
     use std::panic::{catch_unwind, resume_unwind};
 
+    let mut values = values;
     let mut first = None;
-    for value in values {
-        // Nothing of ours is half-made here, so nothing can be seen broken.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| act(value))) {
-            match first {
-                None => first = Some(panic),
-                // A payload may panic when it is dropped, and its payload again: leak the third.
-                Some(_) => core::mem::forget(catch_unwind(AssertUnwindSafe(|| drop(panic)))),
-            }
+    // One catch for all that do not panic. Nothing of ours is half-made while foreign code runs, so
+    // nothing can be seen broken, and the iterator goes on where it was.
+    while let Err(panic) = catch_unwind(AssertUnwindSafe(|| (&mut values).for_each(&act))) {
+        match first {
+            None => first = Some(panic),
+            // A payload may panic when it is dropped, and its payload again: leak the third.
+            Some(_) => core::mem::forget(catch_unwind(AssertUnwindSafe(|| drop(panic)))),
         }
     }
     if let Some(panic) = first {

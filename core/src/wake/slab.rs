@@ -12,7 +12,8 @@
 //!             └──► table ──► segment ──► …            shards 1 … 7, chosen by the caller's thread
 //! ```
 //!
-//! One allocation a segment: header (one cache line, read-mostly), words of slot codes, slots.
+//! One allocation a segment: header (64 bytes, read-mostly), words of slot codes, slots. The slots'
+//! type says how it is aligned.
 //! `summary` has a bit for every word that may have room; `hint`, in the first segment of a shard,
 //! points to the segment in which a slot was freed or found last.
 //!
@@ -193,13 +194,13 @@ impl Codes {
 
     /// The codes of word number `word` in an unused segment of `slots` slots.
     fn unused(slots: usize, word: usize) -> Codes {
-        let mut codes = 0;
-        for slot in 0..SLOTS_PER_WORD {
-            if word * SLOTS_PER_WORD + slot >= slots {
-                codes |= OWNED << (2 * slot);
-            }
+        let here = slots.saturating_sub(word * SLOTS_PER_WORD);
+        if here >= SLOTS_PER_WORD {
+            return Codes(0);
         }
-        Codes(codes)
+        // The low bit of every pair from number `here` on: OWNED.
+        const { assert!(OWNED == 1) };
+        Codes(SlotSet::ALL.0 & usize::MAX << (2 * here))
     }
 }
 
@@ -228,7 +229,6 @@ const UNCHARGED: usize = 1 << (usize::BITS - 2);
 /// The header of a segment; see the module's head for what lies behind it.
 #[derive(Debug)]
 #[repr(C)]
-#[cfg_attr(target_pointer_width = "64", repr(align(64)))]
 pub(crate) struct Segment<S: Slot> {
     /// The next one of the same shard. Written once.
     next: AtomicPtr<Segment<S>>,
