@@ -1,3 +1,4 @@
+use super::codes::{ARMED, OWNED, TAKEN};
 use super::*;
 use ::alloc::vec::Vec;
 use std::collections::HashSet;
