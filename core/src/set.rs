@@ -3,7 +3,6 @@
 //! Who was woken is the business of [`ready`](crate::wake::ready); where children live, of `chunk`. No word here is shared
 //! between threads.
 
-mod sweep;
 mod chunk;
 #[cfg(all(test, not(umbel_loom)))]
 mod tests;

@@ -44,11 +44,14 @@ pub use {
 
 #[cfg(feature = "alloc")]
 mod methods {
-    use super::*;
     use crate::reason::{Cancelled, Reason};
     use crate::time::Instant;
+    use crate::token::guard::{DropGuard, DropGuardRef};
+    use crate::token::handle::CancellationToken;
+    use crate::token::node::Node;
+    use crate::token::run::{RunUntilCancelled, RunUntilCancelledOwned};
+    use crate::token::wait::{WaitForCancellationFuture, WaitForCancellationFutureOwned};
     use core::future::Future;
-    use node::Node;
 
     impl Default for CancellationToken {
         fn default() -> Self {

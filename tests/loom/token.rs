@@ -71,18 +71,21 @@ unsafe fn task(p: *const ()) -> Arc<Task> {
 }
 
 static TABLE: RawWakerVTable = RawWakerVTable::new(
-    // SAFETY: (all four) the data of a live waker, by the contract of the table.
     |p| {
+        // SAFETY: the data of a live waker, by the contract of the table.
         let task = ManuallyDrop::new(unsafe { task(p) });
         RawWaker::new(ManuallyDrop::new(task.waker()).data(), &TABLE)
     },
     |p| {
+        // SAFETY: as above.
         let task = unsafe { task(p) };
         task.wake();
         task.wakers.fetch_sub(1, SeqCst);
     },
+    // SAFETY: as above.
     |p| ManuallyDrop::new(unsafe { task(p) }).wake(),
     |p| {
+        // SAFETY: as above.
         unsafe { task(p) }.wakers.fetch_sub(1, SeqCst);
     },
 );
@@ -438,7 +441,7 @@ fn boxed_reasons_race() {
             won
         });
         let seen = child.reason();
-        assert_eq!(child.is_cancelled() || seen.is_none(), true);
+        assert!(child.is_cancelled() || seen.is_none());
         assert!(one.join().unwrap());
         let own = two.join().unwrap();
         let says = child.reason().unwrap().to_string();

@@ -40,8 +40,8 @@
 //! after it (by a guard), the slot is free. A child has no way to the set that polls it, which is
 //! borrowed mutably; it may wake what it likes.
 
-use super::sweep::sweep;
 use crate::sync::{alloc, dealloc};
+use crate::wake::batch::steps;
 use crate::wake::owner::Owner;
 use crate::wake::pool::Immortal;
 use crate::wake::ready::{self, BITS, Header};
@@ -465,7 +465,7 @@ impl<F> Chunks<F> {
         let mut chunk = self.all;
         // SAFETY: C1 – on the list, or null.
         let mut left = unsafe { Self::live(chunk) };
-        sweep(|| {
+        steps(|| {
             while left == 0 {
                 if chunk.is_null() {
                     return false;
@@ -503,7 +503,7 @@ impl<F> Chunks<F> {
     pub(crate) fn clear(&mut self, owner: &mut Option<Owner>) {
         let mut chunk = self.all;
         *self = Self::new();
-        sweep(|| {
+        steps(|| {
             if chunk.is_null() {
                 return false;
             }

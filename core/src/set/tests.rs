@@ -1,5 +1,5 @@
-use super::sweep::sweep;
 use super::{Begun, FutureSet};
+use crate::wake::batch::steps;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
@@ -262,7 +262,7 @@ fn retain_goes_on_past_a_panic() {
 }
 
 #[test]
-fn sweep_goes_on_past_panics() {
+fn steps_go_on_past_panics() {
     let panics: &[u32] = if cfg!(feature = "std") {
         &[2, 5, 7]
     } else {
@@ -270,7 +270,7 @@ fn sweep_goes_on_past_panics() {
     };
     let mut done = Vec::new();
     let result = catch_unwind(AssertUnwindSafe(|| {
-        sweep(|| {
+        steps(|| {
             let next = done.len() as u32;
             done.push(next);
             if panics.contains(&next) {

@@ -32,6 +32,7 @@ use crate::token::cursor::{Cursor, Visit};
 use crate::token::node::Node;
 use crate::wake::batch::drop_all;
 use crate::wake::slab::Segment;
+use core::iter::once;
 use core::ptr::null;
 
 /// The last handle is gone.
@@ -72,7 +73,11 @@ pub(crate) unsafe fn release(node: *const Node) {
     // SAFETY: I1 – the reference keeps the node until it is given up.
     if unsafe { (*node).strong().fetch_sub(1, Ordering::Release) } == 1 {
         fence(Ordering::Acquire);
-        drop_all(Burial { node, arena: None });
+        let mut burial = Burial { node, arena: None };
+        // Most of the dead owned no reason; then no foreign code runs and nothing needs a guard.
+        if let Some(first) = burial.next() {
+            drop_all(once(first).chain(burial));
+        }
     }
 }
 
@@ -201,8 +206,7 @@ impl Burial {
             };
             let parent = Segment::owner(place.segment);
             if !(*node).waits.is_empty() {
-                (*node).waits.trim();
-                (*node).waits.reset_codes(); // D2
+                tidy_waits(node);
             }
             let reason = (*node).set_free();
             place.vacate();
@@ -215,5 +219,15 @@ impl Burial {
             }
             reason
         }
+    }
+}
+
+/// Leaves the slot's next occupant one empty segment for its waiters.
+#[inline(never)]
+unsafe fn tidy_waits(node: *const Node) {
+    // SAFETY: D1; D2 – nobody owns a slot, and a leaked waker stays leaked.
+    unsafe {
+        (*node).waits.trim();
+        (*node).waits.reset_codes();
     }
 }

@@ -475,7 +475,7 @@ pub(crate) unsafe fn new_child(
         let above = State((*parent).state.load(Ordering::SeqCst));
         if !above.is_live() {
             let reason = above.for_child().0;
-            // A failure means that a walker, or nobody else yet, was here with the same reason.
+            // If this fails a walker was faster, with the same reason.
             let _ = child.state.compare_exchange(
                 null_mut(),
                 reason,

@@ -4,16 +4,16 @@ use super::*;
 use crate::reason::Reason;
 use crate::sync::Ordering;
 use crate::wake::slab::Segment;
+use ::alloc::boxed::Box;
+use ::alloc::string::ToString;
+use ::alloc::sync::Arc;
+use ::alloc::task::Wake;
+use ::alloc::vec::Vec;
 use core::future::Future;
 use core::pin::pin;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use core::task::{Context, Poll, Waker};
-use std::boxed::Box;
-use std::string::ToString;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::task::Wake;
-use std::vec::Vec;
 
 #[derive(Default)]
 struct Count(AtomicUsize);
@@ -109,7 +109,7 @@ fn burial_in_a_walk_parks_the_reason_and_keeps_the_memory() {
             super::death::release_in_walk(node);
             assert!(!(*node).upgrade(), "dead");
             assert!(
-                !(*node).waits.is_empty() && !deep == (*node).kids.is_empty(),
+                !(*node).waits.is_empty() && deep != (*node).kids.is_empty(),
                 "kept"
             );
         }

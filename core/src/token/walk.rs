@@ -33,7 +33,7 @@ use crate::token::cursor::{Cursor, Visit};
 use crate::token::death::release_in_walk;
 use crate::token::node::{Node, WaitSlot};
 use crate::wake::slab::{Place, Segment, SlotSet};
-use core::mem::MaybeUninit;
+use core::ptr::null;
 use core::task::Waker;
 
 /// Sets every flag below `root`, whose own flag is set. Returns whether anybody might be waiting.
@@ -111,6 +111,8 @@ pub(crate) struct Wakes {
     word: usize,
     /// TAKEN slots of that word which are still to be read (W5).
     taken: SlotSet,
+    /// The word's first slot; meaningless if nothing is taken.
+    slots: *const WaitSlot,
     cursor: Cursor,
 }
 
@@ -128,19 +130,28 @@ impl Wakes {
     unsafe fn entering(root: *const Node, at: *const Node) -> Wakes {
         // SAFETY: W1.
         unsafe {
-            let segment = (*at).waits.first();
-            let taken = if segment.is_null() {
-                SlotSet::EMPTY
-            } else {
-                Segment::take_armed(segment, 0)
-            };
-            Wakes {
+            let mut wakes = Wakes {
                 root,
                 at,
-                segment,
+                segment: (*at).waits.first(),
                 word: 0,
-                taken,
+                taken: SlotSet::EMPTY,
+                slots: null(),
                 cursor: Cursor::first(at, Visit::Used),
+            };
+            wakes.take_word();
+            wakes
+        }
+    }
+
+    /// Takes what is armed in the present word, if there is one.
+    #[inline(always)]
+    unsafe fn take_word(&mut self) {
+        if !self.segment.is_null() {
+            // SAFETY: W1 – `at` is held, so the segment stays; `word` is one of its words.
+            unsafe {
+                self.taken = Segment::take_armed(self.segment, self.word);
+                self.slots = Place::in_word(self.segment, self.word, 0).slot();
             }
         }
     }
@@ -149,46 +160,56 @@ impl Wakes {
 impl Iterator for Wakes {
     type Item = Waker;
 
+    #[inline]
     fn next(&mut self) -> Option<Waker> {
-        // SAFETY: W1 – `at` is held, so its waiters' segments stay and its children's slots too.
-        unsafe {
-            loop {
-                if let Some(slot) = self.taken.pop() {
-                    let place = Place::in_word(self.segment, self.word, slot);
-                    // SAFETY: W5 – TAKEN: the waker was written before ARMED and nobody else reads it.
-                    let read = |waker: *const MaybeUninit<Waker>| (*waker).assume_init_read();
-                    return Some((*place.slot()).0.with(read));
-                }
-                if !self.segment.is_null() {
-                    self.word += 1;
-                    if self.word == Segment::words(self.segment) {
-                        self.segment = (*self.at).waits.after(self.segment);
-                        self.word = 0;
-                    }
-                    if !self.segment.is_null() {
-                        self.taken = Segment::take_armed(self.segment, self.word);
-                    }
-                    continue;
-                }
-                if let Some(child) = self.cursor.next() {
-                    let something = !(*child).waits.is_empty() || !(*child).kids.is_empty();
-                    // A new or half-made occupant has no waiter (I7): entering it is harmless.
-                    if something && (*child).upgrade() {
-                        // Not by assignment: that would drop, and by it release, the old walker.
-                        core::ptr::write(self, Self::entering(self.root, child));
-                    }
-                    continue;
-                }
-                if core::ptr::eq(self.at, self.root) {
-                    return None;
-                }
-                self.ascend();
+        loop {
+            if let Some(slot) = self.taken.pop() {
+                // SAFETY: W1 – the segment stays. W5 – TAKEN: the waker was written before it was
+                // ARMED, and nobody else reads it.
+                return Some(unsafe {
+                    let slot = &*self.slots.add(slot);
+                    slot.0.with(|waker| (*waker).assume_init_read())
+                });
+            }
+            // SAFETY: W1.
+            if !unsafe { self.advance() } {
+                return None;
             }
         }
     }
 }
 
 impl Wakes {
+    /// Goes on to the next word of waiters, or the next node. False: the walk is over.
+    unsafe fn advance(&mut self) -> bool {
+        // SAFETY: W1 – `at` is held, so its waiters' segments stay and its children's slots too.
+        unsafe {
+            if !self.segment.is_null() {
+                self.word += 1;
+                if self.word == Segment::words(self.segment) {
+                    self.segment = (*self.at).waits.after(self.segment);
+                    self.word = 0;
+                }
+                self.take_word();
+                return true;
+            }
+            if let Some(child) = self.cursor.next() {
+                let something = !(*child).waits.is_empty() || !(*child).kids.is_empty();
+                // A new or half-made occupant has no waiter (I7): entering it is harmless.
+                if something && (*child).upgrade() {
+                    // Not by assignment: that would drop, and by it release, the old walker.
+                    core::ptr::write(self, Self::entering(self.root, child));
+                }
+                return true;
+            }
+            if core::ptr::eq(self.at, self.root) {
+                return false;
+            }
+            self.ascend();
+            true
+        }
+    }
+
     #[inline(always)]
     unsafe fn ascend(&mut self) {
         // SAFETY: W1 – `at` and its parent are held.

@@ -14,28 +14,41 @@ pub(crate) fn drop_all<T>(values: impl Iterator<Item = T>) {
     each(values, drop);
 }
 
-/// Calls `act` for every item.
+/// Calls `step` until it returns false. A step that panics counts as done.
+#[inline]
+pub(crate) fn steps(mut step: impl FnMut() -> bool) {
+    drop_all(core::iter::from_fn(|| step().then_some(())));
+}
+
+/// Calls `act` for every item. If the iterator itself panics, it is asked again.
 ///
-/// With `std` each panic is caught, the first is resumed at the end and later ones are dropped.
-/// Without, one panic unwinds while the rest are still done, and a second one aborts.
+/// With `std` each panic is caught, the first is resumed at the end and later ones are dropped (if the
+/// thread is unwinding already, that panic is the first). Without, one panic unwinds while the rest
+/// are still done, and a second one aborts.
 #[cfg(feature = "std")]
 #[inline]
-pub(crate) fn each<I: Iterator>(items: I, mut act: impl FnMut(I::Item)) {
-    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+pub(crate) fn each<I: Iterator>(mut items: I, mut act: impl FnMut(I::Item)) {
+    use core::mem::forget;
+    use core::panic::AssertUnwindSafe;
+    use std::panic::{catch_unwind, resume_unwind};
 
+    // A payload may panic when it is dropped, and its payload again: that one is leaked.
+    let drop_payload = |panic| forget(catch_unwind(AssertUnwindSafe(|| drop(panic))));
     let mut first = None;
-    for item in items {
-        // Nothing of ours is half-made here, so nothing can be seen broken.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| act(item))) {
-            match first {
-                None => first = Some(panic),
-                // A payload may panic when it is dropped, and its payload again: leak the third.
-                Some(_) => core::mem::forget(catch_unwind(AssertUnwindSafe(|| drop(panic)))),
-            }
+    // One catch for all that do not panic. Nothing of ours is half-made while foreign code runs, so
+    // nothing can be seen broken, and the iterator goes on where it was.
+    while let Err(panic) = catch_unwind(AssertUnwindSafe(|| items.by_ref().for_each(&mut act))) {
+        match first {
+            None => first = Some(panic),
+            Some(_) => drop_payload(panic),
         }
     }
     if let Some(panic) = first {
-        resume_unwind(panic);
+        if std::thread::panicking() {
+            drop_payload(panic);
+        } else {
+            resume_unwind(panic);
+        }
     }
 }
 
@@ -46,9 +59,7 @@ pub(crate) fn each<I: Iterator>(items: I, act: impl FnMut(I::Item)) {
     struct Rest<I: Iterator, A: FnMut(I::Item)>(I, A);
     impl<I: Iterator, A: FnMut(I::Item)> Rest<I, A> {
         fn run(&mut self) {
-            for item in &mut self.0 {
-                (self.1)(item);
-            }
+            self.0.by_ref().for_each(&mut self.1);
         }
     }
     impl<I: Iterator, A: FnMut(I::Item)> Drop for Rest<I, A> {

@@ -1,6 +1,7 @@
+use super::codes::{ARMED, OWNED, TAKEN};
 use super::*;
+use ::alloc::vec::Vec;
 use std::collections::HashSet;
-use std::vec::Vec;
 
 /// A slot that holds nothing.
 #[derive(Debug)]
