@@ -1,4 +1,59 @@
-//! Structured concurrency without a runtime.
+//! Structured concurrency without a runtime: cancellation tokens and nurseries for `no_std`, on any
+//! executor and on none.
+//!
+//! A **nursery** is a future that polls its children inside itself and is ready when all of them have
+//! ended, so they may borrow from the stack of whoever awaits it. A **token** is how cancellation
+//! travels down: from a signal, a deadline or a failed sibling to everything below. Both use only
+//! atomics and wakers.
+//!
+//! # A tour, by rank
+//!
+//! A module uses only what stands above it.
+//!
+//! | rank | module | holds | for you |
+//! |---|---|---|---|
+//! | 0 | `sync` | the facade over atomics | – |
+//! | 1 | `wake` | slots, cells and bitsets that wakers wait in | [`pool_stats`] |
+//! | 2 | `reason` | why something was cancelled | [`Reason`], [`Cancelled`] |
+//! | 2 | `time` | instants, clocks, virtual time | [`Instant`], [`Timer`], [`ManualClock`] |
+//! | 3 | `observe` | names | [`Name`] |
+//! | 3 | `spawn` | executors, seen from here | [`Spawn`] |
+//! | 4 | `token` | the tree of tokens, and what libraries take | [`CancellationToken`], [`CancelSignal`] |
+//! | 5 | `set` | polling only what was woken | [`FutureSet`] |
+//! | 6 | `nursery` | scopes of children | [`Nursery`], [`Handle`], [`Join`] |
+//! | 6 | `ext` | combinators | [`FutureExt`] |
+//!
+//! # What a library takes
+//!
+//! A library that can be told to stop takes a [`CancelSignal`] and names no runtime:
+//!
+//! ```
+//! use std::io;
+//! use umbel_core::{CancelSignal, FutureExt};
+//!
+//! async fn fetch(stop: &impl CancelSignal) -> io::Result<Vec<u8>> {
+//!     // Ends with an error of kind `Other` as soon as `stop` is cancelled.
+//!     download().or_cancelled(stop).await.map_err(io::Error::other)?
+//! }
+//! # async fn download() -> io::Result<Vec<u8>> { Ok(vec![]) }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | gives |
+//! |---|---|
+//! | `alloc` (default) | the token tree, the set, the nursery, the virtual clock |
+//! | `std` | panics of foreign wakers are caught and resumed when all are woken; `Cancelled` becomes an `io::Error` |
+//! | `portable-atomic` | targets without compare-and-swap; the program chooses portable-atomic's backend |
+//!
+//! Without `alloc` there are reasons, clocks, `Spawn`, `CancelSignal` and `or_cancelled`.
+//!
+//! # Wakers that outlive
+//!
+//! Wakers of a set's children, and so of a nursery's, point to blocks of 64 bytes that are never given
+//! back to the allocator but pooled ([`pool_stats`] counts them). So waking, cloning and dropping one
+//! never allocates, frees or locks, from whatever context; and a waker kept after its child has ended
+//! may cause one needless poll of another child, perhaps of another set.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(
