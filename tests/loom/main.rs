@@ -12,13 +12,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-/// Runs `f` in every interleaving with at most `bound` preemptions, and says how many there were.
+/// Runs `f` in every interleaving with at most `bound` preemptions (`UMBEL_LOOM_EXTRA` more, for
+/// `cargo xtask deep loom-wide`), and says how many there were.
 fn model(name: &str, bound: usize, f: impl Fn() + Send + Sync + 'static) {
+    let extra = std::env::var("UMBEL_LOOM_EXTRA").map_or(0, |extra| {
+        extra.parse().expect("UMBEL_LOOM_EXTRA is a number")
+    });
+    let bound = bound + extra;
     let iterations = Arc::new(AtomicUsize::new(0));
     let count = iterations.clone();
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(bound);
-    builder.max_branches = 20_000;
+    builder.max_branches = 20_000 * (1 + extra);
     builder.check(move || {
         count.fetch_add(1, Ordering::Relaxed);
         f();
