@@ -67,6 +67,13 @@ impl InOrder {
         self.output.flush().await
     }
 
+    /// For when the nursery has ended: every file has its result, printed or not.
+    pub(crate) async fn settle(&mut self) {
+        while !self.window.is_empty() {
+            poll_fn(|cx| self.poll_first(cx)).await;
+        }
+    }
+
     /// Moves the first file's result out of the window once it has one. There is no await between
     /// taking a result and keeping it, so whoever is dropped while waiting loses none.
     fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<()> {

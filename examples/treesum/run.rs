@@ -46,7 +46,55 @@ pub(crate) async fn treesum(args: &Args, signals: &Signals) -> ExitCode {
     let mut all_begun = false;
 
     let timer = SmolTimer::new();
-    let nursery = Nursery::<Failed>::new()
+    let nursery = nursery(args, signals, timer);
+    let h = nursery.handle();
+    let body = async {
+        let mut walk = Walk::new(args.paths.clone(), console.clone());
+        while let Some(found) = walk.next(h.token()).await? {
+            match found {
+                Found::File(path) => {
+                    let path: Arc<Path> = path.into();
+                    let (file, console) = (path.clone(), console.clone());
+                    let child = h.child().name(path.display().to_string());
+                    let begun = child.spawn_wait_graceful(|cx| sum(cx, file, console));
+                    results.push(path, begun.await?).await?;
+                }
+                // A child that fails at once: what that means is the policy's business.
+                Found::Unreadable => drop(h.spawn_wait(async { Err::<(), _>(Failed) }).await?),
+            }
+        }
+        all_begun = true;
+        Ok(results.finish().await?)
+    };
+    let run = nursery.run(async {
+        // It fails only when the output cannot be written. Then no policy has a reason to go on.
+        body.await.inspect_err(|Failed| {
+            h.cancel();
+        })
+    });
+    // Each failure has been named, and the counts are in the report.
+    let (Ok(()) | Err(Failure { .. })) = run.await;
+
+    results.settle().await;
+    let ending = Ending::of(h.token().reason(), signals.last());
+    let finish = async { Ok(results.finish().await?) };
+    last_words(timer, signals, ending, finish).await;
+
+    let stats = h.report().unwrap_or_default().stats;
+    let files = console.files();
+    let summary = Summary::new(ending, args, stats, files, all_begun, &results);
+    let (text, code) = (summary.text(), summary.exit_code());
+    let say = blocking::run(&CancellationToken::never(), move |_| {
+        console.finish();
+        console.say(&text);
+    });
+    last_words(timer, signals, ending, async { Ok(say.await?) }).await;
+    code
+}
+
+/// The rules of the run.
+fn nursery<'env>(args: &Args, signals: &Signals, timer: SmolTimer) -> Nursery<'env, Failed> {
+    let nursery = Nursery::new()
         .name("treesum")
         .limit(args.jobs.get())
         .timer(timer)
@@ -57,58 +105,10 @@ pub(crate) async fn treesum(args: &Args, signals: &Signals) -> ExitCode {
         true => nursery.policy(FailFast),
         false => nursery.policy(KeepGoing),
     };
-    let nursery = match args.deadline {
+    match args.deadline {
         Some(after) => nursery.deadline(timer.now() + after),
         None => nursery,
-    };
-
-    let h = nursery.handle();
-    let run = nursery.run(async {
-        let mut walk = Walk::new(args.paths.clone(), console.clone());
-        while let Some(found) = walk.next(h.token()).await? {
-            match found {
-                Found::File(path) => {
-                    let path: Arc<Path> = path.into();
-                    let name = path.display().to_string();
-                    let (file, console) = (path.clone(), console.clone());
-                    let child = h.child().name(name);
-                    let join = child
-                        .spawn_wait_graceful(|cx| sum(cx, file, console))
-                        .await?;
-                    results.push(path, join).await?;
-                }
-                // A child that fails at once: what that means is the policy's business.
-                Found::Unreadable => drop(h.spawn_wait(async { Err::<(), _>(Failed) }).await?),
-            }
-        }
-        all_begun = true;
-        Ok(results.finish().await?)
-    });
-    // Each failure has been named, and the counts are in the report.
-    let (Ok(()) | Err(Failure { .. })) = run.await;
-
-    let ending = Ending::of(h.token().reason(), signals.last());
-    last_words(timer, signals, &ending, async {
-        Ok(results.finish().await?)
-    })
-    .await;
-    let report = h.report().unwrap_or_default();
-    let summary = Summary::new(
-        ending,
-        args,
-        report.stats,
-        console.files(),
-        all_begun,
-        &results,
-    );
-    let (text, code) = (summary.text(), summary.exit_code());
-    let never = CancellationToken::never();
-    let say = blocking::run(&never, move |_| {
-        console.finish();
-        console.say(&text);
-    });
-    last_words(timer, signals, summary.ending(), async { Ok(say.await?) }).await;
-    code
+    }
 }
 
 /// One file: hashed on the blocking pool, which looks at the child's token at each chunk.
@@ -134,7 +134,7 @@ async fn sum(cx: ChildContext, path: Arc<Path>, console: Console) -> Result<Outc
 async fn last_words(
     timer: SmolTimer,
     signals: &Signals,
-    ending: &Ending,
+    ending: Ending,
     write: impl Future<Output = Result<(), Failed>>,
 ) {
     let nursery = Nursery::<Failed>::new().timer(timer);

@@ -36,7 +36,7 @@ impl Ending {
     }
 
     /// Somebody is waiting for the program to go.
-    pub(crate) fn is_interruption(&self) -> bool {
+    pub(crate) fn is_interruption(self) -> bool {
         matches!(self, Ending::Deadline | Ending::Signal(_))
     }
 }
@@ -75,10 +75,6 @@ impl<'a> Summary<'a> {
             unwritten: results.output().is_behind(),
             output_error: results.output().error(),
         }
-    }
-
-    pub(crate) fn ending(&self) -> &Ending {
-        &self.ending
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {

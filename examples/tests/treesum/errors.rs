@@ -180,12 +180,24 @@ fn a_broken_pipe_ends_quietly() {
     // More than one batch, then a file that only a cancellation ends.
     t.files("a", 200);
     t.held("b");
-    let args = ["--grace=1h", WATCHDOG, "."];
-    let mut running = Running::start(treesum().args(args).current_dir(t.path()));
-    drop(running.out.take());
-    let ran = running.end();
-    ran.assert_code(141);
-    assert_eq!(ran.err, "");
+    // With many jobs, the last one is in flight before the pipe is found broken.
+    for (stats, jobs) in [(false, "--jobs=2"), (true, "--jobs=300")] {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        drop(reader);
+        let mut command = treesum();
+        command
+            .args([jobs, "--grace=1h", WATCHDOG, "."])
+            .args(stats.then_some("--stats"));
+        command
+            .current_dir(t.path())
+            .stdout(writer)
+            .stderr(Stdio::piped());
+        let ran = Running::start_as_is(&mut command).end();
+        ran.assert_code(141);
+        // What was asked for is said.
+        let lines = usize::from(stats);
+        assert_eq!(ran.err.lines().count(), lines, "{}", ran.err);
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 const HELD: u64 = 1 << 40;
 
 /// Ends a run whose test would otherwise wait for ever, with an exit code that no such test expects.
-pub(crate) const WATCHDOG: &str = "--deadline=100s";
+pub(crate) const WATCHDOG: &str = "--deadline=300s";
 
 /// A directory that goes away with the test.
 pub(crate) struct Tree(tempfile::TempDir);
