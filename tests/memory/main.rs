@@ -91,13 +91,13 @@ fn the_allocator_is_left_alone() {
 
     // A steady state: a million children come and go, under stale wakes, without a call.
     set.push(child());
-    while let Poll::Pending = Pin::new(&mut set).poll_next(&mut cx) {
+    while Pin::new(&mut set).poll_next(&mut cx).is_pending() {
         wakers.borrow_mut().drain(..).for_each(Waker::wake);
     }
     let steady = calls();
     for i in 0..CHURN {
         set.push(child());
-        while let Poll::Pending = Pin::new(&mut set).poll_next(&mut cx) {
+        while Pin::new(&mut set).poll_next(&mut cx).is_pending() {
             wakers.borrow_mut().drain(..).for_each(Waker::wake);
         }
         last[i % last.len()].wake_by_ref();
