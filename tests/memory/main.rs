@@ -75,7 +75,8 @@ fn the_allocator_is_left_alone() {
     let filled = calls();
     assert!(Pin::new(&mut set).poll_next(&mut cx).is_pending());
     for waker in wakers.borrow().iter() {
-        waker.clone().wake();
+        drop(waker.clone());
+        waker.wake_by_ref();
     }
     assert!(Pin::new(&mut set).poll_next(&mut cx).is_pending());
     assert_eq!((calls(), count.get()), (filled, 1));
