@@ -121,7 +121,7 @@ fn alone() -> MutexGuard<'static, ()> {
 #[test]
 fn a_random_life_agrees_with_a_plain_account() {
     let _alone = alone();
-    let steps = if cfg!(miri) { 300 } else { 30_000 };
+    let steps = if cfg!(miri) { 80 } else { 30_000 };
     for seed in 1..=if cfg!(miri) { 1 } else { 8_u64 } {
         let mut state = seed;
         let mut random = move |below: usize| {
