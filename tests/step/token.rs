@@ -2,11 +2,12 @@
 
 use super::at_every_step;
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use umbel_core::step::with_hook;
 use umbel_core::{CancellationToken, Reason, WaitForCancellationFutureOwned};
-use umbel_tests::counting::{Task, live_bytes};
+use umbel_tests::counting::{Task, allocator_calls, live_bytes};
 
 type Wait = Pin<Box<WaitForCancellationFutureOwned>>;
 
@@ -253,6 +254,62 @@ fn t_21_cancel_interrupts_cancel() {
         );
         assert!(steps >= 10, "{steps}");
     }
+}
+
+/// The reverse: everything below is dropped at any step of a cancel, as another thread would. The
+/// walker may be the last to let go of a node, and still calls the allocator never.
+#[test]
+fn t_21_drop_interrupts_cancel() {
+    let mut kept = Vec::with_capacity(1_000);
+    for at in 0.. {
+        let bytes = live_bytes();
+        let root = CancellationToken::new();
+        let child = root.child_token();
+        let low = child.child_token();
+        let task = Task::new();
+        let waker = task.waker();
+        let mut waits: Vec<_> = (0..6)
+            .map(|_| Box::pin(child.clone().cancelled_owned()))
+            .collect();
+        for wait in &mut waits {
+            assert!(
+                wait.as_mut()
+                    .poll(&mut Context::from_waker(&waker))
+                    .is_pending()
+            );
+        }
+        low.cancel_with(Reason::error("low"));
+        let doomed = RefCell::new(Some((waits, low, child)));
+        let (step, in_hook) = (Cell::new(0), Cell::new(0));
+        let hook = || {
+            if step.get() == at {
+                let before = allocator_calls();
+                drop(doomed.take());
+                in_hook.set(allocator_calls() - before);
+            }
+            step.set(step.get() + 1);
+        };
+        let calls = allocator_calls();
+        umbel_core::step::with_hook(&hook, || root.cancel());
+        let calls = allocator_calls() - calls;
+        assert_eq!(
+            calls,
+            in_hook.get(),
+            "step {at}: cancel called the allocator"
+        );
+        // What died in an ordinary drop is freed there; what died in the walk keeps its memory.
+        drop(doomed.take());
+        kept.push(live_bytes());
+        assert_eq!(task.wakers(), 1);
+        drop((root, waker, task));
+        assert_eq!(live_bytes(), bytes, "step {at}");
+        if step.get() <= at {
+            break;
+        }
+    }
+    let least = kept.iter().min().copied();
+    let by_walker = kept.iter().filter(|bytes| Some(**bytes) != least).count();
+    assert!(by_walker > 3, "the walker was never the last: {kept:?}");
 }
 
 /// T2: counted, not timed.

@@ -59,6 +59,10 @@ impl Cursor {
         cursor
     }
 
+    /// Before the first slot of a word, or at the end.
+    ///
+    /// # Safety
+    /// C1 holds for the segment's owner; `word` is one of its words.
     #[inline(always)]
     unsafe fn at(segment: *const Segment<ChildSlot>, word: usize, visit: Visit) -> Cursor {
         let left = if segment.is_null() {

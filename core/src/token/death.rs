@@ -51,6 +51,9 @@ pub(crate) unsafe fn close(node: *const Node) {
 }
 
 /// No handle, hence no more children: each shard's last child may now release the node.
+///
+/// # Safety
+/// As for [`close`].
 unsafe fn close_shards(node: *const Node) {
     // SAFETY: I1 – (caller) the handles' reference keeps the node.
     unsafe {
@@ -96,6 +99,8 @@ pub(crate) unsafe fn release_in_walk(node: *const Node) {
     }
 }
 
+/// # Safety
+/// The caller brought `strong` to 0, with an Acquire fence after it, and holds the parent.
 #[cold]
 unsafe fn bury_in_walk(node: *const Node) {
     // SAFETY: D1; walkers do not enter the root of their walk, so there is a parent, and (caller)
@@ -155,6 +160,9 @@ impl Iterator for Burial {
 
 impl Burial {
     /// Frees all memory below the node; after `None` it has no slab of children.
+    ///
+    /// # Safety
+    /// D1 holds for `self.node`, and it has a slab of children.
     #[cold]
     unsafe fn bury_arena(&mut self) -> Option<Reason> {
         // SAFETY: D1, D3 – we are alone in the arena.
@@ -192,6 +200,9 @@ impl Burial {
     }
 
     /// Buries the node itself and goes on to its parent, if that one dies by it.
+    ///
+    /// # Safety
+    /// D1 holds for `self.node`, and it has no slab of children any more.
     #[inline]
     unsafe fn bury_node(&mut self) -> Option<Reason> {
         let node = self.node;
@@ -223,6 +234,9 @@ impl Burial {
 }
 
 /// Leaves the slot's next occupant one empty segment for its waiters.
+///
+/// # Safety
+/// D1 holds for the node.
 #[inline(never)]
 unsafe fn tidy_waits(node: *const Node) {
     // SAFETY: D1; D2 – nobody owns a slot, and a leaked waker stays leaked.

@@ -50,7 +50,8 @@ struct Waiter {
     waker: MaybeUninit<ManuallyDrop<Waker>>,
 }
 
-/// The common safety condition is F1.
+/// # Safety
+/// Of every function here: F1.
 impl Waiter {
     const fn new() -> Waiter {
         Waiter {

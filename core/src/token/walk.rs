@@ -86,6 +86,9 @@ pub(crate) unsafe fn mark_all(root: *const Node) -> bool {
 }
 
 /// The parent of a node that is not the root of the walk, and the place behind the node (W4).
+///
+/// # Safety
+/// The node and its parent are held.
 #[inline(always)]
 unsafe fn behind(node: *const Node) -> (*const Node, Cursor) {
     // SAFETY: W1 – (caller) the node and its parent are held.
@@ -125,7 +128,10 @@ impl Wakes {
         unsafe { Self::entering(root, root) }
     }
 
-    /// The walker's state when it has come to `at`, which it holds.
+    /// The walker's state when it has come to `at`.
+    ///
+    /// # Safety
+    /// W1 holds for `at`.
     #[inline(always)]
     unsafe fn entering(root: *const Node, at: *const Node) -> Wakes {
         // SAFETY: W1.
@@ -145,6 +151,9 @@ impl Wakes {
     }
 
     /// Takes what is armed in the present word, if there is one.
+    ///
+    /// # Safety
+    /// W1 holds, and what was taken before has been yielded.
     #[inline(always)]
     unsafe fn take_word(&mut self) {
         if !self.segment.is_null() {
@@ -181,6 +190,9 @@ impl Iterator for Wakes {
 
 impl Wakes {
     /// Goes on to the next word of waiters, or the next node. False: the walk is over.
+    ///
+    /// # Safety
+    /// As for [`take_word`](Self::take_word).
     unsafe fn advance(&mut self) -> bool {
         // SAFETY: W1 – `at` is held, so its waiters' segments stay and its children's slots too.
         unsafe {
@@ -210,6 +222,10 @@ impl Wakes {
         }
     }
 
+    /// Goes up, and gives up the node below.
+    ///
+    /// # Safety
+    /// W1 holds, and `at` is not the root of the walk.
     #[inline(always)]
     unsafe fn ascend(&mut self) {
         // SAFETY: W1 – `at` and its parent are held.

@@ -159,6 +159,9 @@ impl<S: Slot> Slab<S> {
     }
 
     /// The first segment of the first shard beyond number `shard` that has one, or null.
+    ///
+    /// # Safety
+    /// The slab is not empty, and S1 holds for its segments.
     unsafe fn shards_after(&self, shard: usize) -> *const Segment<S> {
         // SAFETY: S1 – (caller) the segments stay.
         unsafe {
@@ -247,6 +250,9 @@ impl<S: Slot> Slab<S> {
 }
 
 /// Links the first segment of a shard; somebody else may be faster.
+///
+/// # Safety
+/// The owner of the slab stays alive during the call.
 #[cold]
 unsafe fn first_segment<S: Slot>(
     cell: &AtomicPtr<Segment<S>>,
@@ -269,6 +275,9 @@ unsafe fn first_segment<S: Slot>(
 
 /// Looks through the whole shard, from `start` to its end and once from its beginning; adds a
 /// segment if nothing is free.
+///
+/// # Safety
+/// The owner of the slab stays alive during the call; both segments are of one of its shards.
 #[cold]
 unsafe fn claim_elsewhere<S: Slot>(
     first: *mut Segment<S>,
@@ -322,6 +331,9 @@ unsafe fn claim_elsewhere<S: Slot>(
 }
 
 /// Two threads met in one word: gives the slab its table of shards.
+///
+/// # Safety
+/// The owner of the slab stays alive during the call; `first` is the first segment of a shard.
 #[cold]
 unsafe fn spread<S: Slot>(first: *mut Segment<S>) {
     // SAFETY: S1 – (caller) the owner lives; S3 – a table that could not be linked was seen by nobody.
@@ -343,6 +355,9 @@ unsafe fn spread<S: Slot>(first: *mut Segment<S>) {
 }
 
 /// Frees all segments but `first`, the very first, and the table; leaves dangling links to them.
+///
+/// # Safety
+/// The caller is alone with the slab, and nothing in a slot needs to be dropped.
 unsafe fn free_behind<S: Slot>(first: *mut Segment<S>) {
     // SAFETY: (caller) alone with the slab.
     unsafe {
@@ -357,6 +372,8 @@ unsafe fn free_behind<S: Slot>(first: *mut Segment<S>) {
     }
 }
 
+/// # Safety
+/// As for [`free_behind`].
 unsafe fn free_list<S: Slot>(mut segment: *mut Segment<S>) {
     while !segment.is_null() {
         // SAFETY: (caller) alone with the slab; the link is read before the block goes.

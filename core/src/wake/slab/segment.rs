@@ -81,8 +81,9 @@ pub(crate) unsafe fn allocate(layout: Layout) -> *mut u8 {
     block
 }
 
-/// All functions take pointers to the whole block (S4) of a segment that stays allocated during the
-/// call (S1): that is their common safety condition.
+/// # Safety
+/// Of every function here: `segment` is a pointer to the whole block (S4), which stays allocated
+/// during the call (S1).
 impl<S: Slot> Segment<S> {
     /// A new unlinked segment with slot 0 OWNED if `claimed`. `first` null: itself.
     pub(crate) unsafe fn new(
@@ -318,7 +319,8 @@ impl<S: Slot> Clone for Place<S> {
 }
 impl<S: Slot> Copy for Place<S> {}
 
-/// The common safety condition is that of [`Segment`]; `index` is below its number of slots.
+/// # Safety
+/// Of every function here: as for [`Segment`], and `index` is below its number of slots.
 impl<S: Slot> Place<S> {
     #[inline(always)]
     pub(crate) fn in_word(segment: *const Segment<S>, word: usize, slot: usize) -> Self {
