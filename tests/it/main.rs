@@ -2,6 +2,7 @@
 #![cfg(not(umbel_loom))]
 
 mod nursery;
+mod nursery_attack;
 mod reason;
 mod set;
 mod time;

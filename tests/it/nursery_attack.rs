@@ -1,0 +1,359 @@
+//! The nursery under attack: what strangers' code does at the worst moment.
+
+use std::future::{Future, pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+use umbel_core::{
+    Cause, Instant, JoinErrorKind, KeepGoing, ManualClock, Nursery, Policy, ReasonKind, Timer,
+};
+use umbel_tests::exec::{Gate, Log, Task, Wakes, yields};
+
+type N<'env> = Nursery<'env, u32>;
+
+fn once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    once_with(future, Waker::noop())
+}
+
+fn once_with<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(waker))
+}
+
+/// Runs code when dropped.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// A waker that panics when it is woken.
+struct Bomb;
+
+impl Wake for Bomb {
+    fn wake(self: Arc<Self>) {
+        panic!("waker");
+    }
+}
+
+fn panicked(f: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(f)).is_err()
+}
+
+// ------------------------------------------------------------------ places
+
+#[test]
+fn places_survive_every_way_out() {
+    // Refused, given up queued, given up unpolled, failed: afterwards the limit is what it was.
+    let n = N::new().limit(2).policy(KeepGoing);
+    let h = n.handle();
+    let most = AtomicUsize::new(0);
+    let running = AtomicUsize::new(0);
+    let mut task = Task::new(n.run(async {
+        for round in 0..200_usize {
+            drop(h.spawn::<(), _>(async { Err(1) }));
+            let mut waits = Vec::new();
+            for i in 0..4 {
+                let mut wait = h.spawn_wait(yields_ok(i));
+                if (round + i) % 3 == 0 || once(&mut wait).is_pending() {
+                    waits.push(wait);
+                }
+            }
+            yields(round % 3).await;
+            for (i, mut wait) in waits.into_iter().enumerate() {
+                if (i + round) % 2 == 0 {
+                    let _ = once(&mut wait);
+                }
+            }
+        }
+        yields(20).await;
+        for _ in 0..10 {
+            let (most, running) = (&most, &running);
+            drop(h.spawn(async move {
+                most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+                yields(2).await;
+                running.fetch_sub(1, SeqCst);
+                Ok(())
+            }));
+        }
+        Ok(())
+    }));
+    drop(task.finish());
+    assert_eq!(most.load(SeqCst), 2);
+}
+
+async fn yields_ok(n: usize) -> Result<(), u32> {
+    yields(n).await;
+    Ok(())
+}
+
+// ------------------------------------------------------------------ references that stay
+
+#[test]
+fn a_join_that_fired_keeps_no_waker() {
+    let n = N::new();
+    let h = n.handle();
+    let (wakes, waker) = Wakes::new();
+    let spare = Arc::strong_count(&wakes);
+    let mut join = h.spawn(yields_ok(1));
+    assert!(once_with(&mut join, &waker).is_pending());
+    Task::new(n.run(async { Ok(()) })).finish().unwrap();
+    assert_eq!(Arc::strong_count(&wakes), spare);
+    drop(join);
+}
+
+// ------------------------------------------------------------------ panics
+
+#[test]
+fn a_panicking_outer_waker_loses_no_child() {
+    let n = N::new();
+    let h = n.handle();
+    let mut run = Box::pin(n.run(pending::<Result<(), u32>>()));
+    assert!(once_with(&mut run, &Arc::new(Bomb).into()).is_pending());
+    let ran = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&ran);
+    assert!(panicked(|| drop(h.spawn(async move {
+        count.fetch_add(1, SeqCst);
+        Ok(())
+    }))));
+    assert!(once(&mut run).is_pending());
+    assert_eq!(ran.load(SeqCst), 1);
+}
+
+// ------------------------------------------------------------------ cancellation
+
+#[test]
+fn force_from_a_drop_in_the_drain_is_obeyed_at_once() {
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        drop(h.spawn_graceful(|_| pending::<Result<(), u32>>()));
+        let h2 = h.clone();
+        let forces = OnDrop(move || h2.force());
+        drop(h.spawn(async move {
+            let _forces = &forces;
+            pending::<Result<(), u32>>().await
+        }));
+        pending::<Result<(), u32>>().await
+    }));
+    task.stall();
+    h.cancel();
+    let failure = task.finish().unwrap_err();
+    assert_eq!(
+        (failure.report.stats.forced, failure.report.stats.cancelled),
+        (1, 1)
+    );
+}
+
+#[test]
+fn force_before_the_run_polls_nothing() {
+    for by_token in [true, false] {
+        let kill = umbel_core::CancellationToken::new();
+        let n = N::new().force_on(&kill);
+        let h = n.handle();
+        drop(h.spawn_graceful(|_| async { panic!("a child was polled") }) as umbel_core::Join<()>);
+        if by_token {
+            kill.cancel();
+        } else {
+            h.force();
+        }
+        let failure = Task::new(n.run::<(), _>(async { panic!("the body was polled") }))
+            .finish()
+            .unwrap_err();
+        assert_eq!(failure.cancelled().unwrap().kind(), ReasonKind::Explicit);
+        assert_eq!(
+            (failure.report.stats.started, failure.report.stats.cancelled),
+            (0, 1)
+        );
+    }
+}
+
+/// A timer that ends every sleep at its first poll, due or not.
+#[derive(Clone)]
+struct Hasty(ManualClock);
+
+impl umbel_core::Clock for Hasty {
+    fn now(&self) -> Instant {
+        umbel_core::Clock::now(&self.0)
+    }
+}
+
+impl Timer for Hasty {
+    type Sleep = std::future::Ready<()>;
+    fn sleep_until(&self, _: Instant) -> Self::Sleep {
+        std::future::ready(())
+    }
+}
+
+#[test]
+fn a_timer_that_ends_early_cancels_and_forces_nothing_early() {
+    let clock = ManualClock::new();
+    let n = N::new()
+        .timer(Hasty(clock.clone()))
+        .deadline(Instant::from_nanos(5))
+        .grace(Duration::from_nanos(5));
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        drop(h.spawn_graceful(|_| pending::<Result<(), u32>>()));
+        Ok(())
+    }));
+    for now in 0..10 {
+        assert!(task.poll().is_pending());
+        assert_eq!(h.token().is_cancelled(), now >= 5, "at {now}");
+        assert_eq!(h.stats().forced, 0);
+        clock.advance(Duration::from_nanos(1));
+    }
+    assert_eq!(task.finish().unwrap_err().report.stats.forced, 1);
+}
+
+#[test]
+fn the_end_of_the_grace_is_due_at_the_instant_itself() {
+    let clock = ManualClock::new();
+    let n = N::new().timer(clock.clone()).grace(Duration::from_nanos(5));
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        drop(h.spawn_graceful(|_| pending::<Result<(), u32>>()));
+        Ok(())
+    }));
+    task.stall();
+    h.cancel();
+    task.stall();
+    clock.advance(Duration::from_nanos(4));
+    task.stall();
+    assert_eq!(h.stats().forced, 0);
+    clock.advance(Duration::from_secs(1_000_000)); // a jump
+    assert_eq!(task.finish().unwrap_err().report.stats.forced, 1);
+}
+
+#[test]
+fn a_body_that_cancels_and_fails_keeps_its_error() {
+    let n = N::new();
+    let h = n.handle();
+    let failure = Task::new(n.run(async {
+        h.cancel();
+        Err::<(), _>(7)
+    }))
+    .finish()
+    .unwrap_err();
+    assert!(matches!(failure.cause, Cause::Error(7)) && failure.rest.is_empty());
+}
+
+#[test]
+fn no_turn_wakes_itself_while_a_drain_waits() {
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        drop(h.spawn_graceful(|_| pending::<Result<(), u32>>()));
+        for _ in 0..40 {
+            drop(h.spawn(pending::<Result<(), u32>>()));
+        }
+        pending::<Result<(), u32>>().await
+    }));
+    task.stall();
+    h.cancel();
+    task.stall();
+    let polls = task.polls();
+    for _ in 0..10 {
+        assert!(task.poll().is_pending());
+        assert!(!task.is_woken());
+    }
+    assert_eq!(task.polls(), polls + 10);
+    h.force();
+    assert!(task.finish().is_err());
+}
+
+// ------------------------------------------------------------------ self-reference
+
+#[test]
+fn a_child_may_hold_its_own_join_and_its_own_wait() {
+    let slot: Arc<Mutex<Option<umbel_core::Join<()>>>> = Arc::default();
+    let n = Nursery::<'static, u32>::new().limit(1);
+    let h = n.handle();
+    let own = Arc::clone(&slot);
+    *slot.lock().unwrap() = Some(h.spawn(async move {
+        let mut join = own.lock().unwrap().take().unwrap();
+        assert!(poll_fn(|cx| Poll::Ready(Pin::new(&mut join).poll(cx).is_pending())).await);
+        yields(1).await;
+        drop(join);
+        Ok(())
+    }));
+    let waits: Arc<Mutex<Option<umbel_core::SpawnWait<'static, (), u32>>>> = Arc::default();
+    let own = Arc::clone(&waits);
+    let mut wait = h.spawn_wait(async move {
+        let wait = own.lock().unwrap().take().unwrap();
+        assert!(wait.await.is_ok());
+        Ok(())
+    });
+    assert!(once(&mut wait).is_pending());
+    *waits.lock().unwrap() = Some(wait);
+    Task::new(n.run(async { Ok(()) })).finish().unwrap();
+    assert_eq!(h.stats().done, 2);
+}
+
+#[test]
+fn a_child_that_drops_the_spawn_wait_of_a_queued_sibling() {
+    let slot: Arc<Mutex<Vec<umbel_core::SpawnWait<'static, (), u32>>>> = Arc::default();
+    let log = Log::new();
+    let n = Nursery::<'static, u32>::new().limit(1);
+    let h = n.handle();
+    let (held, gives_up) = (Arc::clone(&slot), Arc::clone(&slot));
+    // Dropped in the drain, it gives up the siblings that the drain is about to refuse.
+    let gives_up = OnDrop(move || {
+        let waits = std::mem::take(&mut *gives_up.lock().unwrap());
+        drop(waits);
+    });
+    drop(h.spawn(pending::<Result<(), u32>>()));
+    for i in 0..3 {
+        let note = log.on_drop(i.to_string());
+        let mut wait = h.spawn_wait(async move {
+            let _note = note;
+            Ok(())
+        });
+        assert!(once(&mut wait).is_pending());
+        held.lock().unwrap().push(wait);
+    }
+    drop(h.spawn(async move {
+        let _gives_up = &gives_up;
+        Ok(())
+    }));
+    let mut task = Task::new(n.run(pending::<Result<(), u32>>()));
+    task.stall();
+    h.cancel();
+    let failure = task.finish().unwrap_err();
+    assert_eq!(
+        log.take(),
+        "0 1 2",
+        "given up by their spawner, in his order"
+    );
+    assert_eq!(failure.report.stats.cancelled, 2);
+    let mut join = h.spawn(async { Ok(()) });
+    assert!(matches!(once(&mut join), Poll::Ready(Err(e)) if e.kind() == JoinErrorKind::Cancelled));
+}
+
+#[test]
+fn policies_are_objects_of_this_crate_only() {
+    fn is_policy<P: Policy<u32>>(_: P) {}
+    is_policy(KeepGoing);
+}
+
+// ------------------------------------------------------------------ the clock
+
+#[test]
+fn a_panicking_waker_stops_no_other_sleep() {
+    let clock = ManualClock::new();
+    let (wakes, waker) = Wakes::new();
+    let mut bad = clock.sleep_until(Instant::from_nanos(1));
+    let mut good = clock.sleep_until(Instant::from_nanos(1));
+    let mut later = clock.sleep_until(Instant::from_nanos(2));
+    assert!(once_with(&mut good, &waker).is_pending());
+    assert!(once_with(&mut bad, &Arc::new(Bomb).into()).is_pending());
+    assert!(once_with(&mut later, &waker).is_pending());
+    assert!(panicked(|| clock.advance(Duration::from_nanos(1))));
+    assert_eq!(wakes.count(), 1);
+    clock.advance(Duration::from_nanos(1));
+    assert_eq!(wakes.count(), 2);
+}
