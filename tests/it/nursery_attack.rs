@@ -47,6 +47,17 @@ fn panicked(f: impl FnOnce()) -> bool {
 // ------------------------------------------------------------------ places
 
 #[test]
+fn an_option_after_a_handle_that_is_gone_is_refused_too() {
+    // Its children have their places already: the limit would never hold.
+    let n = N::new();
+    drop(n.handle().spawn(async { Ok(()) }));
+    assert!(panicked(|| drop(n.limit(1))));
+    let n = N::new();
+    drop(n.handle());
+    assert!(panicked(|| drop(n.token(&Default::default()))));
+}
+
+#[test]
 fn places_survive_every_way_out() {
     // Refused, given up queued, given up unpolled, failed: afterwards the limit is what it was.
     let n = N::new().limit(2).policy(KeepGoing);
