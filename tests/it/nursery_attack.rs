@@ -102,6 +102,42 @@ async fn yields_ok(n: usize) -> Result<(), u32> {
     Ok(())
 }
 
+#[test]
+fn a_spawner_that_gives_up_may_drive_the_nursery_meanwhile() {
+    // The abandoned child's drop polls the nursery, which finds it given up before that was counted.
+    type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
+    let n = Nursery::<'static, u32>::new().limit(1);
+    let h = n.handle();
+    drop(h.spawn(async { Ok(()) }));
+    let run: Arc<Mutex<Option<Run>>> = Arc::default();
+    let again = Arc::clone(&run);
+    let drives = OnDrop(move || {
+        let mut run = again.lock().unwrap();
+        let run = run.as_mut().unwrap();
+        let _ = once_with(run, Waker::noop());
+    });
+    let mut wait = h.spawn_wait(async move {
+        let _drives = &drives;
+        Ok(())
+    });
+    assert!(once(&mut wait).is_pending());
+    *run.lock().unwrap() = Some(Box::pin(async move {
+        let _ = n.run(pending::<Result<(), u32>>()).await;
+    }));
+    drop(wait);
+    // All is counted right: the queue is empty and the place is free.
+    let ran = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&ran);
+    drop(h.spawn(async move {
+        count.fetch_add(1, SeqCst);
+        Ok(())
+    }));
+    let _ = once_with(run.lock().unwrap().as_mut().unwrap(), Waker::noop());
+    assert_eq!(ran.load(SeqCst), 1);
+    h.cancel();
+    let _ = once_with(run.lock().unwrap().as_mut().unwrap(), Waker::noop());
+}
+
 // ------------------------------------------------------------------ references that stay
 
 #[test]

@@ -178,15 +178,18 @@ impl<'env, T, E> Future for SpawnWait<'env, T, E> {
 impl<T, E> Drop for SpawnWait<'_, T, E> {
     fn drop(&mut self) {
         if let Stage::Queued(join) = &self.stage {
-            // Counted by a guard: the future's drop is foreign code and may panic.
+            // A guard: the future's drop is foreign code and may panic.
             struct Count<'a>(&'a Shared, bool);
             impl Drop for Count<'_> {
                 fn drop(&mut self) {
                     if self.1 {
-                        self.0.count_abandoned();
+                        self.0.ring_to_sweep();
+                    } else {
+                        self.0.swept(1);
                     }
                 }
             }
+            self.shared.count_abandoned();
             let mut count = Count(&self.shared, true);
             count.1 = join.abandon();
         }

@@ -68,7 +68,7 @@ pub(crate) struct Shared {
     pub(crate) name: Option<Name>,
     pub(crate) grace: Option<Duration>,
     forced: AtomicUsize,
-    /// Children in inbox or queue whose spawners gave up.
+    /// Children in inbox or queue whose spawners gave up, or are about to.
     abandoned: AtomicUsize,
     pub(crate) counts: Counts,
     report: AtomicPtr<Report>,
@@ -195,9 +195,15 @@ impl Shared {
         self.forced.load(Ordering::Acquire) != 0
     }
 
-    /// A spawner gave up a child that lies in inbox or queue.
+    /// A spawner is about to give up a child that lies in inbox or queue. Counted before the nursery
+    /// can find it, so that the count never passes below zero.
     pub(crate) fn count_abandoned(&self) {
-        if self.abandoned.fetch_add(1, Ordering::Relaxed) + 1 >= SWEEP_AT_LEAST {
+        self.abandoned.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has given up.
+    pub(crate) fn ring_to_sweep(&self) {
+        if self.abandoned.load(Ordering::Relaxed) >= SWEEP_AT_LEAST {
             self.desk.ring(bit::INBOX);
         }
     }
