@@ -7,7 +7,7 @@
 //! | push ∥ shut (drop) | `spawn_against_drop` |
 //! | publish `DONE` ∥ register, take the output | `finish_against_join` |
 //! | the two GONE bits | `finish_against_dropped_join`, `spawn_against_drop` |
-//! | `CLAIMED` ∥ `ABANDONED` | `start_against_giving_up` |
+//! | `CLAIMED` ∥ `ABANDONED` | `start_against_giving_up`, `refusal_against_giving_up` |
 //! | publish `STARTED` ∥ register | `start_against_waiting_for_room` |
 //! | `force()` ∥ poll | `force_against_poll` |
 //! | cancel ∥ poll | `cancel_against_poll` |
@@ -234,6 +234,43 @@ fn start_against_giving_up() {
             spawner.join().unwrap();
             assert!((1..=2).contains(&h.stats().done));
             assert_eq!(Arc::strong_count(&alive), 1);
+        },
+    );
+}
+
+#[test]
+fn refusal_against_giving_up() {
+    /// Notes who drops it.
+    struct Who(Arc<std::sync::Mutex<Vec<thread::ThreadId>>>);
+    impl Drop for Who {
+        fn drop(&mut self) {
+            self.0.lock().unwrap().push(thread::current().id());
+        }
+    }
+    model(
+        "nursery: refusal of a queued child ∥ its spawner gives up",
+        3,
+        || {
+            let n = N::new().limit(1);
+            let h = n.handle();
+            drop(h.spawn(pending::<Result<(), ()>>()));
+            let dropped = Arc::default();
+            let who = Who(Arc::clone(&dropped));
+            let mut wait = h.spawn_wait(async move {
+                let _who = who;
+                Ok(())
+            });
+            assert!(poll_once(&mut wait).is_pending());
+            let spawner = thread::spawn(move || drop(wait));
+            h.cancel();
+            let mut run = pin!(n.run(async { Ok(()) }));
+            let stats = finish(run.as_mut()).unwrap_err().report.stats;
+            spawner.join().unwrap();
+            // One of the two drops it, and it counts as cancelled if that was the nursery.
+            let dropped = dropped.lock().unwrap();
+            assert_eq!(dropped.len(), 1);
+            let ours = usize::from(dropped[0] == thread::current().id());
+            assert_eq!(stats.cancelled, 1 + ours);
         },
     );
 }

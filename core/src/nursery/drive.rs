@@ -306,7 +306,7 @@ impl<'env, E: 'env> Engine<'env, E> {
 
     /// The nursery is cancelled: the child never starts.
     fn refuse(&mut self, child: NurserySide) {
-        if child.is_abandoned() {
+        if !child.claim(0) {
             self.shared.swept(1);
             return;
         }

@@ -367,8 +367,8 @@ impl NurserySide {
         self.head().state.load(Ordering::Acquire) & ABANDONED != 0
     }
 
-    /// Takes the payload for good. False: the spawner gave up first.
-    fn claim(&self, told: usize) -> bool {
+    /// Takes the payload for good, and sets the bits `told`. False: the spawner gave up first.
+    pub(crate) fn claim(&self, told: usize) -> bool {
         let head = self.head();
         if head.claim.get() == Claim::Open {
             // Only a spawner that waits can give up.
