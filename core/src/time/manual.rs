@@ -63,7 +63,7 @@ pub struct ManualClock {
 struct Shared {
     now: AtomicU64,
     stack: AtomicPtr<Node>,
-    /// Entries on the stack or held by who settles.
+    /// Entries on the stack, on their way to it, or held by who settles.
     entries: AtomicUsize,
     /// Of these, entries whose sleep was dropped (within the number of drops that are under way).
     gone: AtomicUsize,
@@ -174,8 +174,9 @@ impl Shared {
 
     /// A sleep's first registration; pays for the sweep when too many sleeps have been dropped.
     fn add(&self, entry: Arc<Entry>) {
-        self.push(entry);
+        // Counted before it can be taken, so that the count never passes below zero.
         let entries = self.entries.fetch_add(1, Ordering::Relaxed) + 1;
+        self.push(entry);
         let gone = self.gone.load(Ordering::Relaxed);
         if gone >= SWEEP_AT_LEAST && gone > entries / 2 {
             self.settle();
