@@ -4,13 +4,14 @@
 //! |---|---|
 //! | cell: register ∥ wake | `move_against_first_poll`, `move_against_another_tasks_poll` |
 //! | stack: push ∥ move and take | `move_against_first_poll` |
-//! | stack: put back ∥ move and take | `two_moves` |
+//! | stack: put back ∥ move and take | `two_moves`, `a_panicking_waker_between_two_moves` |
 //! | entry: `GONE` ∥ `FIRED` | `move_against_drop` |
 
 use super::{Task, model};
 use core::time::Duration;
 use loom::thread;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
@@ -108,5 +109,34 @@ fn two_moves() {
         task.park(&mut 0);
         assert!(poll(&mut sleep, &waker));
         mover.join().unwrap();
+    });
+}
+
+#[test]
+fn a_panicking_waker_between_two_moves() {
+    struct Bomb;
+    impl std::task::Wake for Bomb {
+        fn wake(self: Arc<Self>) {
+            std::panic::resume_unwind(Box::new(()));
+        }
+    }
+    model("clock: two moves, one wakes a waker that panics", 3, || {
+        let clock = ManualClock::new();
+        let mut bad = sleep(&clock, 1);
+        assert!(!poll(&mut bad, &Arc::new(Bomb).into()));
+        let (task, waker) = Task::new();
+        let mut later = sleep(&clock, 2);
+        assert!(!poll(&mut later, &waker));
+        let advance = |clock: &ManualClock, ticks| {
+            let to = Instant::EPOCH + TICK * ticks;
+            let _ = catch_unwind(AssertUnwindSafe(|| clock.advance_to(to)));
+        };
+        let mover = thread::spawn({
+            let clock = clock.clone();
+            move || advance(&clock, 1)
+        });
+        advance(&clock, 2);
+        mover.join().unwrap();
+        assert_eq!(task.wakes(), 1, "due and not woken");
     });
 }

@@ -4,7 +4,7 @@
 //!
 //! A sleep that is polled before its time pushes an entry (instant, waker cell) on a lock-free
 //! stack. Whoever moves the clock *settles*: takes the whole stack, keeps what is not yet due, puts
-//! it back, wakes what is due, and starts over if the clock has moved meanwhile. A sleep that is
+//! it back, starts over if the clock has moved meanwhile, and at last wakes what is due. A sleep that is
 //! dropped only marks its entry; when marked entries outnumber the rest, the next sleep settles to
 //! sweep them out, so memory stays proportional to the sleeps alive.
 //!
@@ -214,7 +214,10 @@ impl Shared {
     }
 
     /// Wakes all that is due and sweeps out what was dropped.
+    ///
+    /// Wakers are foreign and may panic: they come last, when nothing is in our hands any more.
     fn settle(&self) {
+        let mut fired = Vec::new();
         loop {
             let now = self.now();
             let (mut due, waiting): (Vec<_>, Vec<_>) = self
@@ -231,11 +234,12 @@ impl Shared {
                 }
             });
             self.gone.fetch_sub(lost, Ordering::Relaxed);
-            wake_all(due.iter().filter_map(|entry| entry.waker.take()));
+            fired.append(&mut due);
             if self.now() == now {
-                return; // M1
+                break; // M1
             }
         }
+        wake_all(fired.iter().filter_map(|entry| entry.waker.take()));
     }
 }
 
@@ -303,8 +307,9 @@ impl Future for ManualSleep {
                     waker: WakeCell::new(),
                 });
                 entry.waker.register(cx.waker());
-                self.clock.shared.add(Arc::clone(&entry));
-                self.entry = Some(entry);
+                // Kept before it is added: that may wake others, who may panic.
+                self.entry = Some(Arc::clone(&entry));
+                self.clock.shared.add(entry);
             }
         }
         sc_fence();
