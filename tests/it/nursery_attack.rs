@@ -141,6 +141,26 @@ fn a_spawner_that_gives_up_may_drive_the_nursery_meanwhile() {
 // ------------------------------------------------------------------ references that stay
 
 #[test]
+fn a_dropped_join_lets_go_of_its_waker() {
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let (wakes, waker) = Wakes::new();
+    let (spare, own) = (Arc::strong_count(&wakes), wakes);
+    let mut join = h.spawn(pending::<Result<(), u32>>());
+    let mut wait = h.spawn_wait(pending::<Result<(), u32>>());
+    assert!(once_with(&mut join, &waker).is_pending());
+    assert!(once_with(&mut wait, &waker).is_pending());
+    assert_eq!(Arc::strong_count(&own), spare + 2);
+    drop((join, wait));
+    assert_eq!(
+        Arc::strong_count(&own),
+        spare,
+        "the task that gave up is kept"
+    );
+    drop(n);
+}
+
+#[test]
 fn a_join_that_fired_keeps_no_waker() {
     let n = N::new();
     let h = n.handle();

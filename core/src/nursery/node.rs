@@ -52,7 +52,8 @@
 //! # Foreign code
 //!
 //! The future's poll and drop, the output's drop and the joiner's waker run while the head is
-//! consistent: before a drop, `has_future` is cleared; a waker is taken out before it is woken.
+//! consistent: before a drop, `has_future` is cleared; a waker is taken out before it is woken or
+//! dropped. A join side that goes takes its waker along.
 
 use crate::nursery::failure::{JoinError, JoinErrorKind};
 use crate::observe::Name;
@@ -88,6 +89,8 @@ pub(crate) struct Node {
     end: UnsafeCell<Option<JoinError>>,
     /// The payload's owner: whether the future is in it (C2).
     has_future: Cell<bool>,
+    /// The join side's: it has left a waker in `joiner` once.
+    waited: Cell<bool>,
     /// C5: what the race for the payload gave.
     claim: Cell<Claim>,
     /// C5: `DONE` or `ENDED` has been published.
@@ -191,6 +194,7 @@ impl<F: Future<Output = Result<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
             joiner: WakeCell::new(),
             end: UnsafeCell::new(None),
             has_future: Cell::new(true),
+            waited: Cell::new(false),
             claim: Cell::new(Claim::Open),
             ended: Cell::new(false),
             placed: Cell::new(false),
@@ -502,6 +506,7 @@ impl<T> JoinSide<T> {
         if state & bits != 0 {
             return Poll::Ready(state);
         }
+        head.waited.set(true);
         head.joiner.register(waker);
         let state = head.state.load(Ordering::Acquire);
         if state & bits != 0 {
@@ -559,10 +564,24 @@ impl<T> JoinSide<T> {
 
 impl<T> Drop for JoinSide<T> {
     fn drop(&mut self) {
-        let old = self.head().state.fetch_or(JOIN_GONE, Ordering::AcqRel);
-        if old & NURSERY_GONE != 0 {
-            // SAFETY: C1 – ours was the second bit.
-            unsafe { free(self.0) };
+        struct LetGo(NonNull<Node>);
+        impl Drop for LetGo {
+            fn drop(&mut self) {
+                // SAFETY: C1 – our side lets go only here.
+                let old = unsafe { self.0.as_ref() }
+                    .state
+                    .fetch_or(JOIN_GONE, Ordering::AcqRel);
+                if old & NURSERY_GONE != 0 {
+                    // SAFETY: C1 – ours was the second bit.
+                    unsafe { free(self.0) };
+                }
+            }
+        }
+        let _let_go = LetGo(self.0);
+        // Who waits no more is not kept until the child ends. (It is foreign code: let go also if it
+        // panics.)
+        if self.head().waited.get() {
+            drop(self.head().joiner.take());
         }
     }
 }
