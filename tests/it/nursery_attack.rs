@@ -194,6 +194,47 @@ fn a_panicking_outer_waker_loses_no_child() {
 // ------------------------------------------------------------------ cancellation
 
 #[test]
+fn a_graceful_child_that_ends_in_the_turn_of_the_cancellation_is_reported() {
+    for timed in [false, true] {
+        let n = N::new();
+        let n = if timed {
+            n.timer(ManualClock::new()).grace(Duration::from_secs(1))
+        } else {
+            n
+        };
+        let h = n.handle();
+        let gate = Gate::new();
+        let mut task = Task::new(n.run(async {
+            let (h2, g) = (h.clone(), gate.clone());
+            drop(h.spawn(async move {
+                g.pass().await;
+                h2.cancel();
+                Ok(())
+            }));
+            let g = gate.clone();
+            drop(h.child().name("quick").spawn_graceful(|cx| async move {
+                g.pass().await;
+                assert!(cx.token().is_cancelled(), "the order of polls was changed");
+                Ok(())
+            }));
+            Ok(())
+        }));
+        task.stall();
+        gate.open();
+        task.finish().unwrap();
+        let report = h.report().unwrap();
+        assert_eq!(report.drained.len(), 1);
+        assert_eq!(report.drained[0].name.as_deref(), Some("quick"));
+        let zero = timed.then_some(Duration::ZERO);
+        assert_eq!(
+            (report.drained[0].notice, report.drained[0].drain),
+            (zero, zero)
+        );
+        assert!(!report.drained[0].forced);
+    }
+}
+
+#[test]
 fn force_from_a_drop_in_the_drain_is_obeyed_at_once() {
     let n = N::new();
     let h = n.handle();

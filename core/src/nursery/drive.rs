@@ -157,6 +157,7 @@ impl<'env, E: 'env> Engine<'env, E> {
     /// The first turn: a deadline in the past cancels before anything is polled.
     fn open(&mut self) {
         self.phase = Phase::Running;
+        self.shared.poller.timed.set(self.alarm.is_some());
         self.token_wait = Some(self.shared.token.clone().cancelled_owned());
         let inherited = self.shared.token.deadline().unwrap_or(Instant::NEVER);
         let deadline = self.deadline.min(inherited);
@@ -346,7 +347,6 @@ impl<'env, E: 'env> Engine<'env, E> {
         self.phase = Phase::Draining;
         self.token_wait = None;
         let poller = &self.shared.poller;
-        poller.draining.set(true);
         if let Some(alarm) = &mut self.alarm {
             let now = alarm.now();
             poller.drain.set(Some((now, now)));
@@ -536,10 +536,11 @@ impl<E> Future for Running<E> {
         let Poll::Ready(_) = polled else {
             return Poll::Pending;
         };
-        let poller = &self.shared().poller;
-        if poller.draining.get() {
+        // Looked at again: it may have ended in the turn of the cancellation, before the drain.
+        let shared = self.shared();
+        if shared.token.is_cancelled() {
             if let Some(meta) = self.child.meta().filter(|meta| meta.graceful) {
-                poller.note_drained(meta, false);
+                shared.poller.note_drained(meta, false);
             }
         }
         Poll::Ready(match error {

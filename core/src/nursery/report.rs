@@ -31,7 +31,7 @@ pub struct Report {
     pub name: Option<Name>,
     /// How many children came to which end.
     pub stats: Stats,
-    /// The graceful children that were alive when the nursery was cancelled, in the order in which
+    /// The graceful children that were running when the nursery was cancelled, in the order in which
     /// they ended.
     pub drained: Vec<Drained>,
 }

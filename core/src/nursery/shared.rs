@@ -85,25 +85,28 @@ pub(crate) struct Poller {
     pub(crate) freed: Cell<usize>,
     /// Something was dropped before its end.
     pub(crate) cut: Cell<bool>,
-    /// Set while the nursery drains.
-    pub(crate) draining: Cell<bool>,
+    /// There is a timer.
+    pub(crate) timed: Cell<bool>,
     /// While it drains, with a timer: when that began, and the time at the start of this turn.
     pub(crate) drain: Cell<Option<(Instant, Instant)>>,
     pub(crate) drained: RefCell<Vec<Drained>>,
 }
 
 impl Poller {
-    /// A graceful child has ended.
+    /// A graceful child has ended after the cancellation.
     pub(crate) fn note_drained(&self, meta: &Meta, forced: bool) {
-        let times = self.drain.get();
+        let (notice, drain) = match self.drain.get() {
+            Some((from, now)) => (meta.noticed.get().map(|at| at - from), Some(now - from)),
+            // In the very turn that was cancelled: it took no time.
+            None => {
+                let none = self.timed.get().then_some(Duration::ZERO);
+                (none, none)
+            }
+        };
         self.drained.borrow_mut().push(Drained {
             name: meta.name.clone(),
-            notice: meta
-                .noticed
-                .get()
-                .zip(times)
-                .map(|(at, (from, _))| at - from),
-            drain: times.map(|(from, now)| now - from),
+            notice,
+            drain,
             forced,
         });
     }
