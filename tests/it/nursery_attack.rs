@@ -191,6 +191,22 @@ fn a_panicking_outer_waker_loses_no_child() {
     assert_eq!(ran.load(SeqCst), 1);
 }
 
+#[test]
+fn a_spawner_whose_waker_panics_still_gives_up_its_child() {
+    static PANICS_ON_CLONE: std::task::RawWakerVTable =
+        std::task::RawWakerVTable::new(|_| panic!("clone"), |_| (), |_| (), |_| ());
+    // SAFETY: the functions touch nothing.
+    let waker = unsafe { Waker::new(std::ptr::null(), &PANICS_ON_CLONE) };
+    let n = N::new().limit(1);
+    let h = n.handle();
+    drop(h.spawn(async { Ok(()) }));
+    let mut wait = h.spawn_wait(async { Ok(()) });
+    assert!(panicked(|| drop(once_with(&mut wait, &waker))));
+    drop(wait);
+    Task::new(n.run(async { Ok(()) })).finish().unwrap();
+    assert_eq!(h.stats().started, 1, "it ran although it was given up");
+}
+
 // ------------------------------------------------------------------ cancellation
 
 #[test]

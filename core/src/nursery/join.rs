@@ -9,7 +9,7 @@ use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 
 /// Awaits the output of a child.
 ///
@@ -128,19 +128,19 @@ impl<T, E> SpawnWait<'_, T, E> {
         let placed = self.shared.room.try_take();
         child.head().placed.set(placed);
         child.head().awaited.set(!placed);
-        match self.shared.push(child) {
-            Ok(()) if placed => Some(Ok(Join::new(join))),
-            Ok(()) => {
-                self.stage = Stage::Queued(join);
-                None
-            }
-            Err(_child) => {
-                if placed {
-                    self.shared.room.give();
-                }
-                Some(Err(JoinError::new(JoinErrorKind::Closed, None)))
-            }
+        if !placed {
+            // Before the push, which may wake and so panic: it can be given up from then on.
+            self.stage = Stage::Queued(join);
+            let refused = self.shared.push(child).err()?;
+            self.stage = Stage::Done;
+            drop(refused);
+        } else if let Err(refused) = self.shared.push(child) {
+            self.shared.room.give();
+            drop(refused);
+        } else {
+            return Some(Ok(Join::new(join)));
         }
+        Some(Err(JoinError::new(JoinErrorKind::Closed, None)))
     }
 }
 
@@ -153,24 +153,19 @@ impl<'env, T, E> Future for SpawnWait<'env, T, E> {
     type Output = Result<Join<T>, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            match core::mem::replace(&mut self.stage, Stage::Done) {
-                Stage::Ours(child, join) => {
-                    if let Some(decided) = self.give(child, join) {
-                        return Poll::Ready(decided);
-                    }
-                }
-                Stage::Queued(join) => match join.poll_start(cx) {
-                    Poll::Ready(Ok(())) => return Poll::Ready(Ok(Join::new(join))),
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Pending => {
-                        self.stage = Stage::Queued(join);
-                        return Poll::Pending;
-                    }
-                },
-                Stage::Refused(error) => return Poll::Ready(Err(error)),
-                Stage::Done => panic!("`SpawnWait` polled after it was ready"),
-            }
+        // Looked at in its place: if the waker panics, the child can still be given up.
+        let mut started = Ok(());
+        if let Stage::Queued(join) = &self.stage {
+            started = ready!(join.poll_start(cx));
+        }
+        match core::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Queued(join) => Poll::Ready(started.map(|()| Join::new(join))),
+            Stage::Refused(error) => Poll::Ready(Err(error)),
+            Stage::Done => panic!("`SpawnWait` polled after it was ready"),
+            Stage::Ours(child, join) => match self.give(child, join) {
+                Some(decided) => Poll::Ready(decided),
+                None => self.poll(cx),
+            },
         }
     }
 }
