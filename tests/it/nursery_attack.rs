@@ -31,6 +31,10 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
+fn panics() -> OnDrop<impl FnMut() + Send> {
+    OnDrop(|| panic!("drop"))
+}
+
 /// A waker that panics when it is woken.
 struct Bomb;
 
@@ -174,6 +178,109 @@ fn a_join_that_fired_keeps_no_waker() {
 }
 
 // ------------------------------------------------------------------ panics
+
+/// Whatever panics, the nursery and all it held are gone when it is dropped.
+fn nothing_stays(attack: impl FnOnce(&umbel_core::Handle<'static, u32>, &Arc<()>)) {
+    let alive = Arc::new(());
+    let n = Nursery::<'static, u32>::new().limit(3);
+    let h = n.handle();
+    for _ in 0..2 {
+        let held = (Arc::clone(&alive), h.clone());
+        drop(h.spawn_graceful(|_| async move {
+            let _held = held;
+            pending::<Result<(), u32>>().await
+        }));
+    }
+    let mut run = Box::pin(n.run(pending::<Result<(), u32>>()));
+    assert!(once(&mut run).is_pending());
+    attack(&h, &alive);
+    let first = panicked(|| drop(once(&mut run)));
+    if first {
+        // A nursery that has panicked says so when it is polled again; it does not hang.
+        assert!(panicked(|| drop(once(&mut run))));
+    }
+    let _ = panicked(|| drop(run));
+    // Refused, not taken in for ever.
+    let mut late = h.spawn(async { Ok(()) });
+    assert!(once(&mut late).is_ready());
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+#[test]
+fn panics_leave_nothing_behind() {
+    // In a child's poll.
+    nothing_stays(|h, alive| {
+        let held = (Arc::clone(alive), h.clone());
+        drop(h.spawn(async move {
+            let _held = held;
+            panic!("poll")
+        }) as umbel_core::Join<()>);
+    });
+    // In the drop of a child that has ended well.
+    nothing_stays(|h, alive| {
+        let held = (Arc::clone(alive), panics(), h.clone());
+        drop(h.spawn(async move {
+            let _held = held;
+            Ok(())
+        }));
+    });
+    // In the drop of an output that nobody wants.
+    nothing_stays(|h, alive| {
+        let held = (Arc::clone(alive), panics(), h.clone());
+        drop(h.spawn(async move { Ok(held) }));
+    });
+    // In the waker of a joiner.
+    nothing_stays(|h, alive| {
+        let held = (Arc::clone(alive), h.clone());
+        let mut join = h.spawn(async move { Ok(drop(held)) });
+        assert!(once_with(&mut join, &Arc::new(Bomb).into()).is_pending());
+        std::mem::forget(join);
+    });
+    // In the waker of one who waits for room.
+    nothing_stays(|h, alive| {
+        let held = (Arc::clone(alive), h.clone());
+        drop(h.spawn(pending::<Result<(), u32>>()));
+        let mut wait = h.spawn_wait(async move { Ok(drop(held)) });
+        assert!(once_with(&mut wait, &Arc::new(Bomb).into()).is_pending());
+        h.cancel();
+        std::mem::forget(wait);
+    });
+    // In the drops of several children: running, queued and on their way, when it is cancelled …
+    for cancel in [true, false] {
+        nothing_stays(|h, alive| {
+            for _ in 0..4 {
+                let held = (Arc::clone(alive), panics(), h.clone());
+                drop(h.spawn(async move {
+                    let _held = held;
+                    pending::<Result<(), u32>>().await
+                }));
+            }
+            if cancel {
+                h.cancel();
+            }
+        });
+    }
+}
+
+#[test]
+fn panics_in_all_drops_of_a_dropped_nursery_lose_no_sibling() {
+    let log = Log::new();
+    let n = N::new().limit(2);
+    let h = n.handle();
+    let spawn = |i: u32| {
+        let held = (log.on_drop(i.to_string()), panics());
+        drop(h.spawn(async move {
+            let _held = held;
+            pending::<Result<(), u32>>().await
+        }));
+    };
+    (0..4).for_each(spawn);
+    let mut run = Box::pin(n.run(pending::<Result<(), u32>>()));
+    assert!(once(&mut run).is_pending());
+    (4..6).for_each(spawn);
+    assert!(panicked(|| drop(run)));
+    assert_eq!(log.take(), "5 4 3 2 1 0");
+}
 
 #[test]
 fn a_panicking_outer_waker_loses_no_child() {

@@ -41,7 +41,7 @@
 
 use crate::nursery::deadline::BoxAlarm;
 use crate::nursery::failure::{Cause, Failure, JoinErrorKind};
-use crate::nursery::list::Queue;
+use crate::nursery::list::{Chain, Queue};
 use crate::nursery::node::NurserySide;
 use crate::nursery::policy::{FailFast, Policy, sealed::Verdict};
 use crate::nursery::report::Report;
@@ -434,19 +434,26 @@ impl<'env, E: 'env> Engine<'env, E> {
 }
 
 impl<E> Drop for Engine<'_, E> {
-    /// N9: shuts, and drops the children youngest first; the body is dropped after the engine.
+    /// N9: shuts, and drops the children youngest first, whoever panics; the body is dropped after
+    /// the engine.
     fn drop(&mut self) {
         if self.phase == Phase::Ended {
             return;
         }
-        let incoming = self.shared.shut();
-        self.shared.token.cancel_with(Reason::dropped());
-        drop(incoming);
-        drop(self.queue.take_youngest_first());
-        // SAFETY: L2 – as in `end_running`.
-        let running = unsafe { self.shared.poller.running.iter() };
-        each(running, |child| child.end(JoinErrorKind::Closed, None));
-        self.set.clear();
+        let mut incoming = self.shared.shut();
+        each(0..5, |step| match step {
+            0 => {
+                self.shared.token.cancel_with(Reason::dropped());
+            }
+            1 => drop(core::mem::replace(&mut incoming, Chain::EMPTY)),
+            2 => drop(self.queue.take_youngest_first()),
+            3 => {
+                // SAFETY: L2 – as in `end_running`.
+                let running = unsafe { self.shared.poller.running.iter() };
+                each(running, |child| child.end(JoinErrorKind::Closed, None));
+            }
+            _ => self.set.clear(),
+        });
     }
 }
 

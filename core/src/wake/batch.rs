@@ -16,8 +16,9 @@ pub(crate) fn drop_all<T>(values: impl Iterator<Item = T>) {
 
 /// Calls `act` for every item.
 ///
-/// With `std` each panic is caught, the first is resumed at the end and later ones are dropped.
-/// Without, one panic unwinds while the rest are still done, and a second one aborts.
+/// With `std` each panic is caught, the first is resumed at the end and later ones are dropped. (If
+/// the thread is unwinding already, that panic is the first.) Without, one panic unwinds while the
+/// rest are still done, and a second one aborts.
 #[cfg(feature = "std")]
 #[inline]
 pub(crate) fn each<I: Iterator>(items: I, mut act: impl FnMut(I::Item)) {
@@ -35,7 +36,11 @@ pub(crate) fn each<I: Iterator>(items: I, mut act: impl FnMut(I::Item)) {
         }
     }
     if let Some(panic) = first {
-        resume_unwind(panic);
+        if std::thread::panicking() {
+            core::mem::forget(catch_unwind(AssertUnwindSafe(|| drop(panic))));
+        } else {
+            resume_unwind(panic);
+        }
     }
 }
 
