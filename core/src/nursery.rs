@@ -97,7 +97,9 @@ use shared::Shared;
 ///
 /// # Memory
 ///
-/// One allocation for the nursery, one a child. A child's future is freed when it ends.
+/// A few allocations for the nursery, one a child, and chunks of slots for the running ones. A child's
+/// future is dropped when it ends; its block is freed then, or with its [`Join`](crate::Join) if that
+/// goes later.
 /// `Send` if `E` is.
 #[must_use = "a nursery does nothing until it is run; dropped, it drops its children"]
 pub struct Nursery<'env, E> {

@@ -142,6 +142,80 @@ fn a_spawner_that_gives_up_may_drive_the_nursery_meanwhile() {
     let _ = once_with(run.lock().unwrap().as_mut().unwrap(), Waker::noop());
 }
 
+#[test]
+fn a_spawner_is_woken_when_its_child_starts_not_when_it_ends() {
+    let gate = Gate::new();
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let g = gate.clone();
+    drop(h.spawn(async move {
+        g.pass().await;
+        Ok(())
+    }));
+    let mut wait = Task::new(h.spawn_wait(pending::<Result<(), u32>>()));
+    wait.stall();
+    let mut task = Task::new(n.run(pending::<Result<(), u32>>()));
+    task.stall();
+    assert!(!wait.is_woken());
+    gate.open();
+    task.stall();
+    assert!(wait.is_woken());
+    assert!(wait.finish().is_ok());
+}
+
+#[test]
+fn giving_up_on_another_thread_races_nobody() {
+    // For miri above all: start, refusal and sweep against a spawner that goes.
+    for cancel in [false, true] {
+        let n = N::new().limit(1);
+        let h = n.handle();
+        let alive = Arc::new(());
+        let mut task = Task::new(n.run(pending::<Result<(), u32>>()));
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                for i in 0..if cfg!(miri) { 6 } else { 500 } {
+                    let held = Arc::clone(&alive);
+                    drop(h.spawn(yields_ok(i % 2)));
+                    let mut wait = h.spawn_wait(async move { Ok(drop(held)) });
+                    let _ = once(&mut wait);
+                }
+                if cancel {
+                    h.cancel();
+                } else {
+                    h.force();
+                }
+            });
+            loop {
+                if task.run().is_ready() {
+                    return;
+                }
+                while !task.is_woken() {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        assert_eq!(Arc::strong_count(&alive), 1);
+    }
+}
+
+#[test]
+fn a_report_is_read_by_another_thread() {
+    let n = N::new().name("ship");
+    let h = n.handle();
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            loop {
+                if let Some(report) = h.report() {
+                    assert_eq!(report.name.as_deref(), Some("ship"));
+                    return;
+                }
+                std::thread::yield_now();
+            }
+        });
+        Task::new(n.run(async { Ok(()) })).finish().unwrap();
+    });
+}
+
 // ------------------------------------------------------------------ references that stay
 
 #[test]
@@ -471,6 +545,67 @@ fn a_body_that_cancels_and_fails_keeps_its_error() {
     .finish()
     .unwrap_err();
     assert!(matches!(failure.cause, Cause::Error(7)) && failure.rest.is_empty());
+}
+
+#[test]
+fn an_error_after_the_cancellation_is_not_the_cause() {
+    let n = N::new();
+    let h = n.handle();
+    let failure = Task::new(n.run(async {
+        drop(h.spawn(pending::<Result<(), u32>>()));
+        yields(1).await;
+        h.cancel();
+        Err::<(), _>(7)
+    }))
+    .finish()
+    .unwrap_err();
+    assert_eq!(failure.cancelled().unwrap().kind(), ReasonKind::Explicit);
+    assert_eq!(failure.rest, [7]);
+}
+
+#[test]
+fn a_cancellation_by_a_child_is_obeyed_in_the_same_turn() {
+    let n = N::new();
+    let h = n.handle();
+    let h2 = h.clone();
+    drop(h.spawn(poll_fn(move |_| {
+        h2.cancel();
+        Poll::<Result<(), u32>>::Pending
+    })));
+    let mut task = Task::new(n.run(pending::<Result<(), u32>>()));
+    assert!(task.poll().is_ready());
+}
+
+/// A timer whose sleeps are pending at their first poll, due or not.
+struct Sluggish(ManualClock);
+
+impl umbel_core::Clock for Sluggish {
+    fn now(&self) -> Instant {
+        umbel_core::Clock::now(&self.0)
+    }
+}
+
+impl Timer for Sluggish {
+    type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+    fn sleep_until(&self, at: Instant) -> Self::Sleep {
+        let sleep = self.0.sleep_until(at);
+        Box::pin(async move {
+            yields(1).await;
+            sleep.await;
+        })
+    }
+}
+
+#[test]
+fn a_past_deadline_does_not_wait_for_the_timer() {
+    let n = N::new()
+        .timer(Sluggish(ManualClock::new()))
+        .deadline(Instant::EPOCH);
+    let failure = Task::new(n.run::<(), _>(async { panic!("the body was polled") }))
+        .finish()
+        .unwrap_err();
+    let reason = failure.cancelled().unwrap().kind();
+    assert_eq!(reason, ReasonKind::DeadlineExceeded);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! | cell: register ∥ wake | `move_against_first_poll`, `move_against_another_tasks_poll` |
 //! | stack: push ∥ move and take | `move_against_first_poll` |
 //! | stack: put back ∥ move and take | `two_moves`, `a_panicking_waker_between_two_moves` |
+//! | clock: move ∥ look | `a_move_publishes_what_was_written_before` |
 //! | entry: `GONE` ∥ `FIRED` | `move_against_drop` |
 
 use super::{Task, model};
@@ -15,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
-use umbel_core::{Instant, ManualClock, ManualSleep, Timer};
+use umbel_core::{Clock, Instant, ManualClock, ManualSleep, Timer};
 
 const TICK: Duration = Duration::from_nanos(1);
 
@@ -138,5 +139,33 @@ fn a_panicking_waker_between_two_moves() {
         advance(&clock, 2);
         mover.join().unwrap();
         assert_eq!(task.wakes(), 1, "due and not woken");
+    });
+}
+
+#[test]
+fn a_move_publishes_what_was_written_before() {
+    /// Loom checks who reads and writes it.
+    struct Word(loom::cell::UnsafeCell<u32>);
+    // SAFETY: the cell is loom's: it fails the model on a race.
+    unsafe impl Send for Word {}
+    // SAFETY: as above.
+    unsafe impl Sync for Word {}
+    model("clock: write, move ∥ look, read", 3, || {
+        let clock = ManualClock::new();
+        let word = Arc::new(Word(loom::cell::UnsafeCell::new(0)));
+        let mover = thread::spawn({
+            let (clock, word) = (clock.clone(), Arc::clone(&word));
+            move || {
+                // SAFETY: loom checks it.
+                word.0.with_mut(|n| unsafe { *n = 7 });
+                clock.advance(TICK);
+            }
+        });
+        while clock.now() == Instant::EPOCH {
+            thread::yield_now();
+        }
+        // SAFETY: loom checks it.
+        word.0.with(|n| assert_eq!(unsafe { *n }, 7));
+        mover.join().unwrap();
     });
 }

@@ -1,13 +1,13 @@
-//! What the set asks of the allocator. One test, alone in its process: it counts all of it.
+//! What set and nursery ask of the allocator. One test, alone in its process: it counts all of it.
 #![cfg(not(umbel_loom))]
 
 use futures_core::Stream;
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::future::poll_fn;
-use std::pin::Pin;
+use std::future::{Future, pending, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
-use umbel_core::{FutureSet, pool_stats};
+use umbel_core::{FutureSet, Nursery, pool_stats};
 use umbel_tests::counting;
 
 struct Counting;
@@ -122,4 +122,24 @@ fn the_allocator_is_left_alone() {
     }
     assert_eq!(pool_stats(), pools);
     assert_eq!(bytes(), before + pool_bytes);
+    given_up_children_do_not_pile_up();
+}
+
+/// A nursery that is full for ever, and spawners that wait for room and give up.
+fn given_up_children_do_not_pile_up() {
+    let n = Nursery::<()>::new().limit(1);
+    let h = n.handle();
+    drop(h.spawn(pending::<Result<(), ()>>()));
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut run = pin!(n.run(pending::<Result<(), ()>>()));
+    assert!(run.as_mut().poll(&mut cx).is_pending());
+    let before = bytes();
+    for _ in 0..CHURN / 100 {
+        let mut wait = h.spawn_wait(async { Ok(()) });
+        assert!(Pin::new(&mut wait).poll(&mut cx).is_pending());
+        drop(wait);
+        assert!(run.as_mut().poll(&mut cx).is_pending());
+        let kept = bytes() - before;
+        assert!(kept < 40 * 256, "{kept} bytes are kept");
+    }
 }

@@ -46,8 +46,13 @@
 //! |---|---|---|---|
 //! | publish `DONE`/`ENDED`/`STARTED` | `fetch_or` | AcqRel | the join side's load: publishes output, `end` |
 //! | look at the state | load | Acquire | the publication above |
-//! | claim against abandon | `fetch_or` each | AcqRel | one another: the first has the payload, with all that was written to it |
+//! | claim against abandon | `fetch_or` each | AcqRel | one another: the count of abandoned children, written before, is subtracted after |
+//! | taken | `fetch_or` | AcqRel | nothing: "let go" comes later on the same side |
 //! | let go | `fetch_or` | AcqRel | the other side's: the freer sees every access of the other |
+//!
+//! Who has the payload is decided by the atomicity of claim and abandon alone: until then only the
+//! spawner has touched it, who published it with the push. No model can fail on their order: it
+//! keeps a count from passing below zero, of which loom shows only the newest value.
 //!
 //! # Foreign code
 //!
@@ -266,6 +271,14 @@ impl<F: Future<Output = Result<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
         // SAFETY: C6; C1 – the block lives; `aside` is never borrowed mutably before it is freed.
         let aside = unsafe { &(*node.cast::<Block<F, T, M>>().as_ptr()).aside };
         aside.meta().map_or(ptr::null(), ptr::from_ref)
+    }
+}
+
+/// Loom sees no plain drop: it is told that who frees the block has it to himself.
+#[cfg(umbel_loom)]
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.end.with_mut(|_| ());
     }
 }
 

@@ -29,6 +29,10 @@
 //! | counts | load, store | Relaxed | nothing: numbers for people, one writer |
 //! | report | CAS, load | Release, Acquire | one another |
 //! | force | `fetch_or`, load | Release, Acquire | what was written before `force()` |
+//!
+//! What orders the nodes is Release in push and Acquire in take and shut. The other halves, and
+//! both of "end only if empty", carry no memory: a pusher follows no pointer that it reads, and the
+//! end finds no node. No model can fail on them.
 
 use crate::nursery::limit::Room;
 use crate::nursery::list::{Chain, RunningList};

@@ -22,7 +22,12 @@
 //! | move the clock, then take the stack | `fetch_max`; swap | SeqCst | push, then look at the clock |
 //! | push, then look at the clock | CAS; load | SeqCst | move, then take |
 //! | read the clock elsewhere | load | Acquire | what was written before the clock was moved |
-//! | leave `WAITING` | CAS | AcqRel | who of sleep and settler was first: decides who counts the entry |
+//! | leave `WAITING` | CAS | AcqRel, fail Acquire | who of sleep and settler was first: decides who counts the entry |
+//! | is it gone? | load | Acquire | the leave, before which it was counted |
+//!
+//! No model can fail on the last two, nor on `SeqCst` weakened to `AcqRel`: the first keep counts from
+//! passing below zero, of which loom shows only the newest value; and in loom the fences of
+//! [`sc_fence`] give the total order, which elsewhere the accesses do (see [`sync`](crate::sync)).
 
 use crate::sync::{Arc, AtomicPtr, AtomicU64, AtomicUsize, Ordering, sc_fence};
 use crate::time::clock::{Clock, Timer};
@@ -89,12 +94,12 @@ impl Entry {
     /// Leaves `WAITING`; false if somebody was first.
     fn leave(&self, to: usize) -> bool {
         self.state
-            .compare_exchange(WAITING, to, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(WAITING, to, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
     }
 
     fn is_gone(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == GONE
+        self.state.load(Ordering::Acquire) == GONE
     }
 }
 
