@@ -39,6 +39,7 @@ use crate::sync::Arc;
 use crate::time::{Instant, Timer};
 use crate::token::CancellationToken;
 use alloc::boxed::Box;
+use core::cell::Cell;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
@@ -96,11 +97,15 @@ use shared::Shared;
 ///
 /// # Memory
 ///
-/// One allocation for the nursery, one a child. A child's future is freed when it ends.
+/// A few allocations for the nursery, one a child, and chunks of slots for the running ones. A child's
+/// future is dropped when it ends; its block is freed then, or with its [`Join`](crate::Join) if that
+/// goes later.
 /// `Send` if `E` is.
 #[must_use = "a nursery does nothing until it is run; dropped, it drops its children"]
 pub struct Nursery<'env, E> {
     engine: Engine<'env, E>,
+    /// A handle has been taken: children may have places and contexts by now.
+    handed_out: Cell<bool>,
 }
 
 impl<'env, E: Send + 'env> Nursery<'env, E> {
@@ -108,19 +113,21 @@ impl<'env, E: Send + 'env> Nursery<'env, E> {
     pub fn new() -> Self {
         Nursery {
             engine: Engine::new(),
+            handed_out: Cell::new(false),
         }
     }
 
     /// A handle, for spawning and steering.
     pub fn handle(&self) -> Handle<'env, E> {
+        self.handed_out.set(true);
         Handle::new(Arc::clone(&self.engine.shared))
     }
 
     #[track_caller]
     fn shared(&mut self) -> &mut Shared {
         match Arc::get_mut(&mut self.engine.shared) {
-            Some(shared) => shared,
-            None => panic!("a nursery's options are set before its first handle is taken"),
+            Some(shared) if !self.handed_out.get() => shared,
+            _ => panic!("a nursery's options are set before its first handle is taken"),
         }
     }
 }
@@ -129,7 +136,8 @@ impl<'env, E: Send + 'env> Nursery<'env, E> {
 ///
 /// # Panics
 ///
-/// Those that handles know about (name, limit, token, grace) panic if a handle has been taken.
+/// Those that handles know about (name, limit, token, grace) panic if a handle has been taken,
+/// even one that is gone.
 impl<'env, E: Send + 'env> Nursery<'env, E> {
     /// Names it, for errors and reports.
     #[track_caller]
@@ -138,8 +146,8 @@ impl<'env, E: Send + 'env> Nursery<'env, E> {
         self
     }
 
-    /// What an error does to the siblings: [`FailFast`](crate::FailFast) (the default) or
-    /// [`KeepGoing`](crate::KeepGoing).
+    /// What an error of a child or of the body does to the others: [`FailFast`](crate::FailFast) (the
+    /// default) or [`KeepGoing`](crate::KeepGoing), under which also the body's error cancels nobody.
     pub fn policy(mut self, policy: impl Policy<E> + Send + 'env) -> Self {
         self.engine.policy = Box::new(policy);
         self

@@ -211,7 +211,7 @@ pub mod step {
                     self.0.fmt(f)
                 }
             }
-            #[allow(missing_docs, dead_code, reason = "mirrors core's atomic")]
+            #[allow(missing_docs, clippy::missing_errors_doc, dead_code, reason = "mirrors core's atomic")]
             impl $(<$t>)? $name $(<$t>)? {
                 pub const fn new(v: $value) -> Self {
                     Self(<$inner>::new(v))
@@ -242,7 +242,7 @@ pub mod step {
     macro_rules! stepped_int {
         ($name:ident, $inner:ty, $value:ty) => {
             stepped!($name, $inner, $value);
-            #[allow(missing_docs, dead_code, reason = "mirrors core's atomic")]
+            #[allow(missing_docs, clippy::missing_errors_doc, dead_code, reason = "mirrors core's atomic")]
             impl $name {
                 pub fn fetch_add(&self, v: $value, o: Ordering) -> $value {
                     step();

@@ -2,6 +2,7 @@
 #![cfg(not(any(umbel_loom, umbel_step)))]
 
 mod nursery;
+mod nursery_attack;
 mod reason;
 mod set;
 mod time;

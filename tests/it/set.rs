@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use umbel_core::FutureSet;
-use umbel_tests::{counting, exact_polls, stale_wakes};
+use umbel_tests::exec::Wakes;
+use umbel_tests::quiet::{exact_polls, stale_wakes};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
@@ -68,7 +69,7 @@ impl Log {
 
 #[test]
 fn it_is_a_stream_of_outputs() {
-    let (_, waker) = counting();
+    let (_, waker) = Wakes::new();
     let mut set: FutureSet<Ready<usize>> = (0..MANY).map(ready).collect();
     assert_eq!((set.len(), set.size_hint()), (MANY, (MANY, Some(MANY))));
     let mut got = BTreeSet::new();
@@ -99,7 +100,7 @@ fn it_is_const_and_send_and_sync_as_its_futures_are() {
 #[test]
 fn only_woken_children_are_polled() {
     let _exact = exact_polls();
-    let (count, waker) = counting();
+    let (count, waker) = Wakes::new();
     let log = Rc::new(Log::default());
     let mut set: FutureSet<_> = (0..MANY).map(|_| log.child()).collect();
     assert!(is_pending(&mut set, &waker));
@@ -108,7 +109,7 @@ fn only_woken_children_are_polled() {
         log.waker(i).wake();
         log.waker(i).wake_by_ref();
     }
-    assert_eq!(count.get(), 1);
+    assert_eq!(count.count(), 1);
     assert!(is_pending(&mut set, &waker));
     let expected: Vec<_> = (0..MANY).map(|i| 1 + usize::from(i % 7 == 0)).collect();
     assert_eq!(log.polls(), expected);
@@ -118,7 +119,7 @@ fn only_woken_children_are_polled() {
 #[test]
 fn n_05_wake_during_its_own_poll_queues_once() {
     let _exact = exact_polls();
-    let (count, waker) = counting();
+    let (count, waker) = Wakes::new();
     let polls = Cell::new(0);
     let mut set: FutureSet<Boxed<'_, ()>> = FutureSet::new();
     set.push(Box::pin(poll_fn(|cx| {
@@ -132,11 +133,11 @@ fn n_05_wake_during_its_own_poll_queues_once() {
     })));
     for turn in 1..=3 {
         assert!(is_pending(&mut set, &waker));
-        assert_eq!((polls.get(), count.get()), (turn, turn));
+        assert_eq!((polls.get(), count.count()), (turn, turn));
     }
     assert!(is_pending(&mut set, &waker));
     assert!(is_pending(&mut set, &waker));
-    assert_eq!((polls.get(), count.get()), (4, 3));
+    assert_eq!((polls.get(), count.count()), (4, 3));
 }
 
 /// n_07: wakes from other threads race polls and the drop.
@@ -145,7 +146,7 @@ fn n_07_wakes_race_polls_and_drop() {
     let _stale = stale_wakes();
     let (children, rounds) = if cfg!(miri) { (8, 2) } else { (150, 100) };
     for round in 0..rounds {
-        let (_, waker) = counting();
+        let (_, waker) = Wakes::new();
         let parked: Arc<Vec<Mutex<Option<Waker>>>> =
             Arc::new((0..children).map(|_| Mutex::new(None)).collect());
         let mut set: FutureSet<Boxed<'_, usize>> = FutureSet::new();
@@ -307,12 +308,12 @@ fn n_08_outer_waker_changes_between_polls() {
     let mut set: FutureSet<_> = [log.child()].into_iter().collect();
     let mut counts = Vec::new();
     for turn in 1..=6 {
-        let (count, waker) = counting();
+        let (count, waker) = Wakes::new();
         assert!(is_pending(&mut set, &waker));
         drop(waker);
         set = std::convert::identity(set);
         log.waker(0).wake();
-        assert_eq!((count.get(), log.polls()[0]), (1, turn));
+        assert_eq!((count.count(), log.polls()[0]), (1, turn));
         for old in &counts {
             assert_eq!(
                 Arc::strong_count(old),
@@ -322,7 +323,7 @@ fn n_08_outer_waker_changes_between_polls() {
         }
         counts.push(count);
     }
-    assert!(counts.iter().all(|count| count.get() == 1));
+    assert!(counts.iter().all(|count| count.count() == 1));
     drop(set);
     assert!(counts.iter().all(|count| Arc::strong_count(count) == 1));
 }
@@ -377,13 +378,13 @@ fn n_08_outer_wake_drops_the_set() {
 #[test]
 fn n_09_no_self_wake_when_all_are_parked() {
     let _exact = exact_polls();
-    let (count, waker) = counting();
+    let (count, waker) = Wakes::new();
     let log = Rc::new(Log::default());
     let mut set: FutureSet<_> = (0..MANY).map(|_| log.child()).collect();
     for _ in 0..10 {
         assert!(is_pending(&mut set, &waker));
     }
-    assert_eq!((count.get(), log.polls()), (0, vec![1; MANY]));
+    assert_eq!((count.count(), log.polls()), (0, vec![1; MANY]));
 }
 
 /// n_10: one child is always ready: per outer poll it is polled once, and so is each that was
@@ -391,7 +392,7 @@ fn n_09_no_self_wake_when_all_are_parked() {
 #[test]
 fn n_10_an_always_ready_child_starves_nobody() {
     let _exact = exact_polls();
-    let (count, waker) = counting();
+    let (count, waker) = Wakes::new();
     let log = Rc::new(Log::default());
     let spins = Rc::new(Cell::new(0));
     let mut set: FutureSet<Boxed<'_, usize>> = FutureSet::new();
@@ -406,7 +407,7 @@ fn n_10_an_always_ready_child_starves_nobody() {
     })));
     for turn in 1..=50 {
         assert!(is_pending(&mut set, &waker), "the outer task gets its turn");
-        assert_eq!((spins.get(), count.get()), (turn, turn));
+        assert_eq!((spins.get(), count.count()), (turn, turn));
         for i in 0..100 {
             log.waker(i).wake();
         }
@@ -418,7 +419,7 @@ fn n_10_an_always_ready_child_starves_nobody() {
 #[test]
 fn n_10_finish_and_push_starves_nobody() {
     for quick in [1, 3, 100] {
-        let (_, waker) = counting();
+        let (_, waker) = Wakes::new();
         let spins = Rc::new(Cell::new(0));
         let mut set: FutureSet<Boxed<'_, ()>> = FutureSet::new();
         let counter = spins.clone();
@@ -449,7 +450,7 @@ fn n_10_finish_and_push_starves_nobody() {
 fn n_11_ten_thousand_wakes_are_one() {
     let _exact = exact_polls();
     let wakes = if cfg!(miri) { 100 } else { 10_000 };
-    let (count, waker) = counting();
+    let (count, waker) = Wakes::new();
     let log = Rc::new(Log::default());
     let mut inner: FutureSet<_> = (0..100).map(|_| log.child()).collect();
     let mut outer: FutureSet<Boxed<'_, ()>> = FutureSet::new();
@@ -458,11 +459,11 @@ fn n_11_ten_thousand_wakes_are_one() {
     })));
     for turn in 0..3 {
         assert!(is_pending(&mut outer, &waker));
-        assert_eq!((count.get(), log.polls()), (turn, vec![turn + 1; 100]));
+        assert_eq!((count.count(), log.polls()), (turn, vec![turn + 1; 100]));
         for i in 0..wakes {
             log.waker(i % 100).wake();
         }
-        assert_eq!(count.get(), turn + 1);
+        assert_eq!(count.count(), turn + 1);
     }
 }
 
@@ -470,7 +471,7 @@ fn n_11_ten_thousand_wakes_are_one() {
 #[test]
 fn n_14_a_finished_child_is_never_polled() {
     let _stale = stale_wakes();
-    let (_, waker) = counting();
+    let (_, waker) = Wakes::new();
     let log = Rc::new(Log::default());
     let mut set: FutureSet<_> = (0..100).map(|_| log.child()).collect();
     assert!(is_pending(&mut set, &waker));
@@ -495,7 +496,7 @@ fn n_14_a_finished_child_is_never_polled() {
 /// n_14: what was freed by a finished child is free at once, though its waker lives.
 #[test]
 fn n_14_a_finished_child_is_dropped_at_once() {
-    let (_, waker) = counting();
+    let (_, waker) = Wakes::new();
     let kept: Rc<RefCell<Option<Waker>>> = Rc::default();
     let heavy = Arc::new(());
     let (k, h) = (kept.clone(), heavy.clone());
@@ -545,7 +546,7 @@ fn n_15_a_child_never_moves() {
             }
         }
     }
-    let (_, waker) = counting();
+    let (_, waker) = Wakes::new();
     let drops = Rc::new(Cell::new(0));
     let mut set = FutureSet::new();
     let mut pushed = 0;
@@ -608,7 +609,7 @@ fn panics_of_children_leave_the_set_usable() {
             }
         }
     }
-    let (_, waker) = counting();
+    let (_, waker) = Wakes::new();
     let log = Rc::new(RefCell::new(Vec::new()));
     let mut set: FutureSet<Bad> = (0..40).map(|i| Bad(i, log.clone())).collect();
     let (mut finished, mut panicked) = (0, 0);
@@ -658,7 +659,7 @@ fn futures_of_any_size() {
             Poll::Ready(self.0[39_999])
         }
     }
-    let (_, waker) = counting();
+    let (_, waker) = Wakes::new();
     let mut set: FutureSet<_> = (0..100).map(Aligned).collect();
     let mut sum = 0_usize;
     while let Poll::Ready(Some(n)) = poll(&mut set, &waker) {
@@ -679,7 +680,7 @@ fn futures_of_any_size() {
 /// Children may borrow from the frame that polls the set.
 #[test]
 fn children_may_borrow() {
-    let (_, waker) = counting();
+    let (_, waker) = Wakes::new();
     let sum = Cell::new(0);
     let mut set: FutureSet<_> = (1..=3)
         .map(|n| {

@@ -7,9 +7,10 @@
 //! | push ∥ shut (drop) | `spawn_against_drop` |
 //! | publish `DONE` ∥ register, take the output | `finish_against_join` |
 //! | the two GONE bits | `finish_against_dropped_join`, `spawn_against_drop` |
-//! | `CLAIMED` ∥ `ABANDONED` | `start_against_giving_up` |
+//! | `CLAIMED` ∥ `ABANDONED` | `start_against_giving_up`, `refusal_against_giving_up` |
 //! | publish `STARTED` ∥ register | `start_against_waiting_for_room` |
-//! | `force()` ∥ poll | `force_against_poll` |
+//! | cell: register ∥ one wake, then another | `a_start_beside_a_registration_leaves_the_cell_idle`, `start_against_waiting_for_room` |
+//! | `force()` ∥ poll | `force_against_poll`, `force_publishes_what_was_written_before` |
 //! | cancel ∥ poll | `cancel_against_poll` |
 
 use super::{Task, model};
@@ -28,6 +29,8 @@ struct Cargo(UnsafeCell<u32>, #[allow(dead_code)] Arc<()>);
 
 // SAFETY: the cell is loom's: it fails the model on a race.
 unsafe impl Send for Cargo {}
+// SAFETY: as above.
+unsafe impl Sync for Cargo {}
 
 impl Cargo {
     fn new(alive: &Arc<()>) -> Cargo {
@@ -37,9 +40,24 @@ impl Cargo {
         cargo
     }
 
+    /// Written by who has it now.
+    fn touched(self) -> Cargo {
+        // SAFETY: loom checks it.
+        self.0.with_mut(|n| unsafe { *n = 7 });
+        self
+    }
+
     fn check(self) {
         // SAFETY: loom checks it.
         self.0.with(|n| assert_eq!(unsafe { *n }, 7));
+    }
+}
+
+impl Drop for Cargo {
+    /// Loom sees no plain drop; this one it sees.
+    fn drop(&mut self) {
+        // SAFETY: loom checks it.
+        self.0.with_mut(|n| unsafe { *n = 0 });
     }
 }
 
@@ -183,7 +201,7 @@ fn finish_against_join() {
             let alive = Arc::new(());
             let n = N::new();
             let cargo = Cargo::new(&alive);
-            let mut join = n.handle().spawn(async move { Ok(cargo) });
+            let mut join = n.handle().spawn(async move { Ok(cargo.touched()) });
             let joiner = thread::spawn(move || {
                 finish(Pin::new(&mut join)).unwrap().check();
             });
@@ -201,7 +219,7 @@ fn finish_against_dropped_join() {
         let alive = Arc::new(());
         let n = N::new();
         let cargo = Cargo::new(&alive);
-        let mut join = n.handle().spawn(async move { Ok(cargo) });
+        let mut join = n.handle().spawn(async move { Ok(cargo.touched()) });
         let joiner = thread::spawn(move || {
             let _ = poll_once(&mut join);
         });
@@ -239,10 +257,47 @@ fn start_against_giving_up() {
 }
 
 #[test]
+fn refusal_against_giving_up() {
+    /// Notes who drops it.
+    struct Who(Arc<std::sync::Mutex<Vec<thread::ThreadId>>>);
+    impl Drop for Who {
+        fn drop(&mut self) {
+            self.0.lock().unwrap().push(thread::current().id());
+        }
+    }
+    model(
+        "nursery: refusal of a queued child ∥ its spawner gives up",
+        3,
+        || {
+            let n = N::new().limit(1);
+            let h = n.handle();
+            drop(h.spawn(pending::<Result<(), ()>>()));
+            let dropped = Arc::default();
+            let who = Who(Arc::clone(&dropped));
+            let mut wait = h.spawn_wait(async move {
+                let _who = who;
+                Ok(())
+            });
+            assert!(poll_once(&mut wait).is_pending());
+            let spawner = thread::spawn(move || drop(wait));
+            h.cancel();
+            let mut run = pin!(n.run(async { Ok(()) }));
+            let stats = finish(run.as_mut()).unwrap_err().report.stats;
+            spawner.join().unwrap();
+            // One of the two drops it, and it counts as cancelled if that was the nursery.
+            let dropped = dropped.lock().unwrap();
+            assert_eq!(dropped.len(), 1);
+            let ours = usize::from(dropped[0] == thread::current().id());
+            assert_eq!(stats.cancelled, 1 + ours);
+        },
+    );
+}
+
+#[test]
 fn start_against_waiting_for_room() {
     model(
         "nursery: start of a queued child ∥ its spawner's poll",
-        3,
+        4,
         || {
             let n = N::new().limit(1);
             let h = n.handle();
@@ -263,6 +318,40 @@ fn start_against_waiting_for_room() {
 }
 
 #[test]
+fn a_start_beside_a_registration_leaves_the_cell_idle() {
+    model(
+        "nursery: start ∥ its spawner's poll, then a join",
+        3,
+        || {
+            let n = N::new().limit(1);
+            let h = n.handle();
+            drop(h.spawn(async { Ok(()) }));
+            let mut wait = h.spawn_wait(pending::<Result<(), ()>>());
+            let spawner = thread::spawn(move || {
+                let first = poll_once(&mut wait);
+                (wait, first)
+            });
+            let mut run = Box::pin(n.run(pending::<Result<(), ()>>()));
+            let _ = poll_once(&mut run);
+            let (mut wait, first) = spawner.join().unwrap();
+            let _ = poll_once(&mut run);
+            let join = match first {
+                Poll::Pending => poll_once(&mut wait),
+                ready => ready,
+            };
+            let Poll::Ready(Ok(mut join)) = join else {
+                panic!("it has not started")
+            };
+            // Nobody is in the cell: a join that finds it claimed would wake itself for ever.
+            let (task, waker) = Task::new();
+            let polled = Pin::new(&mut join).poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+            assert_eq!(task.wakes(), 0);
+        },
+    );
+}
+
+#[test]
 fn force_against_poll() {
     model("nursery: force ∥ poll", 3, || {
         let n = N::new();
@@ -276,6 +365,48 @@ fn force_against_poll() {
         assert_eq!(finish(run.as_mut()).unwrap_err().report.stats.forced, 1);
         forcer.join().unwrap();
     });
+}
+
+#[test]
+fn force_publishes_what_was_written_before() {
+    model("nursery: write, force ∥ drain", 3, || {
+        let alive = Arc::new(());
+        let n = N::new();
+        let h = n.handle();
+        let cargo = Arc::new(Cargo::new(&alive));
+        let held = Arc::clone(&cargo);
+        // Nothing but the force ends the child, whose drop then writes the cargo.
+        drop(h.spawn_graceful(|_| async move {
+            let _reads = Reads(held);
+            pending::<Result<(), ()>>().await
+        }));
+        let mut run = pin!(n.run(async { Ok(()) }));
+        let (_task, waker) = Task::new();
+        let first = run.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(first.is_pending());
+        let forcer = thread::spawn({
+            let h = h.clone();
+            move || {
+                // SAFETY: loom checks it.
+                cargo.0.with_mut(|n| unsafe { *n = 8 });
+                std::mem::forget(cargo);
+                h.force();
+            }
+        });
+        h.cancel();
+        assert_eq!(finish(run.as_mut()).unwrap_err().report.stats.forced, 1);
+        forcer.join().unwrap();
+    });
+}
+
+/// Reads a cargo when dropped.
+struct Reads(Arc<Cargo>);
+
+impl Drop for Reads {
+    fn drop(&mut self) {
+        // SAFETY: loom checks it.
+        self.0.0.with(|n| assert_eq!(unsafe { *n }, 8));
+    }
 }
 
 #[test]

@@ -309,7 +309,7 @@ fn stale_wake_against_retired_chunk() {
             assert!(poll(&mut set, &waker)); // the second chunk to get empty goes
         }
         let last = push(&mut set, Ordering::Acquire);
-        last.0.fire(&Waker::noop());
+        last.0.fire(Waker::noop());
         assert!(poll(&mut set, &waker)); // takes a dead header, if it was queued by then
         drop(set);
         thread.join().unwrap();

@@ -1,58 +1,24 @@
-//! What the set asks of the allocator. One test, alone in its process, since it
+//! What set and nursery ask of the allocator. One test, alone in its process, since it
 //! looks at the process's pools, too.
 #![cfg(not(umbel_loom))]
 
 use futures_core::Stream;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-use std::future::poll_fn;
-use std::pin::Pin;
+use std::future::{Future, pending, poll_fn};
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
-use umbel_core::{FutureSet, pool_stats};
-use umbel_tests::counting;
-
-struct Counting;
-
-thread_local! {
-    /// Calls and bytes of this thread: the test harness allocates on its own.
-    static CALLS: Cell<usize> = const { Cell::new(0) };
-    static BYTES: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: everything is passed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.set(CALLS.get() + 1);
-        BYTES.set(BYTES.get().wrapping_add(layout.size()));
-        // SAFETY: the caller's contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        CALLS.set(CALLS.get() + 1);
-        BYTES.set(BYTES.get().wrapping_sub(layout.size()));
-        // SAFETY: the caller's contract.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
+use umbel_core::{FutureSet, Nursery, pool_stats};
+use umbel_tests::counting::{CountingAlloc, allocator_calls, live_bytes};
+use umbel_tests::exec::Wakes;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn calls() -> usize {
-    CALLS.get()
-}
-
-fn bytes() -> usize {
-    BYTES.get()
-}
+static ALLOCATOR: CountingAlloc = CountingAlloc;
 
 const CHILDREN: usize = if cfg!(miri) { 200 } else { 10_000 };
 const CHURN: usize = if cfg!(miri) { 500 } else { 1_000_000 };
 
 #[test]
 fn the_allocator_is_left_alone() {
-    let (count, waker) = counting();
+    let (count, waker) = Wakes::new();
     let mut cx = Context::from_waker(&waker);
     let wakers = std::cell::RefCell::new(Vec::<Waker>::with_capacity(4 * CHILDREN));
     let child = || {
@@ -70,24 +36,24 @@ fn the_allocator_is_left_alone() {
     };
 
     // Neither waking, nor polling, nor cloning and dropping wakers calls the allocator.
-    let before = bytes();
+    let before = live_bytes();
     let mut set: FutureSet<_> = (0..CHILDREN).map(|_| child()).collect();
-    let filled = calls();
+    let filled = allocator_calls();
     assert!(Pin::new(&mut set).poll_next(&mut cx).is_pending());
     for waker in wakers.borrow().iter() {
         drop(waker.clone());
         waker.wake_by_ref();
     }
     assert!(Pin::new(&mut set).poll_next(&mut cx).is_pending());
-    assert_eq!((calls(), count.get()), (filled, 1));
+    assert_eq!((allocator_calls(), count.count()), (filled, 1));
 
     // What finishes is freed at once, though all its wakers live.
     let last: Vec<_> = wakers.borrow_mut().drain(..).collect();
-    let full = bytes();
+    let full = live_bytes();
     last.iter().for_each(Waker::wake_by_ref);
     while let Poll::Ready(Some(())) = Pin::new(&mut set).poll_next(&mut cx) {}
     let pools = pool_stats();
-    assert!(full - bytes() > CHILDREN * 16);
+    assert!((full - live_bytes()).unsigned_abs() > CHILDREN * 16);
     assert!(pools.headers_in_use <= 2, "{pools:?}");
 
     // A steady state: a million children come and go, under stale wakes, without a call.
@@ -95,7 +61,7 @@ fn the_allocator_is_left_alone() {
     while Pin::new(&mut set).poll_next(&mut cx).is_pending() {
         wakers.borrow_mut().drain(..).for_each(Waker::wake);
     }
-    let steady = calls();
+    let steady = allocator_calls();
     for i in 0..CHURN {
         set.push(child());
         while Pin::new(&mut set).poll_next(&mut cx).is_pending() {
@@ -103,7 +69,7 @@ fn the_allocator_is_left_alone() {
         }
         last[i % last.len()].wake_by_ref();
     }
-    assert_eq!(calls(), steady);
+    assert_eq!(allocator_calls(), steady);
 
     // All goes back but the pools, which hold the peak and no more, however many sets come and go.
     drop((set, last));
@@ -115,7 +81,7 @@ fn the_allocator_is_left_alone() {
         "{pools:?}"
     );
     let pool_bytes = 1024 * (pools.headers / 15 + pools.hubs / 15);
-    assert_eq!(bytes(), before + pool_bytes);
+    assert_eq!(live_bytes(), before + pool_bytes as isize);
     for _ in 0..CHURN / 100 {
         let mut sets: [FutureSet<_>; 3] =
             [(); 3].map(|()| [child(), child()].into_iter().collect());
@@ -126,5 +92,25 @@ fn the_allocator_is_left_alone() {
         drop(sets);
     }
     assert_eq!(pool_stats(), pools);
-    assert_eq!(bytes(), before + pool_bytes);
+    assert_eq!(live_bytes(), before + pool_bytes as isize);
+    given_up_children_do_not_pile_up();
+}
+
+/// A nursery that is full for ever, and spawners that wait for room and give up.
+fn given_up_children_do_not_pile_up() {
+    let n = Nursery::<()>::new().limit(1);
+    let h = n.handle();
+    drop(h.spawn(pending::<Result<(), ()>>()));
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut run = pin!(n.run(pending::<Result<(), ()>>()));
+    assert!(run.as_mut().poll(&mut cx).is_pending());
+    let before = live_bytes();
+    for _ in 0..CHURN / 100 {
+        let mut wait = h.spawn_wait(async { Ok(()) });
+        assert!(Pin::new(&mut wait).poll(&mut cx).is_pending());
+        drop(wait);
+        assert!(run.as_mut().poll(&mut cx).is_pending());
+        let kept = live_bytes() - before;
+        assert!(kept < 40 * 256, "{kept} bytes are kept");
+    }
 }

@@ -36,7 +36,7 @@ impl Wake for Wakes {
     }
 }
 
-/// Keeps other tests' stale wakers away from this thread's tests; see [`crate::exact_polls`].
+/// Keeps other tests' stale wakers away from this thread's tests; see [`crate::quiet::exact_polls`].
 struct Quiet;
 
 thread_local! {
@@ -49,7 +49,7 @@ impl Quiet {
         QUIET.with_borrow_mut(|(users, guard)| {
             *users += 1;
             // One lock a thread: a second one could wait for a writer that waits for the first.
-            guard.get_or_insert_with(crate::exact_polls);
+            guard.get_or_insert_with(crate::quiet::exact_polls);
         });
         Quiet
     }

@@ -41,7 +41,7 @@
 
 use crate::nursery::deadline::BoxAlarm;
 use crate::nursery::failure::{Cause, Failure, JoinErrorKind};
-use crate::nursery::list::Queue;
+use crate::nursery::list::{Chain, Queue};
 use crate::nursery::node::NurserySide;
 use crate::nursery::policy::{FailFast, Policy, sealed::Verdict};
 use crate::nursery::report::Report;
@@ -157,6 +157,7 @@ impl<'env, E: 'env> Engine<'env, E> {
     /// The first turn: a deadline in the past cancels before anything is polled.
     fn open(&mut self) {
         self.phase = Phase::Running;
+        self.shared.poller.timed.set(self.alarm.is_some());
         self.token_wait = Some(self.shared.token.clone().cancelled_owned());
         let inherited = self.shared.token.deadline().unwrap_or(Instant::NEVER);
         let deadline = self.deadline.min(inherited);
@@ -306,7 +307,7 @@ impl<'env, E: 'env> Engine<'env, E> {
 
     /// The nursery is cancelled: the child never starts.
     fn refuse(&mut self, child: NurserySide) {
-        if child.is_abandoned() {
+        if !child.claim(0) {
             self.shared.swept(1);
             return;
         }
@@ -346,7 +347,6 @@ impl<'env, E: 'env> Engine<'env, E> {
         self.phase = Phase::Draining;
         self.token_wait = None;
         let poller = &self.shared.poller;
-        poller.draining.set(true);
         if let Some(alarm) = &mut self.alarm {
             let now = alarm.now();
             poller.drain.set(Some((now, now)));
@@ -434,19 +434,26 @@ impl<'env, E: 'env> Engine<'env, E> {
 }
 
 impl<E> Drop for Engine<'_, E> {
-    /// N9: shuts, and drops the children youngest first; the body is dropped after the engine.
+    /// N9: shuts, and drops the children youngest first, whoever panics; the body is dropped after
+    /// the engine.
     fn drop(&mut self) {
         if self.phase == Phase::Ended {
             return;
         }
-        let incoming = self.shared.shut();
-        self.shared.token.cancel_with(Reason::dropped());
-        drop(incoming);
-        drop(self.queue.take_youngest_first());
-        // SAFETY: L2 – as in `end_running`.
-        let running = unsafe { self.shared.poller.running.iter() };
-        each(running, |child| child.end(JoinErrorKind::Closed, None));
-        self.set.clear();
+        let mut incoming = self.shared.shut();
+        each(0..5, |step| match step {
+            0 => {
+                self.shared.token.cancel_with(Reason::dropped());
+            }
+            1 => drop(core::mem::replace(&mut incoming, Chain::EMPTY)),
+            2 => drop(self.queue.take_youngest_first()),
+            3 => {
+                // SAFETY: L2 – as in `end_running`.
+                let running = unsafe { self.shared.poller.running.iter() };
+                each(running, |child| child.end(JoinErrorKind::Closed, None));
+            }
+            _ => self.set.clear(),
+        });
     }
 }
 
@@ -536,10 +543,11 @@ impl<E> Future for Running<E> {
         let Poll::Ready(_) = polled else {
             return Poll::Pending;
         };
-        let poller = &self.shared().poller;
-        if poller.draining.get() {
+        // Looked at again: it may have ended in the turn of the cancellation, before the drain.
+        let shared = self.shared();
+        if shared.token.is_cancelled() {
             if let Some(meta) = self.child.meta().filter(|meta| meta.graceful) {
-                poller.note_drained(meta, false);
+                shared.poller.note_drained(meta, false);
             }
         }
         Poll::Ready(match error {

@@ -9,7 +9,7 @@ use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 
 /// Awaits the output of a child.
 ///
@@ -80,7 +80,8 @@ pub struct SpawnWait<'env, T, E> {
     shared: Arc<Shared>,
     stage: Stage<T>,
     // Holds a future that may borrow from `'env` and yields an `E`.
-    _child: PhantomData<(&'env (), fn() -> E)>,
+    _env: PhantomData<&'env ()>,
+    _error: PhantomData<fn() -> E>,
 }
 
 enum Stage<T> {
@@ -104,7 +105,8 @@ impl<T, E> SpawnWait<'_, T, E> {
         SpawnWait {
             shared,
             stage: Stage::Ours(child, join),
-            _child: PhantomData,
+            _env: PhantomData,
+            _error: PhantomData,
         }
     }
 
@@ -112,7 +114,8 @@ impl<T, E> SpawnWait<'_, T, E> {
         SpawnWait {
             shared,
             stage: Stage::Refused(error),
-            _child: PhantomData,
+            _env: PhantomData,
+            _error: PhantomData,
         }
     }
 
@@ -128,19 +131,19 @@ impl<T, E> SpawnWait<'_, T, E> {
         let placed = self.shared.room.try_take();
         child.head().placed.set(placed);
         child.head().awaited.set(!placed);
-        match self.shared.push(child) {
-            Ok(()) if placed => Some(Ok(Join::new(join))),
-            Ok(()) => {
-                self.stage = Stage::Queued(join);
-                None
-            }
-            Err(_child) => {
-                if placed {
-                    self.shared.room.give();
-                }
-                Some(Err(JoinError::new(JoinErrorKind::Closed, None)))
-            }
+        if !placed {
+            // Before the push, which may wake and so panic: it can be given up from then on.
+            self.stage = Stage::Queued(join);
+            let refused = self.shared.push(child).err()?;
+            self.stage = Stage::Done;
+            drop(refused);
+        } else if let Err(refused) = self.shared.push(child) {
+            self.shared.room.give();
+            drop(refused);
+        } else {
+            return Some(Ok(Join::new(join)));
         }
+        Some(Err(JoinError::new(JoinErrorKind::Closed, None)))
     }
 }
 
@@ -153,24 +156,19 @@ impl<'env, T, E> Future for SpawnWait<'env, T, E> {
     type Output = Result<Join<T>, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            match core::mem::replace(&mut self.stage, Stage::Done) {
-                Stage::Ours(child, join) => {
-                    if let Some(decided) = self.give(child, join) {
-                        return Poll::Ready(decided);
-                    }
-                }
-                Stage::Queued(join) => match join.poll_start(cx) {
-                    Poll::Ready(Ok(())) => return Poll::Ready(Ok(Join::new(join))),
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Pending => {
-                        self.stage = Stage::Queued(join);
-                        return Poll::Pending;
-                    }
-                },
-                Stage::Refused(error) => return Poll::Ready(Err(error)),
-                Stage::Done => panic!("`SpawnWait` polled after it was ready"),
-            }
+        // Looked at in its place: if the waker panics, the child can still be given up.
+        let mut started = Ok(());
+        if let Stage::Queued(join) = &self.stage {
+            started = ready!(join.poll_start(cx));
+        }
+        match core::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Queued(join) => Poll::Ready(started.map(|()| Join::new(join))),
+            Stage::Refused(error) => Poll::Ready(Err(error)),
+            Stage::Done => panic!("`SpawnWait` polled after it was ready"),
+            Stage::Ours(child, join) => match self.give(child, join) {
+                Some(decided) => Poll::Ready(decided),
+                None => self.poll(cx),
+            },
         }
     }
 }
@@ -178,15 +176,18 @@ impl<'env, T, E> Future for SpawnWait<'env, T, E> {
 impl<T, E> Drop for SpawnWait<'_, T, E> {
     fn drop(&mut self) {
         if let Stage::Queued(join) = &self.stage {
-            // Counted by a guard: the future's drop is foreign code and may panic.
+            // A guard: the future's drop is foreign code and may panic.
             struct Count<'a>(&'a Shared, bool);
             impl Drop for Count<'_> {
                 fn drop(&mut self) {
                     if self.1 {
-                        self.0.count_abandoned();
+                        self.0.ring_to_sweep();
+                    } else {
+                        self.0.swept(1);
                     }
                 }
             }
+            self.shared.count_abandoned();
             let mut count = Count(&self.shared, true);
             count.1 = join.abandon();
         }

@@ -150,9 +150,16 @@ impl Drop for Queue {
 // ------------------------------------------------------------------ running
 
 /// The running children, youngest first: the order in which they are dropped.
-#[derive(Default)]
 pub(crate) struct RunningList {
     youngest: Cell<*mut Node>,
+}
+
+impl Default for RunningList {
+    fn default() -> Self {
+        RunningList {
+            youngest: Cell::new(ptr::null_mut()),
+        }
+    }
 }
 
 impl RunningList {

@@ -46,13 +46,19 @@
 //! |---|---|---|---|
 //! | publish `DONE`/`ENDED`/`STARTED` | `fetch_or` | AcqRel | the join side's load: publishes output, `end` |
 //! | look at the state | load | Acquire | the publication above |
-//! | claim against abandon | `fetch_or` each | AcqRel | one another: the first has the payload, with all that was written to it |
+//! | claim against abandon | `fetch_or` each | AcqRel | one another: the count of abandoned children, written before, is subtracted after |
+//! | taken | `fetch_or` | AcqRel | nothing: "let go" comes later on the same side |
 //! | let go | `fetch_or` | AcqRel | the other side's: the freer sees every access of the other |
+//!
+//! Who has the payload is decided by the atomicity of claim and abandon alone: until then only the
+//! spawner has touched it, who published it with the push. No model can fail on their order: it
+//! keeps a count from passing below zero, of which loom shows only the newest value.
 //!
 //! # Foreign code
 //!
 //! The future's poll and drop, the output's drop and the joiner's waker run while the head is
-//! consistent: before a drop, `has_future` is cleared; a waker is taken out before it is woken.
+//! consistent: before a drop, `has_future` is cleared; a waker is taken out before it is woken or
+//! dropped. A join side that goes takes its waker along.
 
 use crate::nursery::failure::{JoinError, JoinErrorKind};
 use crate::observe::Name;
@@ -60,7 +66,8 @@ use crate::reason::Reason;
 use crate::sync::{AtomicUsize, Ordering, UnsafeCell, alloc, dealloc};
 use crate::time::Instant;
 use crate::wake::cell::WakeCell;
-use ::alloc::alloc::{Layout, handle_alloc_error};
+use ::alloc::alloc::handle_alloc_error;
+use core::alloc::Layout;
 use core::cell::Cell;
 use core::future::Future;
 use core::marker::PhantomData;
@@ -88,6 +95,8 @@ pub(crate) struct Node {
     end: UnsafeCell<Option<JoinError>>,
     /// The payload's owner: whether the future is in it (C2).
     has_future: Cell<bool>,
+    /// The join side's: it has left a waker in `joiner` once.
+    waited: Cell<bool>,
     /// C5: what the race for the payload gave.
     claim: Cell<Claim>,
     /// C5: `DONE` or `ENDED` has been published.
@@ -178,7 +187,7 @@ impl<F: Future<Output = Result<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
         meta: Self::meta,
     };
 
-    fn new(future: F, aside: M) -> NonNull<Node> {
+    fn allocate(future: F, aside: M) -> NonNull<Node> {
         let layout = Self::VTABLE.layout;
         // SAFETY: the layout is not empty, it holds a `Node`.
         let raw = unsafe { alloc(layout) }.cast::<Block<F, T, M>>();
@@ -191,6 +200,7 @@ impl<F: Future<Output = Result<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
             joiner: WakeCell::new(),
             end: UnsafeCell::new(None),
             has_future: Cell::new(true),
+            waited: Cell::new(false),
             claim: Cell::new(Claim::Open),
             ended: Cell::new(false),
             placed: Cell::new(false),
@@ -265,6 +275,14 @@ impl<F: Future<Output = Result<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
     }
 }
 
+/// Loom sees no plain drop: it is told that who frees the block has it to himself.
+#[cfg(umbel_loom)]
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.end.with_mut(|_| ());
+    }
+}
+
 /// # Safety
 /// The payload is the caller's and holds the future.
 unsafe fn drop_future(node: NonNull<Node>) {
@@ -312,7 +330,7 @@ where
     F: Future<Output = Result<T, E>>,
     M: Aside,
 {
-    let node = Typed::<F, T, E, M>::new(future, aside);
+    let node = Typed::<F, T, E, M>::allocate(future, aside);
     (NurserySide(node), JoinSide(node, PhantomData))
 }
 
@@ -367,8 +385,8 @@ impl NurserySide {
         self.head().state.load(Ordering::Acquire) & ABANDONED != 0
     }
 
-    /// Takes the payload for good. False: the spawner gave up first.
-    fn claim(&self, told: usize) -> bool {
+    /// Takes the payload for good, and sets the bits `told`. False: the spawner gave up first.
+    pub(crate) fn claim(&self, told: usize) -> bool {
         let head = self.head();
         if head.claim.get() == Claim::Open {
             // Only a spawner that waits can give up.
@@ -502,6 +520,7 @@ impl<T> JoinSide<T> {
         if state & bits != 0 {
             return Poll::Ready(state);
         }
+        head.waited.set(true);
         head.joiner.register(waker);
         let state = head.state.load(Ordering::Acquire);
         if state & bits != 0 {
@@ -559,10 +578,24 @@ impl<T> JoinSide<T> {
 
 impl<T> Drop for JoinSide<T> {
     fn drop(&mut self) {
-        let old = self.head().state.fetch_or(JOIN_GONE, Ordering::AcqRel);
-        if old & NURSERY_GONE != 0 {
-            // SAFETY: C1 – ours was the second bit.
-            unsafe { free(self.0) };
+        struct LetGo(NonNull<Node>);
+        impl Drop for LetGo {
+            fn drop(&mut self) {
+                // SAFETY: C1 – our side lets go only here.
+                let old = unsafe { self.0.as_ref() }
+                    .state
+                    .fetch_or(JOIN_GONE, Ordering::AcqRel);
+                if old & NURSERY_GONE != 0 {
+                    // SAFETY: C1 – ours was the second bit.
+                    unsafe { free(self.0) };
+                }
+            }
+        }
+        let _let_go = LetGo(self.0);
+        // Who waits no more is not kept until the child ends. (It is foreign code: let go also if it
+        // panics.)
+        if self.head().waited.get() {
+            drop(self.head().joiner.take());
         }
     }
 }

@@ -7,7 +7,8 @@ use core::time::Duration;
 /// How many children came to which end. The body is not counted.
 ///
 /// Of every child that was given to the nursery, exactly one of `done`, `failed`, `cancelled` and
-/// `forced` counts in the end.
+/// `forced` counts in the end. Those that count nowhere: a child that was given up while it waited for
+/// room, and what lived when a nursery was dropped or a panic came.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -31,7 +32,7 @@ pub struct Report {
     pub name: Option<Name>,
     /// How many children came to which end.
     pub stats: Stats,
-    /// The graceful children that were alive when the nursery was cancelled, in the order in which
+    /// The graceful children that were running when the nursery was cancelled, in the order in which
     /// they ended.
     pub drained: Vec<Drained>,
 }
@@ -49,10 +50,10 @@ impl Report {
 pub struct Drained {
     /// The child's name, if it was given one.
     pub name: Option<Name>,
-    /// From the cancellation to the child's first poll after it. `None` without a timer, or if it
-    /// was never polled again.
+    /// From when the nursery saw the cancellation to the child's first poll after that. `None` without
+    /// a timer, or if it was never polled again.
     pub notice: Option<Duration>,
-    /// From the cancellation to the child's end. `None` without a timer.
+    /// From when the nursery saw the cancellation to the child's end. `None` without a timer.
     pub drain: Option<Duration>,
     /// Whether it was dropped instead of coming to its own end.
     pub forced: bool,

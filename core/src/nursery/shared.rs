@@ -29,6 +29,10 @@
 //! | counts | load, store | Relaxed | nothing: numbers for people, one writer |
 //! | report | CAS, load | Release, Acquire | one another |
 //! | force | `fetch_or`, load | Release, Acquire | what was written before `force()` |
+//!
+//! What orders the nodes is Release in push and Acquire in take and shut. The other halves, and
+//! both of "end only if empty", carry no memory: a pusher follows no pointer that it reads, and the
+//! end finds no node. No model can fail on them.
 
 use crate::nursery::limit::Room;
 use crate::nursery::list::{Chain, RunningList};
@@ -68,7 +72,7 @@ pub(crate) struct Shared {
     pub(crate) name: Option<Name>,
     pub(crate) grace: Option<Duration>,
     forced: AtomicUsize,
-    /// Children in inbox or queue whose spawners gave up.
+    /// Children in inbox or queue whose spawners gave up, or are about to.
     abandoned: AtomicUsize,
     pub(crate) counts: Counts,
     report: AtomicPtr<Report>,
@@ -85,25 +89,28 @@ pub(crate) struct Poller {
     pub(crate) freed: Cell<usize>,
     /// Something was dropped before its end.
     pub(crate) cut: Cell<bool>,
-    /// Set while the nursery drains.
-    pub(crate) draining: Cell<bool>,
+    /// There is a timer.
+    pub(crate) timed: Cell<bool>,
     /// While it drains, with a timer: when that began, and the time at the start of this turn.
     pub(crate) drain: Cell<Option<(Instant, Instant)>>,
     pub(crate) drained: RefCell<Vec<Drained>>,
 }
 
 impl Poller {
-    /// A graceful child has ended.
+    /// A graceful child has ended after the cancellation.
     pub(crate) fn note_drained(&self, meta: &Meta, forced: bool) {
-        let times = self.drain.get();
+        let (notice, drain) = match self.drain.get() {
+            Some((from, now)) => (meta.noticed.get().map(|at| at - from), Some(now - from)),
+            // In the very turn that was cancelled: it took no time.
+            None => {
+                let none = self.timed.get().then_some(Duration::ZERO);
+                (none, none)
+            }
+        };
         self.drained.borrow_mut().push(Drained {
             name: meta.name.clone(),
-            notice: meta
-                .noticed
-                .get()
-                .zip(times)
-                .map(|(at, (from, _))| at - from),
-            drain: times.map(|(from, now)| now - from),
+            notice,
+            drain,
             forced,
         });
     }
@@ -195,9 +202,15 @@ impl Shared {
         self.forced.load(Ordering::Acquire) != 0
     }
 
-    /// A spawner gave up a child that lies in inbox or queue.
+    /// A spawner is about to give up a child that lies in inbox or queue. Counted before the nursery
+    /// can find it, so that the count never passes below zero.
     pub(crate) fn count_abandoned(&self) {
-        if self.abandoned.fetch_add(1, Ordering::Relaxed) + 1 >= SWEEP_AT_LEAST {
+        self.abandoned.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has given up.
+    pub(crate) fn ring_to_sweep(&self) {
+        if self.abandoned.load(Ordering::Relaxed) >= SWEEP_AT_LEAST {
             self.desk.ring(bit::INBOX);
         }
     }

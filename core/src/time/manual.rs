@@ -4,7 +4,7 @@
 //!
 //! A sleep that is polled before its time pushes an entry (instant, waker cell) on a lock-free
 //! stack. Whoever moves the clock *settles*: takes the whole stack, keeps what is not yet due, puts
-//! it back, wakes what is due, and starts over if the clock has moved meanwhile. A sleep that is
+//! it back, starts over if the clock has moved meanwhile, and at last wakes what is due. A sleep that is
 //! dropped only marks its entry; when marked entries outnumber the rest, the next sleep settles to
 //! sweep them out, so memory stays proportional to the sleeps alive.
 //!
@@ -22,7 +22,12 @@
 //! | move the clock, then take the stack | `fetch_max`; swap | SeqCst | push, then look at the clock |
 //! | push, then look at the clock | CAS; load | SeqCst | move, then take |
 //! | read the clock elsewhere | load | Acquire | what was written before the clock was moved |
-//! | leave `WAITING` | CAS | AcqRel | who of sleep and settler was first: decides who counts the entry |
+//! | leave `WAITING` | CAS | AcqRel, fail Acquire | who of sleep and settler was first: decides who counts the entry |
+//! | is it gone? | load | Acquire | the leave, before which it was counted |
+//!
+//! No model can fail on the last two, nor on `SeqCst` weakened to `AcqRel`: the first keep counts from
+//! passing below zero, of which loom shows only the newest value; and in loom the fences of
+//! [`sc_fence`] give the total order, which elsewhere the accesses do (see [`sync`](crate::sync)).
 
 use crate::sync::{Arc, AtomicPtr, AtomicU64, AtomicUsize, Ordering, sc_fence};
 use crate::time::clock::{Clock, Timer};
@@ -63,7 +68,7 @@ pub struct ManualClock {
 struct Shared {
     now: AtomicU64,
     stack: AtomicPtr<Node>,
-    /// Entries on the stack or held by who settles.
+    /// Entries on the stack, on their way to it, or held by who settles.
     entries: AtomicUsize,
     /// Of these, entries whose sleep was dropped (within the number of drops that are under way).
     gone: AtomicUsize,
@@ -89,12 +94,12 @@ impl Entry {
     /// Leaves `WAITING`; false if somebody was first.
     fn leave(&self, to: usize) -> bool {
         self.state
-            .compare_exchange(WAITING, to, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(WAITING, to, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
     }
 
     fn is_gone(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == GONE
+        self.state.load(Ordering::Acquire) == GONE
     }
 }
 
@@ -174,8 +179,9 @@ impl Shared {
 
     /// A sleep's first registration; pays for the sweep when too many sleeps have been dropped.
     fn add(&self, entry: Arc<Entry>) {
-        self.push(entry);
+        // Counted before it can be taken, so that the count never passes below zero.
         let entries = self.entries.fetch_add(1, Ordering::Relaxed) + 1;
+        self.push(entry);
         let gone = self.gone.load(Ordering::Relaxed);
         if gone >= SWEEP_AT_LEAST && gone > entries / 2 {
             self.settle();
@@ -213,7 +219,10 @@ impl Shared {
     }
 
     /// Wakes all that is due and sweeps out what was dropped.
+    ///
+    /// Wakers are foreign and may panic: they come last, when nothing is in our hands any more.
     fn settle(&self) {
+        let mut fired = Vec::new();
         loop {
             let now = self.now();
             let (mut due, waiting): (Vec<_>, Vec<_>) = self
@@ -230,11 +239,12 @@ impl Shared {
                 }
             });
             self.gone.fetch_sub(lost, Ordering::Relaxed);
-            wake_all(due.iter().filter_map(|entry| entry.waker.take()));
+            fired.append(&mut due);
             if self.now() == now {
-                return; // M1
+                break; // M1
             }
         }
+        wake_all(fired.iter().filter_map(|entry| entry.waker.take()));
     }
 }
 
@@ -302,8 +312,9 @@ impl Future for ManualSleep {
                     waker: WakeCell::new(),
                 });
                 entry.waker.register(cx.waker());
-                self.clock.shared.add(Arc::clone(&entry));
-                self.entry = Some(entry);
+                // Kept before it is added: that may wake others, who may panic.
+                self.entry = Some(Arc::clone(&entry));
+                self.clock.shared.add(entry);
             }
         }
         sc_fence();

@@ -29,7 +29,11 @@
 //!
 //! Register, then look at the event again: an event published before `wake` is either seen by that
 //! look or finds the waker. Both sides are read-modify-writes of one word, so no fence is needed
-//! (model `wake_cell_register_against_wake`).
+//! (the models of the clock and of the nursery: "cell" in the tables at their heads).
+//!
+//! Three orders no model can fail on. A registration that finds somebody waking need not acquire: it
+//! wakes its own task, which looks again. The leave's success reads what this side wrote. And after
+//! a wake came, the failed leave and the swap both acquire it: one would do.
 
 use crate::sync::{AtomicUsize, Ordering, UnsafeCell};
 use core::task::Waker;
@@ -48,6 +52,14 @@ pub(crate) struct WakeCell {
 unsafe impl Send for WakeCell {}
 // SAFETY: W1 – as above.
 unsafe impl Sync for WakeCell {}
+
+/// Loom sees no plain drop: it is told that who drops the cell has it to himself.
+#[cfg(umbel_loom)]
+impl Drop for WakeCell {
+    fn drop(&mut self) {
+        self.slot.with_mut(|_| ());
+    }
+}
 
 impl WakeCell {
     pub(crate) fn new() -> Self {
