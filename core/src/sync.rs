@@ -242,7 +242,12 @@ pub mod step {
     macro_rules! stepped_int {
         ($name:ident, $inner:ty, $value:ty) => {
             stepped!($name, $inner, $value);
-            #[allow(missing_docs, clippy::missing_errors_doc, dead_code, reason = "mirrors core's atomic")]
+            #[allow(
+                missing_docs,
+                clippy::missing_errors_doc,
+                dead_code,
+                reason = "mirrors core's atomic"
+            )]
             impl $name {
                 pub fn fetch_add(&self, v: $value, o: Ordering) -> $value {
                     step();

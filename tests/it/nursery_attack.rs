@@ -176,7 +176,10 @@ fn giving_up_on_another_thread_races_nobody() {
                 for i in 0..if cfg!(miri) { 6 } else { 500 } {
                     let held = Arc::clone(&alive);
                     drop(h.spawn(yields_ok(i % 2)));
-                    let mut wait = h.spawn_wait(async move { Ok(drop(held)) });
+                    let mut wait = h.spawn_wait(async move {
+                        drop(held);
+                        Ok(())
+                    });
                     let _ = once(&mut wait);
                 }
                 if cancel {
@@ -306,7 +309,10 @@ fn panics_leave_nothing_behind() {
     // In the waker of a joiner.
     nothing_stays(|h, alive| {
         let held = (Arc::clone(alive), h.clone());
-        let mut join = h.spawn(async move { Ok(drop(held)) });
+        let mut join = h.spawn(async move {
+            let _: () = drop(held);
+            Ok(())
+        });
         assert!(once_with(&mut join, &Arc::new(Bomb).into()).is_pending());
         std::mem::forget(join);
     });
@@ -314,7 +320,10 @@ fn panics_leave_nothing_behind() {
     nothing_stays(|h, alive| {
         let held = (Arc::clone(alive), h.clone());
         drop(h.spawn(pending::<Result<(), u32>>()));
-        let mut wait = h.spawn_wait(async move { Ok(drop(held)) });
+        let mut wait = h.spawn_wait(async move {
+            let _: () = drop(held);
+            Ok(())
+        });
         assert!(once_with(&mut wait, &Arc::new(Bomb).into()).is_pending());
         h.cancel();
         std::mem::forget(wait);

@@ -2,7 +2,6 @@
 
 use core::time::Duration;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::task::Poll;
 use umbel_core::{Clock, Instant, ManualClock, Timer};
 use umbel_tests::exec::Task;
 
@@ -51,7 +50,7 @@ fn a_sleep_ends_when_the_clock_reaches_it() {
     // The clock never goes back.
     clock.advance_to(Instant::EPOCH);
     assert_eq!(clock.now(), Instant::EPOCH + 5 * SECOND);
-    Task::new((&clock).sleep_until(Instant::EPOCH)).finish();
+    Task::new(clock.sleep_until(Instant::EPOCH)).finish();
 }
 
 #[test]
@@ -133,7 +132,7 @@ fn sleeps_and_moves_from_many_threads() {
                 for round in 0..rounds {
                     let at = clock.now() + Duration::from_nanos(1 + (t + round) as u64 % 3);
                     let mut sleep = Task::new(clock.sleep_until(at));
-                    while let Poll::Pending = sleep.run() {
+                    while sleep.run().is_pending() {
                         while !sleep.is_woken() {
                             std::thread::yield_now();
                         }

@@ -112,18 +112,13 @@ impl House<'_> {
     /// Each file is declared by its face, and each declared file exists.
     fn check_files(&self, exempt: &BTreeSet<Vec<String>>, found: &mut Vec<Violation>) {
         for (module, file) in self.files {
-            if let Some((name, face)) = module.split_last() {
-                if !self
+            if let Some((name, face)) = module.split_last()
+                && !self
                     .children(face)
                     .iter()
                     .any(|child| !child.inline && child.name == *name)
-                {
-                    found.push(file.violation(
-                        Kind::Hidden,
-                        0,
-                        "no face declares this file".into(),
-                    ));
-                }
+            {
+                found.push(file.violation(Kind::Hidden, 0, "no face declares this file".into()));
             }
             if exempt.contains(module) {
                 continue;

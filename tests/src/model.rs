@@ -74,10 +74,10 @@ impl Forest {
         self.nodes[node].reason = Some(reason.to_owned());
         // Children have higher indices than their parents, so that one pass reaches all.
         for i in node + 1..self.nodes.len() {
-            if self.nodes[i].reason.is_none() {
-                if let Some(parent) = self.nodes[i].parent {
-                    self.nodes[i].reason = self.nodes[parent].reason.clone();
-                }
+            if self.nodes[i].reason.is_none()
+                && let Some(parent) = self.nodes[i].parent
+            {
+                self.nodes[i].reason = self.nodes[parent].reason.clone();
             }
         }
         let mut woken = Vec::new();
@@ -180,7 +180,7 @@ pub fn run_script(bytes: &[u8]) {
 
 impl Both {
     fn reason(&self, byte: u8) -> (Reason, String) {
-        if byte % 2 == 0 {
+        if byte.is_multiple_of(2) {
             let code = u16::from(byte);
             (Reason::custom(code), format!("custom reason {code}"))
         } else {
