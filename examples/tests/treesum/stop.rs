@@ -217,9 +217,9 @@ fn no_half_line_when_the_reader_is_stuck() {
         .args(["--jobs=2", "--grace=1h", WATCHDOG, "."])
         .current_dir(t.path());
     let mut running = Running::start(&mut command);
-    // The pipe takes no further batch.
+    // Sixteen batches of 39 lines, one a page: the pipe takes no further one.
     let out = running.out.take().unwrap();
-    running.wait_until(|_| unread(out.get_ref()) > 60_000);
+    running.wait_until(|_| unread(out.get_ref()) > 65_000);
     running.signal(Signal::SIGINT);
     // It ends although nobody reads, and says that there was more.
     assert_eq!(running.end_unread(), 130);
