@@ -244,11 +244,18 @@ fn t_08_a_million_children_take_the_memory_of_a_few() {
     let mut recent: Vec<_> = (0..40).map(|_| Some(token.child_token())).collect();
     let mut calls = 0;
     for i in 0..scaled(1_000_000, 400) {
-        if i == 100 {
+        if i == 200 {
             calls = allocator_calls();
         }
         let child = token.child_token();
-        assert!(pin!(child.cancelled()).poll(&mut cx).is_pending());
+        {
+            let mut wait = pin!(child.cancelled());
+            assert!(wait.as_mut().poll(&mut cx).is_pending());
+            if i % 3 == 0 {
+                child.cancel();
+                assert!(wait.poll(&mut cx).is_ready());
+            }
+        }
         recent[i % 40] = Some(child);
     }
     assert_eq!(allocator_calls(), calls, "steady state allocates nothing");

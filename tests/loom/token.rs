@@ -222,6 +222,29 @@ fn child_reuse_against_cancel() {
     });
 }
 
+/// Row 11: the walker enters a slot whose next occupant is half-made, and may not take the empty
+/// state for a reason to hand down. A bound of 3 does not show it.
+#[test]
+fn walker_enters_a_half_made_child() {
+    model(
+        "child dropped, slot reused, grandchild ∥ cancel, deep",
+        5,
+        || {
+            let token = CancellationToken::new();
+            let child = token.child_token();
+            drop(child.child_token());
+            let other = token.clone();
+            let canceller = thread::spawn(move || other.cancel_with(why(2)));
+            drop(child);
+            let child = token.child_token();
+            let grandchild = child.child_token();
+            canceller.join().unwrap();
+            assert_eq!(child.reason(), Some(why(2)));
+            assert_eq!(grandchild.reason(), Some(why(2)));
+        },
+    );
+}
+
 /// Row 11.
 #[test]
 fn child_drop_against_cancel_against_sibling() {

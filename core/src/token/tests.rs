@@ -82,14 +82,6 @@ fn burial_in_a_walk_parks_the_reason_and_keeps_the_memory() {
             }
         }
         let (_count, waker) = counting();
-        {
-            let mut wait = pin!(child.cancelled());
-            assert!(
-                wait.as_mut()
-                    .poll(&mut Context::from_waker(&waker))
-                    .is_pending()
-            );
-        }
         let why = Arc::new(());
         #[derive(Debug)]
         struct Error(#[allow(dead_code, reason = "counted")] Arc<()>);
@@ -99,7 +91,16 @@ fn burial_in_a_walk_parks_the_reason_and_keeps_the_memory() {
             }
         }
         impl core::error::Error for Error {}
-        child.cancel_with(Reason::error(Error(why.clone())));
+        {
+            let mut wait = pin!(child.cancelled());
+            assert!(
+                wait.as_mut()
+                    .poll(&mut Context::from_waker(&waker))
+                    .is_pending()
+            );
+            // while it waits: the slot stays TAKEN until the burial
+            child.cancel_with(Reason::error(Error(why.clone())));
+        }
         let node = child.as_ptr();
         // SAFETY: the walker's way: hold the child and, by `root`, its parent.
         unsafe {
@@ -112,6 +113,8 @@ fn burial_in_a_walk_parks_the_reason_and_keeps_the_memory() {
                 !(*node).waits.is_empty() && deep != (*node).kids.is_empty(),
                 "kept"
             );
+            let mut used = Segment::used((*node).waits.first(), 0);
+            assert_eq!(used.pop(), Some(4), "only what lies beyond the end");
         }
         assert_eq!(Arc::strong_count(&why), 2, "parked");
         if reuse {
