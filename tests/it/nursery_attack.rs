@@ -257,7 +257,7 @@ fn a_join_that_fired_keeps_no_waker() {
 // ------------------------------------------------------------------ panics
 
 /// Whatever panics, the nursery and all it held are gone when it is dropped.
-fn nothing_stays(attack: impl FnOnce(&umbel_core::Handle<'static, u32>, &Arc<()>)) {
+fn nothing_stays<K>(attack: impl FnOnce(&umbel_core::Handle<'static, u32>, &Arc<()>) -> K) {
     let alive = Arc::new(());
     let n = Nursery::<'static, u32>::new().limit(3);
     let h = n.handle();
@@ -270,7 +270,7 @@ fn nothing_stays(attack: impl FnOnce(&umbel_core::Handle<'static, u32>, &Arc<()>
     }
     let mut run = Box::pin(n.run(pending::<Result<(), u32>>()));
     assert!(once(&mut run).is_pending());
-    attack(&h, &alive);
+    let _kept = attack(&h, &alive);
     let first = panicked(|| drop(once(&mut run)));
     if first {
         // A nursery that has panicked says so when it is polled again; it does not hang.
@@ -314,7 +314,7 @@ fn panics_leave_nothing_behind() {
             Ok(())
         });
         assert!(once_with(&mut join, &Arc::new(Bomb).into()).is_pending());
-        std::mem::forget(join);
+        join
     });
     // In the waker of one who waits for room.
     nothing_stays(|h, alive| {
@@ -326,7 +326,7 @@ fn panics_leave_nothing_behind() {
         });
         assert!(once_with(&mut wait, &Arc::new(Bomb).into()).is_pending());
         h.cancel();
-        std::mem::forget(wait);
+        wait
     });
     // In the drops of several children: running, queued and on their way, when it is cancelled …
     for cancel in [true, false] {

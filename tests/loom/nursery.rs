@@ -167,6 +167,7 @@ fn spawn_against_drop() {
         let spawner = thread::spawn({
             let cargo = Cargo::new(&alive);
             move || {
+                let cargo = cargo.touched();
                 let mut join = h.spawn(async move {
                     let _cargo = cargo;
                     pending::<Result<(), ()>>().await
