@@ -324,6 +324,26 @@ unsafe fn free(node: NonNull<Node>) {
     drop(rest);
 }
 
+/// The last act of a side: a guard, for what goes before may panic.
+///
+/// Made once by each side, in its drop, with its bit.
+struct LetGo {
+    node: NonNull<Node>,
+    ours: usize,
+}
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        // SAFETY: C1 – our side lets go only here.
+        let state = unsafe { &self.node.as_ref().state };
+        let old = state.fetch_or(self.ours, Ordering::AcqRel);
+        if old & (NURSERY_GONE | JOIN_GONE) != 0 {
+            // SAFETY: C1 – the other side's bit was set: ours was the second.
+            unsafe { free(self.node) };
+        }
+    }
+}
+
 /// Makes a child. The two sides must both be released.
 pub(crate) fn new<F, T, E, M>(future: F, aside: M) -> (NurserySide, JoinSide<T>)
 where
@@ -479,20 +499,10 @@ impl NurserySide {
 
 impl Drop for NurserySide {
     fn drop(&mut self) {
-        struct LetGo(NonNull<Node>);
-        impl Drop for LetGo {
-            fn drop(&mut self) {
-                // SAFETY: C1 – our side lets go only here.
-                let old = unsafe { self.0.as_ref() }
-                    .state
-                    .fetch_or(NURSERY_GONE, Ordering::AcqRel);
-                if old & JOIN_GONE != 0 {
-                    // SAFETY: C1 – ours was the second bit.
-                    unsafe { free(self.0) };
-                }
-            }
-        }
-        let _let_go = LetGo(self.0);
+        let _let_go = LetGo {
+            node: self.0,
+            ours: NURSERY_GONE,
+        };
         self.end(JoinErrorKind::Closed, None);
     }
 }
@@ -578,20 +588,10 @@ impl<T> JoinSide<T> {
 
 impl<T> Drop for JoinSide<T> {
     fn drop(&mut self) {
-        struct LetGo(NonNull<Node>);
-        impl Drop for LetGo {
-            fn drop(&mut self) {
-                // SAFETY: C1 – our side lets go only here.
-                let old = unsafe { self.0.as_ref() }
-                    .state
-                    .fetch_or(JOIN_GONE, Ordering::AcqRel);
-                if old & NURSERY_GONE != 0 {
-                    // SAFETY: C1 – ours was the second bit.
-                    unsafe { free(self.0) };
-                }
-            }
-        }
-        let _let_go = LetGo(self.0);
+        let _let_go = LetGo {
+            node: self.0,
+            ours: JOIN_GONE,
+        };
         // Who waits no more is not kept until the child ends. (It is foreign code: let go also if it
         // panics.)
         if self.head().waited.get() {
