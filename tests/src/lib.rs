@@ -1,5 +1,6 @@
 //! What several tests need: wakers that count, and peace from other tests' stale wakers.
 
+pub mod compile_fail;
 pub mod exec;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
