@@ -150,9 +150,17 @@ impl Drop for Queue {
 // ------------------------------------------------------------------ running
 
 /// The running children, youngest first: the order in which they are dropped.
-#[derive(Default)]
 pub(crate) struct RunningList {
     youngest: Cell<*mut Node>,
+}
+
+impl Default for RunningList {
+    /// Empty. (Pointers have no `Default` before Rust 1.88.)
+    fn default() -> Self {
+        RunningList {
+            youngest: Cell::new(ptr::null_mut()),
+        }
+    }
 }
 
 impl RunningList {
