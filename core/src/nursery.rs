@@ -199,9 +199,10 @@ impl<'env, E: Send + 'env> Nursery<'env, E> {
         self
     }
 
-    /// When `token` is cancelled, the nursery is forced, as by [`Handle::force`].
+    /// When `token` is cancelled, the nursery is forced, as by [`Handle::force`] and for the token's
+    /// reason.
     pub fn force_on(mut self, token: &CancellationToken) -> Self {
-        self.engine.force_wait = Some(token.clone().cancelled_owned());
+        self.engine.force_on = Some((token.clone(), token.clone().cancelled_owned()));
         self
     }
 

@@ -687,6 +687,22 @@ fn force_on_forces_when_its_token_is_cancelled() {
 }
 
 #[test]
+fn force_on_alone_cancels_for_its_tokens_reason() {
+    let kill = CancellationToken::new();
+    let n = N::new().force_on(&kill);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        drop(h.spawn_graceful(|_| pending::<Result<(), Bad>>()));
+        Ok(())
+    }));
+    task.stall();
+    kill.cancel_with(Reason::shutdown());
+    let failure = task.finish().unwrap_err();
+    assert_eq!(reason(&failure), ReasonKind::Shutdown);
+    assert_eq!(failure.report.stats.forced, 1);
+}
+
+#[test]
 fn a_zero_grace_forces_in_the_turn_of_the_cancellation() {
     let clock = ManualClock::new();
     let n = N::new().timer(clock.clone()).grace(Duration::ZERO);

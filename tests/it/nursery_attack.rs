@@ -3,7 +3,10 @@
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -196,6 +199,36 @@ fn giving_up_on_another_thread_races_nobody() {
                     std::thread::yield_now();
                 }
             }
+        });
+        assert_eq!(Arc::strong_count(&alive), 1);
+    }
+}
+
+#[test]
+fn a_spawn_on_another_thread_races_no_drop_of_the_nursery() {
+    // For miri: loom's fences hide what orders the drop of a child that just came in.
+    for polled in [false, true] {
+        let alive = Arc::new(());
+        let n = N::new();
+        let h = n.handle();
+        let mut run = Box::pin(n.run(pending::<Result<(), u32>>()));
+        if polled {
+            let _ = once(&mut run);
+        }
+        let spawned = AtomicUsize::new(0);
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                for _ in 0..3 {
+                    let held = Arc::clone(&alive);
+                    drop(h.spawn(async move { Ok(drop(held)) }));
+                    // Relaxed: it orders nothing.
+                    spawned.fetch_add(1, Relaxed);
+                }
+            });
+            while spawned.load(Relaxed) == 0 {
+                std::thread::yield_now();
+            }
+            drop(run);
         });
         assert_eq!(Arc::strong_count(&alive), 1);
     }

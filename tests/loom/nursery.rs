@@ -4,7 +4,7 @@
 //! |---|---|
 //! | push ∥ take, ring ∥ idle | `spawn_against_poll` |
 //! | push ∥ shut (end) | `spawn_against_the_end` |
-//! | push ∥ shut (drop) | `spawn_against_drop` |
+//! | push ∥ shut (drop) | `spawn_against_drop`, `spawn_against_drop_unrun` |
 //! | publish `DONE` ∥ register, take the output | `finish_against_join` |
 //! | the two GONE bits | `finish_against_dropped_join`, `spawn_against_drop` |
 //! | `CLAIMED` ∥ `ABANDONED` | `start_against_giving_up`, `refusal_against_giving_up` |
@@ -188,6 +188,28 @@ fn spawn_against_drop() {
                     .is_pending()
             );
         }
+        spawner.join().unwrap();
+        assert_eq!(Arc::strong_count(&alive), 1);
+    });
+}
+
+#[test]
+fn spawn_against_drop_unrun() {
+    model("nursery: spawn ∥ drop before it ran", 3, || {
+        let alive = Arc::new(());
+        let n = N::new();
+        let h = n.handle();
+        let cargo = Cargo::new(&alive);
+        let spawner = thread::spawn(move || {
+            let cargo = cargo.touched();
+            drop(h.spawn(async move {
+                cargo.check();
+                Ok(())
+            }));
+        });
+        // The inbox orders the spawner's writes before the drop of its child.
+        thread::yield_now();
+        drop(n);
         spawner.join().unwrap();
         assert_eq!(Arc::strong_count(&alive), 1);
     });

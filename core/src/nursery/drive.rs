@@ -50,7 +50,7 @@ use crate::reason::Reason;
 use crate::set::FutureSet;
 use crate::sync::Arc;
 use crate::time::Instant;
-use crate::token::WaitForCancellationFutureOwned;
+use crate::token::{CancellationToken, WaitForCancellationFutureOwned};
 use crate::wake::batch::each;
 use crate::wake::ready::Desk;
 use alloc::boxed::Box;
@@ -82,7 +82,7 @@ pub(crate) struct Engine<'env, E> {
     pub(crate) policy: Box<dyn Policy<E> + Send + 'env>,
     pub(crate) alarm: Option<BoxAlarm<'env>>,
     pub(crate) deadline: Instant,
-    pub(crate) force_wait: Option<WaitForCancellationFutureOwned>,
+    pub(crate) force_on: Option<(CancellationToken, WaitForCancellationFutureOwned)>,
     token_wait: Option<WaitForCancellationFutureOwned>,
     /// The error that the policy answered with cancellation.
     cause: Option<E>,
@@ -108,7 +108,7 @@ impl<'env, E: 'env> Engine<'env, E> {
             policy: Box::new(FailFast),
             alarm: None,
             deadline: Instant::NEVER,
-            force_wait: None,
+            force_on: None,
             token_wait: None,
             cause: None,
             errors: Vec::new(),
@@ -194,10 +194,11 @@ impl<'env, E: 'env> Engine<'env, E> {
         if rang & 1 << bit::FORCE != 0 {
             let waker = self.desk.waker(bit::FORCE);
             let mut cx = Context::from_waker(&waker);
-            if let Some(wait) = &mut self.force_wait {
+            if let Some((token, wait)) = &mut self.force_on {
                 if Pin::new(wait).poll(&mut cx).is_ready() {
-                    self.force_wait = None;
-                    self.shared.force();
+                    let reason = token.reason().unwrap_or(Reason::explicit());
+                    self.force_on = None;
+                    self.shared.force(reason);
                 }
             }
             if self.phase == Phase::Draining && self.shared.is_forced() {

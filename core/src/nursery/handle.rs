@@ -63,7 +63,7 @@ impl<E> Handle<'_, E> {
     /// Cancels the nursery, and gives graceful children no more time: they are dropped at the
     /// nursery's next poll and count as forced.
     pub fn force(&self) {
-        self.shared.force();
+        self.shared.force(Reason::explicit());
     }
 
     /// How many children came to which end so far.

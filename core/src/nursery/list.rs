@@ -155,6 +155,7 @@ pub(crate) struct RunningList {
 }
 
 impl Default for RunningList {
+    /// Empty. (Pointers have no `Default` before Rust 1.88.)
     fn default() -> Self {
         RunningList {
             youngest: Cell::new(ptr::null_mut()),

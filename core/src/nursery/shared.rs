@@ -192,9 +192,9 @@ impl Shared {
         self.chain(self.inbox.swap(SHUT, Ordering::AcqRel))
     }
 
-    pub(crate) fn force(&self) {
+    pub(crate) fn force(&self, reason: Reason) {
         self.forced.fetch_or(1, Ordering::Release);
-        self.token.cancel_with(Reason::explicit());
+        self.token.cancel_with(reason);
         self.desk.ring(bit::FORCE);
     }
 
