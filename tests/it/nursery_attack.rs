@@ -220,7 +220,10 @@ fn a_spawn_on_another_thread_races_no_drop_of_the_nursery() {
             s.spawn(|| {
                 for _ in 0..3 {
                     let held = Arc::clone(&alive);
-                    drop(h.spawn(async move { Ok(drop(held)) }));
+                    drop(h.spawn(async move {
+                        drop(held);
+                        Ok(())
+                    }));
                     // Relaxed: it orders nothing.
                     spawned.fetch_add(1, Relaxed);
                 }
