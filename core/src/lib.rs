@@ -21,7 +21,7 @@
 //! | 4 | `token` | the tree of tokens, and what libraries take | [`CancellationToken`], [`CancelSignal`] |
 //! | 5 | `set` | polling only what was woken | [`FutureSet`] |
 //! | 6 | `nursery` | scopes of children | [`Nursery`], [`Handle`], [`Join`] |
-//! | 6 | `ext` | combinators | [`FutureExt`] |
+//! | 6 | `ext` | combinators | [`FutureExt`], [`StreamExt`] |
 //!
 //! # What a library takes
 //!
@@ -46,7 +46,8 @@
 //! | `std` | panics of foreign wakers are caught and resumed when all are woken; `Cancelled` becomes an `io::Error` |
 //! | `portable-atomic` | targets without compare-and-swap; the program chooses portable-atomic's backend |
 //!
-//! Without `alloc` there are reasons, clocks, `Spawn`, `CancelSignal` and `or_cancelled`.
+//! Without `alloc` there are reasons, clocks, `Spawn`, `CancelSignal`, `or_cancelled` and
+//! `take_until_cancelled`.
 //!
 //! # Wakers that outlive
 //!
@@ -82,7 +83,7 @@ mod set;
 mod nursery;
 mod ext;
 
-pub use ext::{FutureExt, OrCancelled};
+pub use ext::{FutureExt, OrCancelled, StreamExt, TakeUntilCancelled};
 #[cfg(feature = "alloc")]
 pub use nursery::{
     Nursery, Run,
@@ -107,7 +108,7 @@ pub use time::{Clock, Instant, Timer};
 pub use token::CancelSignal;
 #[cfg(feature = "alloc")]
 pub use token::{
-    CancellationToken, DropGuard, DropGuardRef, DynCancelSignal, RunUntilCancelled,
+    CancellationToken, Drive, DropGuard, DropGuardRef, DynCancelSignal, RunUntilCancelled,
     RunUntilCancelledOwned, WaitForCancellationFuture, WaitForCancellationFutureOwned,
 };
 #[cfg(feature = "alloc")]

@@ -36,6 +36,7 @@ pub(crate) mod drive;
 
 use crate::observe::Name;
 use crate::sync::Arc;
+use crate::time::alarm::Alarm;
 use crate::time::{Instant, Timer};
 use crate::token::CancellationToken;
 use alloc::boxed::Box;
@@ -45,7 +46,6 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
-use deadline::AlarmOf;
 use drive::Engine;
 use failure::Failure;
 use futures_core::FusedFuture;
@@ -172,7 +172,7 @@ impl<'env, E: Send + 'env> Nursery<'env, E> {
         T: Timer + Send + 'env,
         T::Sleep: Send,
     {
-        self.engine.alarm = Some(Box::pin(AlarmOf::new(timer)));
+        self.engine.alarm = Some(Box::pin(Alarm::new(timer)));
         self
     }
 

@@ -4,10 +4,13 @@
 //! |---|---|
 //! | `instant` | a point in time, as saturating nanoseconds |
 //! | `clock` | the traits that a runtime's adapter implements |
+//! | `alarm` | a timer and the sleep that it is in |
 //! | `manual` | virtual time |
 
 mod instant;
 mod clock;
+#[cfg(feature = "alloc")]
+pub(crate) mod alarm;
 #[cfg(all(
     feature = "alloc",
     any(target_has_atomic = "64", feature = "portable-atomic")

@@ -9,6 +9,7 @@
 //! | `handle` | the public type, its birth and death |
 //! | `wait` | waiting |
 //! | `guard`, `run` | cancelling on drop; running until cancelled |
+//! | `drive` | firing the deadline |
 //! | `signal` | the trait that libraries take |
 //!
 //! What the rooms share is told in `node`.
@@ -30,11 +31,14 @@ mod wait;
 mod guard;
 #[cfg(feature = "alloc")]
 mod run;
+#[cfg(feature = "alloc")]
+mod drive;
 mod signal;
 
 pub use signal::CancelSignal;
 #[cfg(feature = "alloc")]
 pub use {
+    drive::Drive,
     guard::{DropGuard, DropGuardRef},
     handle::CancellationToken,
     run::{RunUntilCancelled, RunUntilCancelledOwned},
@@ -45,7 +49,8 @@ pub use {
 #[cfg(feature = "alloc")]
 mod methods {
     use crate::reason::{Cancelled, Reason};
-    use crate::time::Instant;
+    use crate::time::{Instant, Timer};
+    use crate::token::drive::Drive;
     use crate::token::guard::{DropGuard, DropGuardRef};
     use crate::token::handle::CancellationToken;
     use crate::token::node::Node;
@@ -107,8 +112,8 @@ mod methods {
         }
 
         /// A child that records a deadline, if `at` is before this token's own: deadlines only
-        /// shrink down the tree. Nothing fires by itself; see [`check_at`](Self::check_at). May
-        /// allocate.
+        /// shrink down the tree. Nothing fires by itself: that needs a nursery with a timer,
+        /// [`drive`](Self::drive) or [`check_at`](Self::check_at). May allocate.
         ///
         /// ```
         /// use umbel_core::{CancellationToken, Instant};
@@ -248,6 +253,38 @@ mod methods {
         /// ```
         pub fn cancel_with(&self, reason: Reason) -> bool {
             self.cancel_tree(reason)
+        }
+
+        /// Fires the [`deadline`](Self::deadline): when it is due, cancels this token with
+        /// [`Reason::deadline_exceeded`]. Ends when the token is cancelled, by whomever. The timer
+        /// may be lent, as `&timer`, or given.
+        ///
+        /// What is cancelled is this token and all below it, also if the deadline is an ancestor's;
+        /// the ancestor is its own driver's to cancel. A deadline that is due at the first poll fires
+        /// there and then. Without a deadline this is [`cancelled`](Self::cancelled), and the timer
+        /// is never asked to sleep. A sleep that ends early fires nothing.
+        ///
+        /// **Cancel safety:** Strict. Dropping it cancels nothing.
+        ///
+        /// ```
+        /// use core::pin::pin;
+        /// use core::task::{Context, Waker};
+        /// use core::time::Duration;
+        /// use umbel_core::{CancellationToken, Clock, ManualClock, ReasonKind};
+        ///
+        /// let clock = ManualClock::new();
+        /// let token = CancellationToken::new().child_with_deadline(clock.now() + Duration::from_secs(5));
+        ///
+        /// // To be awaited beside the work, or spawned with a clone of the token.
+        /// let mut drive = pin!(token.drive(&clock));
+        /// let mut cx = Context::from_waker(Waker::noop());
+        /// assert!(drive.as_mut().poll(&mut cx).is_pending());
+        /// clock.advance(Duration::from_secs(5));
+        /// assert!(drive.poll(&mut cx).is_ready());
+        /// assert_eq!(token.reason().unwrap().kind(), ReasonKind::DeadlineExceeded);
+        /// ```
+        pub fn drive<T: Timer>(&self, timer: T) -> Drive<'_, T> {
+            Drive::new(self, timer)
         }
 
         /// A guard that cancels the token when it is dropped.

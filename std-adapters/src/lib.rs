@@ -9,6 +9,10 @@
     doc = "| [`smol`] | `smol` | smol's executors, async-io's timers | none of its own; async-io's reactor on the first wait, smol's global executor on the first global spawn |"
 )]
 #![cfg_attr(
+    any(feature = "tokio", feature = "tokio-util"),
+    doc = "| [`mod@tokio`] | `tokio`, `tokio-util` | tokio's timer and runtimes, tokio-util's token | none |"
+)]
+#![cfg_attr(
     all(unix, feature = "signal"),
     doc = "| [`signal`] | `signal` | SIGINT and SIGTERM, through signal-hook | one for each [`signal::install`] |"
 )]
@@ -31,6 +35,8 @@ pub mod signal;
 #[cfg(feature = "smol")]
 pub mod smol;
 pub mod time;
+#[cfg(any(feature = "tokio", feature = "tokio-util"))]
+pub mod tokio;
 
 /// The README's example compiles.
 #[cfg(doctest)]

@@ -1,7 +1,8 @@
 //! The epoch that every clock of this crate counts from, and the way to and from
 //! [`std::time::Instant`].
 //!
-//! The epoch is the moment of the first use in the process. All adapters share it, so instants
+//! The epoch is an hour before the first use in the process (where the operating system's clock can
+//! express that: otherwise the first use), so that what was measured shortly before it counts. All adapters share it, so instants
 //! of one adapter may be compared with those of another, and a deadline made here may be given to
 //! any timer of this crate. On targets where the standard library has no clock
 //! (wasm32-unknown-unknown) everything here panics, as [`std::time::Instant::now`] does.
@@ -13,8 +14,15 @@ use umbel_core::Instant;
 
 static EPOCH: OnceLock<StdInstant> = OnceLock::new();
 
+/// How long before the first use the epoch is. A clock that was stopped before it, such as tokio's
+/// paused one, would otherwise show the epoch for a while.
+const BEFORE_FIRST_USE: Duration = Duration::from_secs(3600);
+
 fn epoch() -> StdInstant {
-    *EPOCH.get_or_init(StdInstant::now)
+    *EPOCH.get_or_init(|| {
+        let now = StdInstant::now();
+        now.checked_sub(BEFORE_FIRST_USE).unwrap_or(now)
+    })
 }
 
 /// The same point in time as an [`Instant`] of this crate's clocks.
@@ -59,7 +67,7 @@ pub fn to_std(at: Instant) -> Option<StdInstant> {
 
 #[cfg(test)]
 mod tests {
-    use super::{epoch, from_std, to_std};
+    use super::{BEFORE_FIRST_USE, epoch, from_std, to_std};
     use std::time::Duration;
     use umbel_core::Instant;
 
@@ -72,6 +80,18 @@ mod tests {
             }
         }
         assert_eq!(to_std(Instant::EPOCH), Some(epoch()));
+    }
+
+    #[test]
+    fn points_before_the_first_use_are_told_apart() {
+        let first_use = epoch() + BEFORE_FIRST_USE;
+        if first_use <= std::time::Instant::now() {
+            for before in [Duration::from_nanos(1), Duration::from_secs(59 * 60)] {
+                let at = first_use - before;
+                assert_eq!(to_std(from_std(at)), Some(at));
+            }
+            assert!(from_std(first_use - Duration::from_nanos(1)) < from_std(first_use));
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The crates from outside: what they promise, one module per part, in one binary.
 #![cfg(not(any(umbel_loom, umbel_step)))]
 
+mod drive;
 mod nursery;
 mod nursery_attack;
 mod reason;
 mod set;
+mod stream;
 mod time;
 mod token;
 mod token_model;

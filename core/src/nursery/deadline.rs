@@ -1,68 +1,30 @@
-//! The nursery's one alarm: any [`Timer`], with its type erased, and the sleep that it is in.
+//! The nursery's one alarm, with the type of its [`Timer`] erased.
 
+use crate::time::alarm;
 use crate::time::{Instant, Timer};
 use alloc::boxed::Box;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use pin_project_lite::pin_project;
 
-/// A timer that holds at most one sleep. Setting it replaces the sleep.
+/// [`alarm::Alarm`], of any timer.
 pub(crate) trait Alarm {
     fn now(&self) -> Instant;
     fn set(self: Pin<&mut Self>, at: Instant);
-    /// `Ready` once the instant is due. Without an instant, or after `Ready`, it is pending.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 pub(crate) type BoxAlarm<'env> = Pin<Box<dyn Alarm + Send + 'env>>;
 
-pin_project! {
-    pub(crate) struct AlarmOf<T: Timer> {
-        timer: T,
-        at: Instant,
-        #[pin]
-        sleep: Option<T::Sleep>,
-    }
-}
-
-impl<T: Timer> AlarmOf<T> {
-    pub(crate) fn new(timer: T) -> Self {
-        AlarmOf {
-            timer,
-            at: Instant::NEVER,
-            sleep: None,
-        }
-    }
-}
-
-impl<T: Timer> Alarm for AlarmOf<T> {
+impl<T: Timer> Alarm for alarm::Alarm<T> {
     fn now(&self) -> Instant {
-        self.timer.now()
+        alarm::Alarm::now(self)
     }
 
     fn set(self: Pin<&mut Self>, at: Instant) {
-        let mut this = self.project();
-        *this.at = at;
-        // A sleep that would never end is not begun.
-        let sleep = (at != Instant::NEVER).then(|| this.timer.sleep_until(at));
-        this.sleep.set(sleep);
+        alarm::Alarm::set(self, at);
     }
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        let Some(sleep) = this.sleep.as_mut().as_pin_mut() else {
-            return Poll::Pending;
-        };
-        if sleep.poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        if this.at.is_due(this.timer.now()) {
-            this.sleep.set(None);
-            return Poll::Ready(());
-        }
-        // A timer that ends early breaks its contract; sleep again, one poll at a time.
-        this.sleep.set(Some(this.timer.sleep_until(*this.at)));
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        alarm::Alarm::poll(self, cx)
     }
 }
