@@ -46,7 +46,7 @@ fn steps() -> Vec<Step> {
     steps.extend(lints());
     steps.extend(no_std());
     steps.push(msrv());
-    steps.extend(deep::miri(0..2));
+    steps.extend(deep::miri(0..1));
     steps.extend(models());
     steps.extend(fuzz());
     steps.push(package());
