@@ -7,6 +7,7 @@ mod reason;
 mod set;
 mod time;
 mod token;
+mod token_callback;
 mod token_model;
 
 #[global_allocator]
