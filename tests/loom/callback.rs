@@ -6,7 +6,10 @@
 use crate::model;
 use loom::thread;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use umbel_core::CancellationToken;
 
 #[derive(Default)]
@@ -143,12 +146,23 @@ fn death_with_a_forgotten_callback_against_cancel_above() {
     );
 }
 
+/// Set at the end in any case; and who sees it set sees what was written before the cancel.
 #[test]
 fn flag_against_cancel() {
     model("flag ∥ cancel", 3, || {
         let token = CancellationToken::new();
-        let cancel = canceller(&token);
+        let written = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
+        let cancel = {
+            let (token, written) = (token.clone(), written.clone());
+            thread::spawn(move || {
+                written.store(1, Relaxed);
+                token.cancel();
+            })
+        };
         let flag = token.flag();
+        if flag.is_set() {
+            assert_eq!(written.load(Relaxed), 1);
+        }
         cancel.join().unwrap();
         assert!(flag.is_set());
         drop(flag);
