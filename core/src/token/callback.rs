@@ -46,9 +46,14 @@
 //!
 //! | site | op | order | pairs with, and what for |
 //! |---|---|---|---|
-//! | set GONE | `fetch_or` | AcqRel | readers of a `Flag` (Acquire): what was written before `cancel` |
+//! | set GONE | `fetch_or` | Release | readers of a `Flag` (Acquire): what was written before `cancel` |
 //! | leave | `fetch_or` | AcqRel | each other: all use of the block happens before it is freed |
 //! | take back SLOT_LEFT | `fetch_and` | Relaxed | – (alone; `put_back` publishes it to burial) |
+//!
+//! The closure itself is published by `arm` and never comes back, so who sets GONE acquires nothing.
+//! Models: `flag_against_cancel` shows the reader's side of GONE; the writer's side loom hides, since
+//! its fence in `token::walk` releases too. `on_cancel_against_cancel` shows the look at the flag.
+//! That of "leave" protects plain reads of the block against its freeing, which loom does not watch.
 //!
 //! # Foreign code
 //!
@@ -134,7 +139,7 @@ impl<F: FnOnce()> Block<F> {
 unsafe fn set_gone(block: NonNull<Header>) -> bool {
     // SAFETY: B1.
     let word = unsafe { &block.as_ref().word };
-    word.fetch_or(GONE, Ordering::AcqRel) & GONE == 0
+    word.fetch_or(GONE, Ordering::Release) & GONE == 0
 }
 
 /// Leaves the block for one of its two users. True: the other left before, and the block is the
@@ -285,7 +290,7 @@ impl Registration {
     pub(crate) fn flag(token: &CancellationToken) -> Self {
         let registration = Self::armed(token, || ());
         if token.node().is_cancelled_after_arming() {
-            registration.word().fetch_or(GONE, Ordering::AcqRel);
+            registration.word().fetch_or(GONE, Ordering::Release);
         }
         registration
     }
