@@ -53,7 +53,8 @@
 //! The closure itself is published by `arm` and never comes back, so who sets GONE acquires nothing.
 //! Models: `flag_against_cancel` shows the reader's side of GONE; the writer's side loom hides, since
 //! its fence in `token::walk` releases too. `on_cancel_against_cancel` shows the look at the flag.
-//! That of "leave" protects plain reads of the block against its freeing, which loom does not watch.
+//! That of "leave" protects plain reads of the block against its freeing, which loom does not watch:
+//! weakened, it fails `racing_unregister_and_cancel` under miri.
 //!
 //! # Foreign code
 //!
