@@ -43,7 +43,7 @@
 //! | feature | gives |
 //! |---|---|
 //! | `alloc` (default) | the token tree, the set, the nursery, the virtual clock |
-//! | `std` | panics of foreign wakers are caught and resumed when all are woken; `Cancelled` becomes an `io::Error` |
+//! | `std` | panics of foreign wakers are caught and resumed when all are woken; `Cancelled` becomes an `io::Error`; threads wait for tokens |
 //! | `portable-atomic` | targets without compare-and-swap; the program chooses portable-atomic's backend |
 //!
 //! Without `alloc` there are reasons, clocks, `Spawn`, `CancelSignal`, `or_cancelled` and
@@ -108,8 +108,9 @@ pub use time::{Clock, Instant, Timer};
 pub use token::CancelSignal;
 #[cfg(feature = "alloc")]
 pub use token::{
-    CancellationToken, Drive, DropGuard, DropGuardRef, DynCancelSignal, RunUntilCancelled,
-    RunUntilCancelledOwned, WaitForCancellationFuture, WaitForCancellationFutureOwned,
+    CancellationToken, Drive, DropGuard, DropGuardRef, DynCancelSignal, Flag, Registration,
+    RunUntilCancelled, RunUntilCancelledOwned, WaitForCancellationFuture,
+    WaitForCancellationFutureOwned, Wedge,
 };
 #[cfg(feature = "alloc")]
 pub use wake::ready::{PoolStats, pool_stats};

@@ -31,9 +31,9 @@ mod imp {
     #[cfg(all(feature = "alloc", not(feature = "portable-atomic")))]
     pub(crate) use alloc::sync::Arc;
     #[cfg(not(feature = "portable-atomic"))]
-    pub(crate) use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
+    pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence};
     #[cfg(feature = "portable-atomic")]
-    pub(crate) use portable_atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
+    pub(crate) use portable_atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence};
     #[cfg(all(feature = "alloc", feature = "portable-atomic"))]
     pub(crate) use portable_atomic_util::Arc;
 
@@ -50,12 +50,14 @@ mod imp {
 #[cfg(umbel_loom)]
 mod imp {
     pub(crate) use loom::sync::Arc;
-    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use loom::sync::atomic::{
+        AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    };
 }
 
 #[cfg(all(umbel_step, not(umbel_loom)))]
 mod imp {
-    pub(crate) use super::step::{AtomicPtr, AtomicU64, AtomicUsize};
+    pub(crate) use super::step::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
     pub(crate) use alloc::sync::Arc;
     pub(crate) use core::sync::atomic::{Ordering, fence};
 }
@@ -273,6 +275,12 @@ pub mod step {
         };
     }
     stepped!(AtomicPtr<T>, core::sync::atomic::AtomicPtr<T>, *mut T);
+    stepped_int!(AtomicU32, core::sync::atomic::AtomicU32, u32);
+    impl AtomicU32 {
+        pub(crate) fn as_ptr(&self) -> *mut u32 {
+            self.0.as_ptr()
+        }
+    }
     stepped_int!(AtomicUsize, core::sync::atomic::AtomicUsize, usize);
     stepped_int!(AtomicU64, core::sync::atomic::AtomicU64, u64);
 }

@@ -10,6 +10,9 @@
 //! | `wait` | waiting |
 //! | `guard`, `run` | cancelling on drop; running until cancelled |
 //! | `drive` | firing the deadline |
+//! | `callback` | running a closure when cancelled |
+//! | `flag`, `wedge` | a word for C and interrupts; closing what blocks |
+//! | `block` | waiting without a task: threads |
 //! | `signal` | the trait that libraries take |
 //!
 //! What the rooms share is told in `node`.
@@ -33,29 +36,43 @@ mod guard;
 mod run;
 #[cfg(feature = "alloc")]
 mod drive;
+#[cfg(feature = "alloc")]
+mod callback;
+#[cfg(feature = "alloc")]
+mod flag;
+#[cfg(feature = "alloc")]
+mod wedge;
+#[cfg(feature = "std")]
+mod block;
 mod signal;
 
 pub use signal::CancelSignal;
 #[cfg(feature = "alloc")]
 pub use {
+    callback::Registration,
     drive::Drive,
+    flag::Flag,
     guard::{DropGuard, DropGuardRef},
     handle::CancellationToken,
     run::{RunUntilCancelled, RunUntilCancelledOwned},
     signal::DynCancelSignal,
     wait::{WaitForCancellationFuture, WaitForCancellationFutureOwned},
+    wedge::Wedge,
 };
 
 #[cfg(feature = "alloc")]
 mod methods {
     use crate::reason::{Cancelled, Reason};
     use crate::time::{Instant, Timer};
+    use crate::token::callback::Registration;
     use crate::token::drive::Drive;
+    use crate::token::flag::Flag;
     use crate::token::guard::{DropGuard, DropGuardRef};
     use crate::token::handle::CancellationToken;
     use crate::token::node::Node;
     use crate::token::run::{RunUntilCancelled, RunUntilCancelledOwned};
     use crate::token::wait::{WaitForCancellationFuture, WaitForCancellationFutureOwned};
+    use crate::token::wedge::Wedge;
     use core::future::Future;
 
     impl Default for CancellationToken {
@@ -359,6 +376,56 @@ mod methods {
         #[inline]
         pub fn run_until_cancelled_owned<F: Future>(self, future: F) -> RunUntilCancelledOwned<F> {
             RunUntilCancelledOwned::new(self.cancelled_owned(), future)
+        }
+    }
+
+    /// Being told.
+    impl CancellationToken {
+        /// Has `f` called when the token is cancelled, once, by the thread that cancels it. If it is
+        /// cancelled already, `f` is called before this returns.
+        ///
+        /// The callback is one of those who wait: it is called after all flags are set, and if it
+        /// panics the others are woken and called all the same; see [`cancel_with`](Self::cancel_with).
+        /// It may call any method of any token, drop the last handle, drop its own [`Registration`].
+        /// No order among callbacks is promised. In an interrupt that cancels it runs in the
+        /// interrupt: what it does, and what its captures do when they are dropped, must be fit for
+        /// that.
+        ///
+        /// Allocates once, or more often if many wait at the same time.
+        ///
+        /// # Panics
+        /// The token was cancelled already, and `f` panicked.
+        ///
+        /// ```
+        /// use std::sync::mpsc;
+        /// use umbel_core::CancellationToken;
+        ///
+        /// let token = CancellationToken::new();
+        /// let (tx, rx) = mpsc::channel();
+        /// let _registration = token.on_cancel(move || tx.send("stop").unwrap());
+        /// token.cancel();
+        /// assert_eq!(rx.try_recv(), Ok("stop"));
+        /// ```
+        ///
+        /// .NET's `CancellationToken.Register` is the model, but for the disposal that waits for a
+        /// running callback: two that dispose of each other deadlock there (dotnet/runtime #43438).
+        pub fn on_cancel<F: FnOnce() + Send + 'static>(&self, f: F) -> Registration {
+            Registration::new(self, f)
+        }
+
+        /// Has `close(&resource)` called when the token is cancelled. See [`Wedge`].
+        pub fn close_on_cancel<R, F>(&self, resource: R, close: F) -> Wedge<R>
+        where
+            R: Send + Sync + 'static,
+            F: FnOnce(&R) + Send + 'static,
+        {
+            Wedge::new(self, resource, close)
+        }
+
+        /// A word in memory that becomes non-zero when the token is cancelled, for C code and
+        /// interrupt handlers. Allocates.
+        pub fn flag(&self) -> Flag {
+            Flag::new(self)
         }
     }
 }

@@ -9,6 +9,7 @@ mod set;
 mod stream;
 mod time;
 mod token;
+mod token_callback;
 mod token_model;
 
 #[global_allocator]

@@ -3,6 +3,7 @@
 //! `RUSTFLAGS="--cfg umbel_loom" cargo test -p umbel-tests --release --test loom`
 #![cfg(umbel_loom)]
 
+mod callback;
 mod nursery;
 mod set;
 mod time;

@@ -7,6 +7,7 @@
 #[global_allocator]
 static ALLOCATOR: umbel_tests::counting::CountingAlloc = umbel_tests::counting::CountingAlloc;
 
+mod callback;
 mod token;
 
 use std::cell::Cell;

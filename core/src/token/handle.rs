@@ -30,10 +30,10 @@ use core::ptr::NonNull;
 /// | | allocates or frees | in an interrupt |
 /// |---|---|---|
 /// | [`is_cancelled`], [`check`], [`deadline`] | no | yes |
-/// | [`cancel`]; [`cancel_with`] and [`reason`] unless the reason is a boxed error | no, but foreign wakers may | yes |
+/// | [`cancel`]; [`cancel_with`] and [`reason`] unless the reason is a boxed error | no, but foreign wakers and callbacks may | yes |
 /// | `clone` | no | yes |
-/// | [`new`], [`child_token`], the first poll of a wait | may allocate | no |
-/// | dropping a token, a guard or a wait | may free | no |
+/// | [`new`], [`child_token`], [`on_cancel`], [`flag`], the first poll of a wait | may allocate | no |
+/// | dropping a token, a guard, a wait, a registration or a flag | may free | no |
 ///
 /// A child keeps its ancestors' memory alive. Memory of children and waiters is reused: it is
 /// bounded by the most that were alive at once, and goes when the token goes. Dropping a token never
@@ -61,6 +61,8 @@ use core::ptr::NonNull;
 /// [`cancel_with`]: Self::cancel_with
 /// [`reason`]: Self::reason
 /// [`new`]: Self::new
+/// [`on_cancel`]: Self::on_cancel
+/// [`flag`]: Self::flag
 /// [`drop_guard`]: Self::drop_guard
 /// [`drop_guard_ref`]: Self::drop_guard_ref
 #[repr(transparent)]

@@ -16,7 +16,9 @@
 //!   in between is inherited.
 //! - **W3** A node is DONE only when all its children have been passed after it was cancelled.
 //! - **W4** The place behind a node is computed before the node is released.
-//! - **W5** Wakers of TAKEN slots are the walker's; each is read out once.
+//! - **W5** Wakers of TAKEN slots are the walker's; each is read out once, and then belongs to who
+//!   wakes it. Until the next item is asked for, or the walker is dropped, `at` is held: whoever is
+//!   woken may put something back into its slot (`token::callback`), which this walker never reads.
 //!
 //! # Orderings
 //!

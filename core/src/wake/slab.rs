@@ -33,10 +33,12 @@
 //! | ARMED → OWNED, FREE | the slot's owner | [`Place::disarm`], CAS, only if still ARMED |
 //! | ARMED → TAKEN | a canceller, all armed slots of a word at once | [`Segment::take_armed`], CAS |
 //! | OWNED → FREE | the slot's owner (children only) | [`Place::vacate`], `fetch_and` |
+//! | TAKEN → ARMED | the canceller, the content being written again | [`Place::put_back`], `fetch_or` |
 //! | TAKEN → FREE | burial of the slab's owner, alone | [`Slab::reset_codes`] |
 //!
-//! TAKEN is final while the slab's owner lives: given back earlier, a registrant that was stopped
-//! before it claims could write into a slot from which the canceller still reads.
+//! TAKEN never becomes FREE while the slab's owner lives: given back so early, a registrant that was
+//! stopped before it claims could write into a slot from which the canceller still reads. ARMED
+//! nobody claims.
 //!
 //! # Shard references
 //!
@@ -61,8 +63,8 @@
 //! |---|---|---|---|
 //! | link a segment or the table | CAS | SeqCst | loads of walkers (SeqCst) and claimers (Acquire): its fields; "linked before armed" in the total order |
 //! | claim, disarm, vacate | CAS, `fetch_and` | SeqCst | each other: the slot's content goes from one owner to the next |
-//! | arm | `fetch_or` | SeqCst | `take_armed`: the waker in the slot; and see `token::node` for the total order |
-//! | `take_armed` | load, CAS | SeqCst | arm |
+//! | arm, `put_back` | `fetch_or` | SeqCst | `take_armed`: the waker in the slot; and see `token::node` for the total order |
+//! | `take_armed` | load, CAS | SeqCst | arm, `put_back` |
 //! | `summary` clear, then word load | `fetch_and`; load | SeqCst | word freed, then `summary` set: one of both sees the other |
 //! | `hint` | load, store | Acquire, Release | each other: the fields of a segment that the claimer did not link |
 //! | `refs` up | `fetch_add`, `fetch_and` | Relaxed | the caller's handle keeps the owner alive meanwhile |
@@ -192,7 +194,7 @@ impl<S: Slot> Slab<S> {
         }
     }
 
-    /// Makes every slot FREE, whatever it was, without touching what lies in it.
+    /// Makes every TAKEN slot FREE, without touching what lies in it. ARMED ones stay.
     ///
     /// # Safety
     /// The caller is alone with the slab, and nobody owns a slot of it.
@@ -204,9 +206,10 @@ impl<S: Slot> Slab<S> {
                 let slots = Segment::slots(segment);
                 for word in 0..Segment::words(segment) {
                     let codes = Segment::codes(segment, word);
-                    let unused = Codes::unused(slots, word);
-                    if codes.load(Ordering::Relaxed) != unused.0 {
-                        codes.store(unused.0, Ordering::Relaxed);
+                    let before = Codes(codes.load(Ordering::Relaxed));
+                    let after = before.reset(slots, word);
+                    if before != after {
+                        codes.store(after.0, Ordering::Relaxed);
                         (*segment).summary.fetch_or(1 << word, Ordering::Relaxed);
                     }
                 }

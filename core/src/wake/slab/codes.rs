@@ -114,6 +114,12 @@ impl Codes {
         Some(Codes(self.0 & !(ARMED << shift) | code << shift))
     }
 
+    /// All but the ARMED ones as [`unused`](Self::unused).
+    pub(crate) fn reset(self, slots: usize, word: usize) -> Codes {
+        let armed = self.armed().0;
+        Codes(Self::unused(slots, word).0 | armed | armed << 1)
+    }
+
     /// The codes of word number `word` in an unused segment of `slots` slots.
     pub(crate) fn unused(slots: usize, word: usize) -> Codes {
         let here = slots.saturating_sub(word * SLOTS_PER_WORD);

@@ -360,6 +360,14 @@ impl<S: Slot> Place<S> {
         codes.fetch_or(TAKEN << (2 * slot), Ordering::SeqCst);
     }
 
+    /// TAKEN → ARMED, by the canceller after it wrote the content again.
+    pub(crate) unsafe fn put_back(self) {
+        let (word, slot) = self.word();
+        // SAFETY: (caller) see the head of the impl.
+        let codes = unsafe { Segment::codes(self.segment, word) };
+        codes.fetch_or(OWNED << (2 * slot), Ordering::SeqCst);
+    }
+
     /// ARMED → `left`, by the slot's owner. True: the content is the owner's again. False: a
     /// canceller took it, and the slot is not the owner's any more.
     #[inline(always)]

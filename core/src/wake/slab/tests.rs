@@ -78,6 +78,17 @@ fn what_lies_beyond_the_end_is_owned_for_ever() {
 }
 
 #[test]
+fn reset_frees_what_is_taken_and_keeps_what_is_armed() {
+    let (taken, armed) = (0b10, 0b11 << 2);
+    assert_eq!(Codes(taken | armed).reset(SLOTS_PER_WORD, 0), Codes(armed));
+    let short = Codes::unused(3, 0);
+    assert_eq!(
+        Codes(short.0 | taken | armed).reset(3, 0),
+        Codes(short.0 | armed)
+    );
+}
+
+#[test]
 fn every_claim_is_a_slot_of_its_own_and_is_found_again() {
     let slab = Slab::<Empty>::new();
     let count = if cfg!(miri) { 300 } else { 10_000 };
