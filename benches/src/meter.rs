@@ -79,9 +79,10 @@ impl Meter {
             let other = scope.spawn(|| {
                 let _begun = Finally(&begun);
                 preempted(|| {
+                    disturb();
+                    begun.store(true, Ordering::Release); // once: it may lie beside what is read
                     while !stop.load(Ordering::Relaxed) {
                         disturb();
-                        begun.store(true, Ordering::Relaxed);
                     }
                 })
                 .0

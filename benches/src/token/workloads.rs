@@ -72,14 +72,18 @@ pub(crate) fn ask_both<T: Flag>(meter: Meter) -> Reading {
     meter.two_threads(ops, || ask(&token, ops))
 }
 
+/// On lines of its own: the harness's own writes do not slow its readers.
+#[repr(align(128))]
+struct Apart<T>(T);
+
 pub(crate) fn ask_registering<T: Waits>(meter: Meter) -> Reading {
-    let token = T::new();
-    ask_beside(meter, &token, &token)
+    let token = Apart(T::new());
+    ask_beside(meter, &token.0, &token.0)
 }
 
 /// The floor of [`ask_registering`]: the other thread is as busy, elsewhere.
 pub(crate) fn ask_registering_elsewhere<T: Flag, W: Waits>(meter: Meter) -> Reading {
-    ask_beside(meter, &T::new(), &W::new())
+    ask_beside(meter, &Apart(T::new()).0, &Apart(W::new()).0)
 }
 
 fn ask_beside<T: Flag, W: Waits>(meter: Meter, asked: &T, waited: &W) -> Reading {
