@@ -277,7 +277,7 @@ pub(crate) fn judge(verdicts: &[Verdict]) -> String {
         table.add_row([
             verdict.row,
             &verdict.mark.to_string(),
-            &format!("{:.2}", verdict.found),
+            &format!("{:.3}", verdict.found),
             if verdict.missed { "MISSED" } else { "passed" },
         ]);
     }
@@ -288,7 +288,7 @@ pub(crate) fn judge(verdicts: &[Verdict]) -> String {
         row, mark, found, ..
     } in missed
     {
-        let _ = writeln!(text, "  {row}: {found:.2}, to be {mark}");
+        let _ = writeln!(text, "  {row}: {found:.3}, to be {mark}");
     }
     text
 }
@@ -358,7 +358,7 @@ mod tests {
         let text = judge(&verdicts);
         assert!(text.contains("\n6 of 12 marks missed\n"), "{text}");
         assert!(
-            text.contains("\n  row: 1.25, to be ≤ 1.2 × floor\n"),
+            text.contains("\n  row: 1.250, to be ≤ 1.2 × floor\n"),
             "{text}"
         );
     }
