@@ -1,7 +1,8 @@
 //! The project's tooling: `cargo xtask ci` is all that CI does, `cargo xtask deep JOB` the proofs
-//! that take too long for it.
+//! that take too long for it, `cargo xtask bench WHAT` the comparison with the peers.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod ci;
 mod deep;
 mod step;
@@ -27,6 +28,8 @@ enum Task {
     Ci(ci::Args),
     /// Runs one long proof, shard by shard; a re-run goes on where it stopped.
     Deep(deep::Args),
+    /// Measures us beside the peers; ends with the list of missed marks, and with 1 if there is one.
+    Bench(bench::Args),
 }
 
 fn main() -> Result<ExitCode> {
@@ -35,10 +38,17 @@ fn main() -> Result<ExitCode> {
         .parent()
         .context("xtask lies in the workspace")?;
     std::env::set_current_dir(root).context("the workspace is gone")?;
-    step::stop_on_ctrl_c()?;
     let rows = match args.task {
-        Task::Ci(args) => ci::run(&args),
-        Task::Deep(args) => deep::run(&args)?,
+        Task::Ci(args) => {
+            step::stop_on_ctrl_c()?;
+            ci::run(&args)
+        }
+        Task::Deep(args) => {
+            step::stop_on_ctrl_c()?;
+            deep::run(&args)?
+        }
+        // Ctrl-C ends it and the benchmarks alike: nothing is to be tidied up.
+        Task::Bench(args) => return bench::run(args),
     };
     print!("{}", table::render(&rows));
     Ok(if table::failed(&rows) {
