@@ -94,6 +94,17 @@ fn lints() -> Vec<Step> {
             .run_line("cargo clippy -p umbel-core --no-default-features -- -D warnings")
             .run_line("cargo clippy -p umbel-core -- -D warnings")
             .run_line("cargo clippy -p umbel --no-default-features -- -D warnings")
+            .run_line("cargo clippy -p umbel --no-default-features --features smol -- -D warnings")
+            .run_line("cargo clippy -p umbel --no-default-features --features tokio -- -D warnings")
+            .run_line(
+                "cargo clippy -p umbel --no-default-features --features tokio-util -- -D warnings",
+            )
+            .run_line(
+                "cargo clippy -p umbel --no-default-features --features signal -- -D warnings",
+            )
+            .run_line(
+                "cargo clippy -p umbel --no-default-features --features blocking -- -D warnings",
+            )
             .cmd(cfg_clippy("loom"))
             .cmd(cfg_clippy("step")),
         Step::new("docs").cmd(
