@@ -81,7 +81,6 @@ pub struct FutureSet<F> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Begun {
     /// Bits of the desk that rang.
-    #[allow(dead_code, reason = "for the nursery")]
     pub(crate) desk: usize,
     /// The waker is registered. If not, the caller must wake it before it returns `Pending`.
     pub(crate) registered: bool,
@@ -131,7 +130,6 @@ impl<F> FutureSet<F> {
     /// A header with pseudo-children of the owner's own: the nursery's body, inbox bell, token wait
     /// and timer are bits of it. Made on first call; immortal, so a ring after the set's end is
     /// harmless.
-    #[allow(dead_code, reason = "for the nursery")]
     pub(crate) fn desk(&mut self) -> Desk {
         self.owner.get_or_insert_with(Owner::new).desk()
     }
@@ -158,7 +156,7 @@ impl<F> FutureSet<F> {
     /// True if no child waits for its poll, nothing was woken since the last `begin`, and the
     /// registered waker is `cx`'s: a poll may end at once.
     #[inline]
-    #[allow(dead_code, reason = "for the nursery")]
+    #[allow(dead_code, reason = "asked by tests and models")]
     pub(crate) fn is_idle(&self, cx: &Context<'_>) -> bool {
         self.chunks.is_queue_empty()
             && self
@@ -171,7 +169,6 @@ impl<F> FutureSet<F> {
     ///
     /// A panic of a child's Drop, or of `keep` (its child stays), is resumed after the walk is
     /// done, as in [`clear`](Self::clear).
-    #[allow(dead_code, reason = "for the nursery")]
     pub(crate) fn retain(&mut self, keep: impl FnMut(Pin<&mut F>) -> bool) {
         self.chunks.retain(&mut self.owner, keep);
     }

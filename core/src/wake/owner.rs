@@ -81,7 +81,6 @@ impl Owner {
 
     /// The header of the owner's own bits. Made on first call; retired with the owner. May
     /// allocate.
-    #[allow(dead_code, reason = "for the nursery")]
     pub(crate) fn desk(&mut self) -> Desk {
         if let Some(desk) = self.desk {
             return Desk(desk);

@@ -434,7 +434,6 @@ pub(super) unsafe fn release(shared: Immortal<Shared>) {
 #[derive(Clone, Copy)]
 pub(crate) struct Desk(pub(super) Immortal<Header>);
 
-#[allow(dead_code, reason = "for the nursery")]
 impl Desk {
     /// Sets `bit`, which is below [`BITS`], and wakes the owner.
     #[inline]
