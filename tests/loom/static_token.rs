@@ -8,7 +8,7 @@
 //! | 2 mark, 4 and 5 take ∥ put a waker | `cancel_against_first_poll`, `cancel_against_repoll`, `cancel_children_against_first_poll` |
 //! | 2 mark ∥ mark | `two_cancels`, `cancel_against_cancel_children`, `cancel_of_a_child_against_cancel` |
 //! | 2, 4, 5 ∥ a wait's drop | `cancel_against_drop_of_a_wait` |
-//! | 2 to 8 ∥ 3, 6, 7 vacate, then 1 claim | `cancel_children_against_drop_and_reuse`, `a_late_canceller_leaves_the_next_occupant_alone`, `a_child_that_is_cancelled_again_and_again` |
+//! | 2 to 8 ∥ 3, 6, 7 vacate, then 1 claim | `cancel_children_against_drop_and_reuse`, `a_late_canceller_leaves_the_next_occupant_alone`, `a_child_that_is_cancelled_again_and_again`, `a_slot_hands_over` |
 //! | 4 take ∥ take | `two_cancels`, `cancel_against_cancel_children` |
 //! | publication | `the_flag_publishes`, `a_helper_publishes`, `woken_means_all_are_set` |
 //! | cell: put ∥ put, put ∥ leave | `two_waits_of_two_tasks` |
@@ -339,6 +339,37 @@ fn a_late_canceller_leaves_the_next_occupant_alone() {
             });
         },
     );
+}
+
+/// Who gets a slot sees what its last owner did before: by each of the ways on which it becomes free.
+#[test]
+fn a_slot_hands_over() {
+    for cancelled in [false, true] {
+        model(
+            "static: child drop ∥ child() ∥ cancel_children",
+            2,
+            move || {
+                with_token::<1>(|token| {
+                    let child = token.child().unwrap();
+                    let data = Arc::new(AtomicUsize::new(0));
+                    let data2 = data.clone();
+                    let next = thread::spawn(move || {
+                        if token.child().is_ok() {
+                            assert_eq!(data2.load(Relaxed), 1);
+                        }
+                    });
+                    let canceller =
+                        cancelled.then(|| thread::spawn(|| token.cancel_children(why(2))));
+                    data.store(1, Relaxed);
+                    drop(child);
+                    next.join().unwrap();
+                    if let Some(canceller) = canceller {
+                        canceller.join().unwrap();
+                    }
+                });
+            },
+        );
+    }
 }
 
 #[test]
