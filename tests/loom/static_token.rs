@@ -407,6 +407,8 @@ fn a_wait_leaves_while_another_comes() {
                         let mut seen = 0;
                         while poll(wait.as_mut(), &waker).is_pending() {
                             task.park(&mut seen);
+                            // Met in the cell, a wait tries again until the other is out of it.
+                            thread::yield_now();
                         }
                     }
                     drop(child2);
@@ -451,7 +453,9 @@ fn as_many_tasks_as_slots_are_never_refused() {
         with_token::<3>(|token| {
             let others = [(); 2].map(|()| thread::spawn(move || task(token)));
             task(token);
-            others.map(|other| other.join().unwrap());
+            for other in others {
+                other.join().unwrap();
+            }
         });
     });
     model("static: two tasks take and drop, two slots", 4, || {
