@@ -1,1 +1,294 @@
 //! Groups of tokens: cancelling the children, joining tokens, leaving a tree.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use umbel_core::{CancellationToken, Instant, Reason, ReasonKind, Registration};
+use umbel_tests::counting::{Task, allocator_calls, live_bytes};
+
+const fn scaled(full: usize, miri: usize) -> usize {
+    if cfg!(miri) { miri } else { full }
+}
+
+/// Runs `f` on a stack on which a recursion over the tree would overflow.
+fn on_small_stack<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .stack_size(64 << 10)
+            .spawn_scoped(scope, f);
+        thread.unwrap().join().unwrap()
+    })
+}
+
+/// An error that counts its drops.
+#[derive(Debug)]
+struct Why(Arc<AtomicUsize>);
+impl Drop for Why {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("why")
+    }
+}
+impl std::error::Error for Why {}
+
+// ------------------------------------------------------------------ cancel_children
+
+#[test]
+fn the_children_are_cancelled_and_the_token_lives_on() {
+    let bytes = live_bytes();
+    {
+        let root = CancellationToken::new();
+        let early = root.child_token();
+        let low = early.child_token();
+        early.cancel_with(Reason::custom(1));
+        let child = root.child_token();
+        let grandchild = child.child_token();
+        let own = child.child_token();
+        own.cancel_with(Reason::custom(2));
+        let below_own = own.child_token();
+        root.cancel_children(Reason::custom(3));
+        assert!(!root.is_cancelled());
+        for (token, code) in [
+            (&early, 1),
+            (&low, 1),
+            (&child, 3),
+            (&grandchild, 3),
+            (&own, 2),
+            (&below_own, 2),
+        ] {
+            assert_eq!(token.reason(), Some(Reason::custom(code)));
+        }
+        assert_eq!(child.child_token().reason(), Some(Reason::custom(3)));
+        let later = root.child_token();
+        let below = later.child_token();
+        assert!(!later.is_cancelled());
+        // Again: only who came later.
+        root.cancel_children(Reason::custom(4));
+        assert_eq!(below.reason(), Some(Reason::custom(4)));
+        assert_eq!(child.reason(), Some(Reason::custom(3)));
+        // Nobody is left.
+        drop((later, below));
+        root.cancel_children(Reason::custom(5));
+        root.cancel_with(Reason::custom(6));
+        assert_eq!(child.reason(), Some(Reason::custom(3)));
+        root.cancel_children(Reason::custom(7));
+        assert_eq!(root.child_token().reason(), Some(Reason::custom(6)));
+    }
+    assert_eq!(live_bytes(), bytes);
+}
+
+#[test]
+fn children_of_never_are_cancelled() {
+    let never = CancellationToken::never();
+    let child = never.child_token();
+    never.cancel_children(Reason::shutdown());
+    assert_eq!(child.reason(), Some(Reason::shutdown()));
+    assert!(!never.is_cancelled() && !never.child_token().is_cancelled());
+}
+
+#[test]
+fn t_15_waiters_below_are_woken_once_and_the_tokens_own_are_not() {
+    let root = CancellationToken::new();
+    let low = root.child_token().child_token();
+    let (task, own) = (Task::new(), Task::new());
+    let mut wait = pin!(root.cancelled());
+    assert!(own.poll(wait.as_mut()).is_pending());
+    let mut waits: Vec<_> = (0..scaled(500, 80))
+        .map(|_| Box::pin(low.cancelled()))
+        .collect();
+    for wait in &mut waits {
+        assert!(task.poll(wait.as_mut()).is_pending());
+    }
+    let calls = allocator_calls();
+    root.cancel_children(Reason::explicit());
+    assert_eq!(allocator_calls(), calls);
+    assert_eq!((task.woken(), own.woken()), (waits.len(), 0));
+    assert!(own.poll(wait.as_mut()).is_pending());
+    root.cancel_children(Reason::explicit());
+    root.cancel();
+    assert_eq!((task.woken(), own.woken()), (waits.len(), 1));
+}
+
+#[test]
+fn t_16_a_woken_task_sees_every_flag_below_the_children() {
+    let root = CancellationToken::new();
+    let tree: Arc<Vec<_>> = Arc::new(
+        (0..50)
+            .flat_map(|_| {
+                let child = root.child_token();
+                [child.child_token(), child]
+            })
+            .collect(),
+    );
+    let seen = Arc::downgrade(&tree);
+    let task = Task::with_hook(move || {
+        let seen = seen.upgrade().unwrap();
+        assert!(seen.iter().all(|token| token.is_cancelled()));
+    });
+    let mut waits: Vec<_> = tree
+        .iter()
+        .map(|token| Box::pin(token.cancelled()))
+        .collect();
+    for wait in &mut waits {
+        assert!(task.poll(wait.as_mut()).is_pending());
+    }
+    root.cancel_children(Reason::explicit());
+    assert_eq!(task.woken(), 100);
+}
+
+#[test]
+fn a_boxed_reason_is_shared_by_the_children_and_dropped_once() {
+    let drops = Arc::new(AtomicUsize::new(0));
+    let root = CancellationToken::new();
+    let children: Vec<_> = (0..5).map(|_| root.child_token()).collect();
+    let low = children[0].child_token();
+    let before = allocator_calls();
+    let reason = Reason::error(Why(drops.clone()));
+    let boxing = allocator_calls() - before;
+    root.cancel_children(reason);
+    assert_eq!(allocator_calls(), before + boxing);
+    assert_eq!(children[0].reason(), children[4].reason());
+    assert_eq!(low.reason().unwrap().to_string(), "why");
+    drop(children);
+    assert_eq!(drops.load(SeqCst), 0);
+    drop(low);
+    assert_eq!(drops.load(SeqCst), 1);
+    // Nobody takes it.
+    root.cancel_children(Reason::error(Why(drops.clone())));
+    assert_eq!(drops.load(SeqCst), 2);
+}
+
+#[test]
+fn t_12_children_are_cancelled_on_a_small_stack() {
+    let count = scaled(1_000_000, 200);
+    let root = CancellationToken::new();
+    let mut chain = vec![root.child_token()];
+    for i in 0..count {
+        let child = chain[i].child_token();
+        chain.push(child);
+    }
+    on_small_stack(move || {
+        root.cancel_children(Reason::explicit());
+        assert!(chain.iter().all(|token| token.is_cancelled()));
+        chain.drain(..).for_each(drop);
+        let mut fan: Vec<_> = (0..count).map(|_| root.child_token()).collect();
+        assert!(fan.iter().all(|token| !token.is_cancelled()));
+        let task = Task::new();
+        let mut waits = [0, count / 2, count - 1].map(|i| Box::pin(fan[i].clone().cancelled_owned()));
+        for wait in &mut waits {
+            assert!(task.poll(wait.as_mut()).is_pending());
+        }
+        root.cancel_children(Reason::explicit());
+        assert!(fan.iter().all(|token| token.is_cancelled()));
+        assert_eq!(task.woken(), 3);
+        fan.drain(..).for_each(drop);
+    });
+}
+
+#[test]
+fn t_07_a_million_presses_take_the_memory_of_one() {
+    let root = CancellationToken::new();
+    let task = Task::new();
+    let waker = task.waker();
+    let mut cx = std::task::Context::from_waker(&waker);
+    let (mut calls, mut bytes) = (0, 0);
+    for i in 0..scaled(1_000_000, 300) {
+        if i == 2 {
+            (calls, bytes) = (allocator_calls(), live_bytes());
+        }
+        let child = root.child_token();
+        let low = child.child_token();
+        {
+            let mut wait = pin!(child.cancelled());
+            assert!(wait.as_mut().poll(&mut cx).is_pending());
+            root.cancel_children(Reason::custom(1));
+            assert!(wait.as_mut().poll(&mut cx).is_ready());
+        }
+        assert!(low.is_cancelled());
+        drop(child);
+    }
+    // A burial frees the slab of grandchildren, the next child's child makes one again.
+    assert_eq!(live_bytes(), bytes);
+    assert_eq!((allocator_calls() - calls) % 2, 0);
+    assert_eq!(task.woken(), scaled(1_000_000, 300));
+}
+
+/// The last handle goes in a callback, so that the walk buries the child and leaves in its slot what
+/// the canceller put back: the slot's next occupant drops it, or it would pile up.
+#[test]
+fn t_07_callbacks_that_drop_the_last_handle_do_not_pile_up() {
+    let outside = live_bytes();
+    {
+        let root = CancellationToken::new();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let mut bytes = 0;
+        for i in 0..scaled(100_000, 100) {
+            if i == 2 {
+                bytes = live_bytes();
+            }
+            let child = root.child_token();
+            let (own, calls) = (Arc::new(Mutex::new(None)), calls.clone());
+            let last = own.clone();
+            child
+                .on_cancel(move || {
+                    calls.fetch_add(1, SeqCst);
+                    drop(last.lock().unwrap().take());
+                })
+                .forget();
+            *own.lock().unwrap() = Some(child);
+            root.cancel_children(Reason::explicit());
+            assert!(own.lock().unwrap().is_none());
+        }
+        // The last block is still in the slot.
+        drop(root.child_token());
+        assert!(live_bytes() <= bytes);
+        assert_eq!(calls.load(SeqCst), scaled(100_000, 100));
+    }
+    assert_eq!(live_bytes(), outside);
+}
+
+#[test]
+fn a_panicking_waker_leaves_nobody_asleep_below_the_children() {
+    let root = CancellationToken::new();
+    let children: Vec<_> = (0..6).map(|_| root.child_token()).collect();
+    let bad = Task::with_hook(|| panic!("first"));
+    let good = Task::new();
+    let mut waits: Vec<_> = (0..60)
+        .map(|i| Box::pin(children[i % 6].cancelled()))
+        .collect();
+    for (i, wait) in waits.iter_mut().enumerate() {
+        let task = if i == 20 { &bad } else { &good };
+        assert!(task.poll(wait.as_mut()).is_pending());
+    }
+    let cancel = AssertUnwindSafe(|| root.cancel_children(Reason::explicit()));
+    let panic = catch_unwind(cancel).unwrap_err();
+    assert_eq!(panic.downcast_ref(), Some(&"first"));
+    assert_eq!((bad.woken(), good.woken(), good.wakers()), (1, 59, 0));
+    assert!(!root.is_cancelled() && !root.child_token().is_cancelled());
+}
+
+#[test]
+fn a_waker_reenters_cancel_children() {
+    let root = CancellationToken::new();
+    let child = root.child_token();
+    let tokens = [root.clone(), child.clone()];
+    let task = Task::with_hook(move || {
+        for token in &tokens {
+            let made = token.child_token();
+            token.cancel_children(Reason::custom(2));
+            assert!(made.is_cancelled());
+        }
+    });
+    let (mut one, mut two) = (pin!(child.cancelled()), pin!(child.cancelled()));
+    assert!(task.poll(one.as_mut()).is_pending());
+    assert!(task.poll(two.as_mut()).is_pending());
+    root.cancel_children(Reason::custom(1));
+    assert_eq!(task.woken(), 2);
+    assert_eq!(child.child_token().reason(), Some(Reason::custom(1)));
+}
