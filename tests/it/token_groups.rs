@@ -4,8 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
-use umbel_core::{CancellationToken, Instant, Reason, ReasonKind, Registration};
+use umbel_core::{CancellationToken, Instant, Reason, ReasonKind};
 use umbel_tests::counting::{Task, allocator_calls, live_bytes};
 
 const fn scaled(full: usize, miri: usize) -> usize {
@@ -291,4 +290,339 @@ fn a_waker_reenters_cancel_children() {
     root.cancel_children(Reason::custom(1));
     assert_eq!(task.woken(), 2);
     assert_eq!(child.child_token().reason(), Some(Reason::custom(1)));
+}
+
+// ------------------------------------------------------------------ any_of
+
+#[test]
+fn the_first_source_cancels_with_its_reason() {
+    let bytes = live_bytes();
+    {
+        for first in 0..3 {
+            let sources = [0; 3].map(|_| CancellationToken::new());
+            let any = CancellationToken::any_of(&sources);
+            let low = any.child_token();
+            let task = Task::new();
+            let mut wait = pin!(low.cancelled());
+            assert!(task.poll(wait.as_mut()).is_pending());
+            assert!(any.can_be_cancelled() && !any.is_cancelled());
+            sources[first].cancel_with(Reason::custom(first as u16));
+            for source in &sources {
+                source.cancel_with(Reason::shutdown());
+            }
+            assert_eq!(low.reason(), Some(Reason::custom(first as u16)));
+            assert_eq!(task.woken(), 1);
+            assert!(!any.cancel_with(Reason::shutdown()));
+        }
+    }
+    assert_eq!(live_bytes(), bytes);
+}
+
+#[test]
+fn any_of_none_is_never_and_of_a_cancelled_one_is_born_cancelled() {
+    let bytes = live_bytes();
+    {
+        let never = CancellationToken::never();
+        assert!(!CancellationToken::any_of([]).can_be_cancelled());
+        assert!(!CancellationToken::any_of([&never, &never]).can_be_cancelled());
+        let live = CancellationToken::new();
+        let gone = CancellationToken::pre_cancelled(Reason::error("gone"));
+        let any = CancellationToken::any_of(vec![&live, &never, &gone]);
+        assert_eq!(any.reason(), gone.reason());
+        assert!(any.child_token().is_cancelled());
+        let any = CancellationToken::any_of([&live, &live, &never]);
+        live.cancel_with(Reason::error("live"));
+        assert_eq!(any.reason(), live.reason(), "the very same box");
+    }
+    assert_eq!(live_bytes(), bytes);
+}
+
+#[test]
+fn it_is_a_token_of_its_own() {
+    let (a, b) = (CancellationToken::new(), CancellationToken::new());
+    let a = a.child_with_deadline(Instant::from_nanos(7));
+    let b = b.child_with_deadline(Instant::from_nanos(5));
+    let any = CancellationToken::any_of([&a, &b]);
+    assert_eq!(any.deadline(), Some(Instant::from_nanos(5)));
+    assert_ne!(any, a);
+    any.cancel_children(Reason::custom(1));
+    let child = any.child_token();
+    assert!(any.check_at(Instant::from_nanos(4)).is_ok());
+    assert!(any.check_at(Instant::from_nanos(5)).is_err());
+    assert_eq!(
+        child.reason().unwrap().kind(),
+        ReasonKind::DeadlineExceeded
+    );
+    assert!(!a.is_cancelled() && !b.is_cancelled());
+    let later = CancellationToken::any_of([&any, &a]);
+    assert!(later.is_cancelled() && later.deadline() == Some(Instant::from_nanos(5)));
+}
+
+/// The sources' own handles may go: an ancestor still cancels.
+#[test]
+fn it_keeps_its_sources_but_not_the_other_way_round() {
+    let bytes = live_bytes();
+    {
+        let root = CancellationToken::new();
+        let any = CancellationToken::any_of([&root.child_token(), &CancellationToken::new()]);
+        assert!(!any.is_cancelled());
+        root.cancel_with(Reason::custom(3));
+        assert_eq!(any.reason(), Some(Reason::custom(3)));
+        drop(root);
+        assert!(any.child_token().is_cancelled());
+        // Not cancelled; its children keep it.
+        let root = CancellationToken::new();
+        let child = CancellationToken::any_of([&root.child_token(), &root]).child_token();
+        root.cancel();
+        assert!(child.is_cancelled());
+    }
+    assert_eq!(live_bytes(), bytes);
+}
+
+#[test]
+fn t_07_a_million_joined_tokens_leave_nothing_with_their_sources() {
+    let outside = live_bytes();
+    {
+        let (server, client) = (CancellationToken::new(), CancellationToken::new());
+        let lasting = CancellationToken::any_of([&server, &client]);
+        let bytes = live_bytes();
+        for i in 0..scaled(1_000_000, 300) {
+            let any = CancellationToken::any_of([&server, &client]);
+            let child = any.child_token();
+            if i % 3 == 0 {
+                any.cancel();
+            }
+            drop(any);
+            assert_eq!(child.is_cancelled(), i % 3 == 0);
+        }
+        assert_eq!(live_bytes(), bytes);
+        client.cancel();
+        assert!(lasting.is_cancelled());
+        drop(lasting);
+        for _ in 0..scaled(1_000, 10) {
+            assert!(CancellationToken::any_of([&server, &client]).is_cancelled());
+        }
+    }
+    assert_eq!(live_bytes(), outside);
+}
+
+/// In the tasks and callbacks that a source's `cancel` wakes: of the root itself, and of another that
+/// is visited before or after it. The walk is the last to let go.
+#[test]
+fn the_last_handle_may_go_while_a_source_is_being_cancelled() {
+    let outside = live_bytes();
+    for waits_at in 0..4 {
+        for others in [0, 1, 40] {
+            let drops = Arc::new(AtomicUsize::new(0));
+            {
+                let root = CancellationToken::new();
+                let (above, below) = (root.child_token(), CancellationToken::new());
+                let source = above.child_token();
+                // Kept by the joined token alone: a root, a child of the source, another joined one.
+                let foreign = CancellationToken::new();
+                let sources = [
+                    below,
+                    source.clone(),
+                    source.child_token(),
+                    foreign.child_token(),
+                    CancellationToken::any_of([&source, &foreign]),
+                    CancellationToken::any_of([&CancellationToken::new()]),
+                    root.clone(),
+                ];
+                let any = CancellationToken::any_of(&sources);
+                drop(sources);
+                let noise: Vec<_> = (0..others)
+                    .map(|_| CancellationToken::any_of([&source, &root]))
+                    .collect();
+                let low = any.child_token();
+                low.cancel_with(Reason::error(Why(drops.clone())));
+                let own = any.child_token().child_token();
+                let waited = [&root, &source, &any, &own][waits_at].clone();
+                let held = Arc::new(Mutex::new(Some((any, low, own))));
+                let last = held.clone();
+                let task = Task::with_hook(move || drop(last.lock().unwrap().take()));
+                let mut wait = Box::pin(waited.cancelled_owned());
+                assert!(task.poll(wait.as_mut()).is_pending());
+                let keeps = Mutex::new(Some(wait));
+                // An owned wait keeps the token, too: it goes with the rest.
+                let both = held.clone();
+                source
+                    .on_cancel(move || {
+                        drop(keeps.lock().unwrap().take());
+                        drop(both.lock().unwrap().take());
+                    })
+                    .forget();
+                root.cancel_with(Reason::error(Why(drops.clone())));
+                assert!(held.lock().unwrap().is_none());
+                assert!(noise.iter().all(|any| any.is_cancelled()));
+                foreign.cancel();
+                drop((above, source));
+                assert!(root.child_token().is_cancelled());
+            }
+            assert_eq!(drops.load(SeqCst), 2, "{waits_at} {others}");
+        }
+    }
+    assert_eq!(live_bytes(), outside);
+}
+
+/// What the walk could not free lies with the source, which lives on in no tree of its own.
+#[test]
+fn what_died_in_a_walk_goes_with_the_source_or_its_slot() {
+    let outside = live_bytes();
+    {
+        let root = CancellationToken::new();
+        let mut bytes = 0;
+        for i in 0..scaled(10_000, 50) {
+            if i == 3 {
+                bytes = live_bytes();
+            }
+            let source = root.child_token();
+            let any = CancellationToken::any_of([&source, &CancellationToken::new()]);
+            let held = Arc::new(Mutex::new(None));
+            let last = held.clone();
+            any.on_cancel(move || drop(last.lock().unwrap().take()))
+                .forget();
+            *held.lock().unwrap() = Some((any, source));
+            let calls = allocator_calls();
+            root.cancel_children(Reason::explicit());
+            assert_eq!(allocator_calls(), calls + usize::from(i > usize::MAX));
+            assert!(held.lock().unwrap().is_none());
+        }
+        drop(root.child_token());
+        assert!(live_bytes() <= bytes, "{} {bytes}", live_bytes());
+    }
+    assert_eq!(live_bytes(), outside);
+}
+
+#[test]
+fn t_12_a_long_chain_of_joined_tokens_on_a_small_stack() {
+    let count = scaled(1_000_000, 200);
+    for (cancel, top_first) in [(true, true), (true, false), (false, true), (false, false)] {
+        let other = CancellationToken::new();
+        let mut chain = vec![CancellationToken::new()];
+        for i in 0..count {
+            let next = CancellationToken::any_of([&chain[i], &other]);
+            chain.push(next);
+        }
+        on_small_stack(move || {
+            if cancel {
+                chain[0].cancel_with(Reason::custom(1));
+                let code = |token: &CancellationToken| token.reason().and_then(|r| r.code());
+                assert!(chain.iter().all(|token| code(token) == Some(1)));
+            }
+            if top_first {
+                chain.drain(..).for_each(drop);
+            } else {
+                chain.drain(..).rev().for_each(drop);
+            }
+        });
+        drop(other);
+    }
+}
+
+/// All die in the walk, each kept by the link of the next.
+#[test]
+fn t_12_a_long_chain_of_joined_tokens_that_dies_in_a_walk() {
+    let outside = live_bytes();
+    let count = scaled(100_000, 100);
+    let first = CancellationToken::new();
+    let mut last = first.clone();
+    for _ in 0..count {
+        last = CancellationToken::any_of([&last, &last.child_token()]);
+    }
+    let held = Arc::new(Mutex::new(Some(last)));
+    let drops = held.clone();
+    first
+        .on_cancel(move || drop(drops.lock().unwrap().take()))
+        .forget();
+    on_small_stack(move || {
+        first.cancel();
+        drop(first);
+    });
+    drop(held);
+    let _ = outside;
+}
+
+#[test]
+fn a_waker_below_a_joined_token_may_panic_and_reenter() {
+    let source = CancellationToken::new();
+    let any = CancellationToken::any_of([&source]);
+    let child = any.child_token();
+    let (again, other) = (any.clone(), source.clone());
+    let bad = Task::with_hook(move || {
+        assert!(again.is_cancelled());
+        assert!(CancellationToken::any_of([&other, &again]).is_cancelled());
+        again.cancel_children(Reason::shutdown());
+        other.cancel();
+        panic!("first");
+    });
+    let good = Task::new();
+    let mut waits: Vec<_> = [&source, &any, &child]
+        .into_iter()
+        .flat_map(|token| [Box::pin(token.cancelled()), Box::pin(token.cancelled())])
+        .collect();
+    for (i, wait) in waits.iter_mut().enumerate() {
+        let task = if i % 2 == 0 { &bad } else { &good };
+        assert!(task.poll(wait.as_mut()).is_pending());
+    }
+    let panic = catch_unwind(AssertUnwindSafe(|| source.cancel())).unwrap_err();
+    assert_eq!(panic.downcast_ref(), Some(&"first"));
+    assert_eq!((bad.woken(), good.woken()), (3, 3));
+}
+
+#[test]
+fn racing_sources_and_drops() {
+    for round in 0..scaled(5_000, 20) {
+        let drops = Arc::new(AtomicUsize::new(0));
+        {
+            let (one, two) = (CancellationToken::new(), CancellationToken::new());
+            let low = two.child_token();
+            let any = CancellationToken::any_of([&one, &low]);
+            let start = std::sync::Barrier::new(3);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    start.wait();
+                    one.cancel_with(Reason::error(Why(drops.clone())));
+                });
+                scope.spawn(|| {
+                    start.wait();
+                    two.cancel_with(Reason::error(Why(drops.clone())));
+                });
+                start.wait();
+                let child = any.child_token();
+                drop(any);
+                if round % 2 == 0 {
+                    drop(child);
+                } else {
+                    let late = CancellationToken::any_of([&child, &low]);
+                    drop(child);
+                    one.cancel();
+                    two.cancel();
+                    assert!(late.is_cancelled());
+                }
+            });
+        }
+        assert_eq!(drops.load(SeqCst), 2);
+    }
+}
+
+// ------------------------------------------------------------------ detached
+
+#[test]
+fn a_detached_token_is_a_tree_of_its_own() {
+    let bytes = live_bytes();
+    {
+        let request = CancellationToken::new().child_with_deadline(Instant::from_nanos(5));
+        let work = request.detached();
+        assert_ne!(work, request);
+        assert_eq!(work.deadline(), None);
+        work.cancel_with(Reason::custom(1));
+        assert!(!request.is_cancelled());
+        request.cancel();
+        assert!(!request.detached().is_cancelled());
+        assert!(CancellationToken::never().detached().can_be_cancelled());
+        drop(request);
+        assert!(work.is_cancelled());
+    }
+    assert_eq!(live_bytes(), bytes);
 }
