@@ -485,7 +485,7 @@ fn what_died_in_a_walk_goes_with_the_source_or_its_slot() {
             *held.lock().unwrap() = Some((any, source));
             let calls = allocator_calls();
             root.cancel_children(Reason::explicit());
-            assert_eq!(allocator_calls(), calls + usize::from(i > usize::MAX));
+            assert_eq!(allocator_calls(), calls);
             assert!(held.lock().unwrap().is_none());
         }
         drop(root.child_token());
@@ -496,7 +496,7 @@ fn what_died_in_a_walk_goes_with_the_source_or_its_slot() {
 
 #[test]
 fn t_12_a_long_chain_of_joined_tokens_on_a_small_stack() {
-    let count = scaled(1_000_000, 200);
+    let count = scaled(100_000, 200);
     for (cancel, top_first) in [(true, true), (true, false), (false, true), (false, false)] {
         let other = CancellationToken::new();
         let mut chain = vec![CancellationToken::new()];
@@ -523,7 +523,6 @@ fn t_12_a_long_chain_of_joined_tokens_on_a_small_stack() {
 /// All die in the walk, each kept by the link of the next.
 #[test]
 fn t_12_a_long_chain_of_joined_tokens_that_dies_in_a_walk() {
-    let outside = live_bytes();
     let count = scaled(100_000, 100);
     let first = CancellationToken::new();
     let mut last = first.clone();
@@ -535,12 +534,15 @@ fn t_12_a_long_chain_of_joined_tokens_that_dies_in_a_walk() {
     first
         .on_cancel(move || drop(drops.lock().unwrap().take()))
         .forget();
+    // Each owns a clone of the reason, until it is freed.
+    let why = Arc::new(AtomicUsize::new(0));
+    let reason = Reason::error(Why(why.clone()));
     on_small_stack(move || {
-        first.cancel();
+        first.cancel_with(reason);
+        assert!(held.lock().unwrap().is_none());
         drop(first);
     });
-    drop(held);
-    let _ = outside;
+    assert_eq!(why.load(SeqCst), 1);
 }
 
 #[test]

@@ -156,8 +156,8 @@ fn t_21_child_token_against_cancel_children() {
 fn t_21_cancels_against_cancel_children() {
     let operations: [fn(&Tree); 3] = [
         |tree| tree.root.cancel_children(why(2)),
-        |tree| drop(tree.root.cancel_with(why(2))),
-        |tree| drop(tree.mid.cancel_with(why(2))),
+        |tree| assert!(tree.root.cancel_with(why(2)) || tree.root.is_cancelled()),
+        |tree| assert!(tree.mid.cancel_with(why(2)) || tree.mid.is_cancelled()),
     ];
     let promised = |tree: &Tree| assert!(tree.mid.is_cancelled() && tree.low.is_cancelled());
     for (one, two) in [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0)] {
@@ -287,5 +287,237 @@ fn a_token_dies_at_every_step_of_cancel_children() {
             }
         }
         assert!(seen[0] > 3 && seen[1] > 3 && left > 3, "{seen:?} {left}");
+    }
+}
+
+// ------------------------------------------------------------------ any_of
+
+/// Two sources, the first below a root, and a token of both.
+struct Joint {
+    root: CancellationToken,
+    source: CancellationToken,
+    other: CancellationToken,
+    any: RefCell<Option<CancellationToken>>,
+    bytes: isize,
+}
+
+impl Joint {
+    fn new() -> Joint {
+        let bytes = live_bytes();
+        let root = CancellationToken::new();
+        let source = root.child_token();
+        Joint {
+            root,
+            source,
+            other: CancellationToken::new(),
+            any: RefCell::default(),
+            bytes,
+        }
+    }
+
+    fn joined() -> Joint {
+        let joint = Joint::new();
+        joint.join();
+        joint
+    }
+
+    fn join(&self) {
+        let any = CancellationToken::any_of([&self.source, &self.other]);
+        *self.any.borrow_mut() = Some(any);
+    }
+
+    fn any(&self) -> CancellationToken {
+        self.any.borrow().clone().unwrap()
+    }
+
+    fn interrupt(&self) {
+        assert!(self.root.cancel_with(why(1)));
+    }
+
+    /// Both sources, one after the other.
+    fn interrupt_twice(&self) {
+        self.interrupt();
+        assert!(self.other.cancel_with(why(2)));
+    }
+
+    fn end(self) {
+        let bytes = self.bytes;
+        drop(self);
+        assert_eq!(live_bytes(), bytes);
+    }
+}
+
+#[test]
+fn t_21_any_of() {
+    for interrupt in [Joint::interrupt, Joint::interrupt_twice] {
+        let steps = at_every_step(Joint::new, Joint::join, interrupt, |joint, ()| {
+            let any = joint.any();
+            assert_eq!(any.is_cancelled(), joint.root.is_cancelled());
+            assert_eq!(any.child_token().reason(), any.reason());
+            drop(any);
+            joint.end();
+        });
+        assert!(steps >= 10, "{steps}: the hook does not see the atomics");
+    }
+}
+
+#[test]
+fn t_21_drop_of_any_of() {
+    for interrupt in [Joint::interrupt, Joint::interrupt_twice] {
+        for boxed in [true, false] {
+            for child in [true, false] {
+                let setup = || {
+                    let joint = Joint::joined();
+                    let low = child.then(|| joint.any().child_token());
+                    if boxed {
+                        joint.any().cancel_with(Reason::error("own"));
+                    }
+                    (joint, RefCell::new(low))
+                };
+                let steps = at_every_step(
+                    setup,
+                    |(joint, low)| {
+                        drop(joint.any.take());
+                        drop(low.take());
+                    },
+                    |(joint, _)| interrupt(joint),
+                    |(joint, _), ()| joint.end(),
+                );
+                assert!(steps >= 8, "{steps}");
+            }
+        }
+    }
+}
+
+/// A waiter below the joined token is woken once, whatever is interrupted: a cancel of it, of one
+/// source, or the poll itself.
+#[test]
+fn t_21_cancels_against_cancels_of_sources() {
+    let operations: [fn(&Joint); 4] = [
+        |joint| assert!(joint.any().cancel_with(why(3)) || joint.any().is_cancelled()),
+        |joint| assert!(joint.other.cancel_with(why(2)) || joint.other.is_cancelled()),
+        |joint| joint.root.cancel_children(why(1)),
+        |joint| drop(joint.any().child_token()),
+    ];
+    for operation in operations {
+        for wait_first in [true, false] {
+            let setup = || {
+                let joint = Joint::joined();
+                let wait = Box::pin(joint.any().child_token().cancelled_owned());
+                (joint, Task::new(), RefCell::new(wait))
+            };
+            at_every_step(
+                || {
+                    let state = setup();
+                    if wait_first {
+                        assert!(state.1.poll(state.2.borrow_mut().as_mut()).is_pending());
+                    }
+                    state
+                },
+                |(joint, task, wait)| {
+                    let polled = task.poll(wait.borrow_mut().as_mut());
+                    operation(joint);
+                    polled
+                },
+                |(joint, ..)| {
+                    if !joint.root.is_cancelled() {
+                        joint.root.cancel();
+                    }
+                },
+                |(joint, task, wait), polled| {
+                    joint.root.cancel();
+                    assert!(joint.any().is_cancelled());
+                    if polled.is_pending() {
+                        assert_eq!(task.woken(), 1, "lost wakeup");
+                    }
+                    assert!(task.poll(wait.borrow_mut().as_mut()).is_ready());
+                    drop(wait);
+                    assert_eq!(task.wakers(), 0);
+                    drop(task);
+                    joint.end();
+                },
+            );
+        }
+    }
+}
+
+/// The reverse: the last handle of a joined token, which alone keeps tokens of other trees and other
+/// joined tokens, goes before each step of a source's cancel. That one never calls the allocator; what
+/// died in its hands is freed with the source at the latest.
+#[test]
+fn a_joined_token_dies_at_every_step_of_a_cancel() {
+    for children in [false, true] {
+        let mut kept = Vec::with_capacity(2_000);
+        for at in 0.. {
+            let bytes = live_bytes();
+            let drops = Arc::<AtomicUsize>::default();
+            {
+                let root = CancellationToken::new();
+                let source = root.child_token();
+                let (foreign, far) = (CancellationToken::new(), CancellationToken::new());
+                let chained = CancellationToken::any_of([&source, &foreign.child_token()]);
+                let sources = [
+                    source.clone(),
+                    source.child_token(),
+                    far.child_token().child_token(),
+                    CancellationToken::new().child_token(),
+                    CancellationToken::any_of([&foreign]),
+                    chained,
+                ];
+                let any = CancellationToken::any_of(&sources);
+                drop((sources, source));
+                let low = any.child_token();
+                let counted = drops.clone();
+                struct OnDrop(Arc<AtomicUsize>);
+                impl Drop for OnDrop {
+                    fn drop(&mut self) {
+                        self.0.fetch_add(1, SeqCst);
+                    }
+                }
+                let on_drop = OnDrop(counted);
+                low.on_cancel(move || {
+                    let _dropped = &on_drop;
+                })
+                .forget();
+                let doomed = RefCell::new(Some((any, low)));
+                let (step, in_hook) = (Cell::new(0), Cell::new(0));
+                let hook = || {
+                    if step.get() == at {
+                        let before = allocator_calls();
+                        drop(doomed.take());
+                        in_hook.set(allocator_calls() - before);
+                    }
+                    step.set(step.get() + 1);
+                };
+                let before = allocator_calls();
+                with_hook(&hook, || {
+                    if children {
+                        root.cancel_children(why(1));
+                    } else {
+                        root.cancel_with(why(1));
+                    }
+                });
+                assert_eq!(allocator_calls() - before, in_hook.get(), "step {at}");
+                drop(doomed.take());
+                kept.push(live_bytes() - bytes);
+                // A second walk finds the grave.
+                root.cancel();
+                foreign.cancel();
+                far.cancel();
+                let steps = step.get();
+                drop((root, foreign, far));
+                assert_eq!(drops.load(SeqCst), 1, "step {at}");
+                if steps <= at {
+                    drop(drops);
+                    assert_eq!(live_bytes(), bytes);
+                    break;
+                }
+            }
+            drop(drops);
+            assert_eq!(live_bytes(), bytes, "step {at}");
+        }
+        let least = kept.iter().min().copied();
+        let in_walk = kept.iter().filter(|bytes| Some(**bytes) != least).count();
+        assert!(in_walk > 10, "the walker was never the last: {kept:?}");
     }
 }
