@@ -179,7 +179,8 @@ fn t_12_children_are_cancelled_on_a_small_stack() {
         let mut fan: Vec<_> = (0..count).map(|_| root.child_token()).collect();
         assert!(fan.iter().all(|token| !token.is_cancelled()));
         let task = Task::new();
-        let mut waits = [0, count / 2, count - 1].map(|i| Box::pin(fan[i].clone().cancelled_owned()));
+        let mut waits =
+            [0, count / 2, count - 1].map(|i| Box::pin(fan[i].clone().cancelled_owned()));
         for wait in &mut waits {
             assert!(task.poll(wait.as_mut()).is_pending());
         }
@@ -349,10 +350,7 @@ fn it_is_a_token_of_its_own() {
     let child = any.child_token();
     assert!(any.check_at(Instant::from_nanos(4)).is_ok());
     assert!(any.check_at(Instant::from_nanos(5)).is_err());
-    assert_eq!(
-        child.reason().unwrap().kind(),
-        ReasonKind::DeadlineExceeded
-    );
+    assert_eq!(child.reason().unwrap().kind(), ReasonKind::DeadlineExceeded);
     assert!(!a.is_cancelled() && !b.is_cancelled());
     let later = CancellationToken::any_of([&any, &a]);
     assert!(later.is_cancelled() && later.deadline() == Some(Instant::from_nanos(5)));
