@@ -492,6 +492,40 @@ fn what_died_in_a_walk_goes_with_the_source_or_its_slot() {
     assert_eq!(live_bytes(), outside);
 }
 
+/// The grave of one lies in the slot of another's link, which lives on; and a second walk comes by.
+#[test]
+fn a_grave_is_disturbed_by_nobody() {
+    let outside = live_bytes();
+    for second_walk in [true, false] {
+        let drops = Arc::new(AtomicUsize::new(0));
+        {
+            let root = CancellationToken::new();
+            let source = root.child_token();
+            let lasting = CancellationToken::any_of([&source, &root]);
+            let doomed = CancellationToken::any_of([&source]);
+            let own = doomed.child_token();
+            own.cancel_with(Reason::error(Why(drops.clone())));
+            let held = Arc::new(Mutex::new(None));
+            let last = held.clone();
+            doomed
+                .on_cancel(move || drop(last.lock().unwrap().take()))
+                .forget();
+            *held.lock().unwrap() = Some((doomed, own));
+            source.cancel_with(Reason::error(Why(drops.clone())));
+            assert!(held.lock().unwrap().is_none() && lasting.is_cancelled());
+            if second_walk {
+                root.cancel();
+            }
+            drop(lasting);
+            assert!(drops.load(SeqCst) < 2);
+            drop(source);
+        }
+        assert_eq!(drops.load(SeqCst), 2);
+        drop(drops);
+        assert_eq!(live_bytes(), outside);
+    }
+}
+
 #[test]
 fn t_12_a_long_chain_of_joined_tokens_on_a_small_stack() {
     let count = scaled(100_000, 200);

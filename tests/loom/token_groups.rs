@@ -133,6 +133,28 @@ fn cancel_children_against_drop_and_reuse() {
     );
 }
 
+/// The walker saw the last occupant and entered the next one, who is half-made: it is left alone, and
+/// not taken for one below whom all is cancelled.
+#[test]
+fn cancel_children_enters_a_half_made_child() {
+    model(
+        "child dropped, slot reused, grandchild ∥ cancel_children; then cancel",
+        3,
+        || {
+            let root = CancellationToken::new();
+            let child = root.child_token();
+            let canceller = children_cancelled(&root, 2);
+            drop(child);
+            let child = root.child_token();
+            let low = child.child_token();
+            canceller.join().unwrap();
+            root.cancel_with(why(3));
+            assert!(low.is_cancelled());
+            assert_eq!(low.reason(), child.reason());
+        },
+    );
+}
+
 /// A call finds, in its second pass, a child that came later and that `cancel` of the parent has
 /// marked, but not yet its sibling: it may not wake it (T4).
 #[test]

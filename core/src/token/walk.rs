@@ -527,6 +527,7 @@ impl<'a> ChildWakes<'a> {
         if let Some(wakes) = self.below.take() {
             let child = wakes.root;
             drop(wakes);
+            // The note is taken back, or a later call from the same place would walk here again.
             // SAFETY: W1 – the child was held by us, and its parent is. W6 – nobody else writes.
             unsafe {
                 (*child).set_waker_to_come(null());
