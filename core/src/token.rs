@@ -5,8 +5,10 @@
 //! | `tie` | which comes first when a future and its cancellation are both ready |
 //! | `fire` | a wait beside a sleep until the deadline |
 //! | `fixed` | the token in a `static`, and its children; needs none of the rooms below |
+//! | `state` | the word that says whether a node is cancelled |
 //! | `node` | one node: its state, its life, the rules of the whole tree |
 //! | `cursor` | a position among children |
+//! | `join` | the memory of a root that waits for several tokens |
 //! | `death` | what happens when the last reference to a node goes |
 //! | `walk` | the two passes of a cancellation |
 //! | `handle` | the public type, its birth and death |
@@ -25,9 +27,13 @@ mod tie;
 mod fire;
 mod fixed;
 #[cfg(feature = "alloc")]
+mod state;
+#[cfg(feature = "alloc")]
 mod node;
 #[cfg(feature = "alloc")]
 mod cursor;
+#[cfg(feature = "alloc")]
+mod join;
 #[cfg(feature = "alloc")]
 mod death;
 #[cfg(feature = "alloc")]
@@ -80,6 +86,7 @@ mod methods {
     use crate::token::run::{RunUntilCancelled, RunUntilCancelledOwned};
     use crate::token::wait::{WaitForCancellationFuture, WaitForCancellationFutureOwned};
     use crate::token::wedge::Wedge;
+    use ::alloc::vec::Vec;
     use core::future::Future;
 
     impl Default for CancellationToken {
@@ -116,6 +123,69 @@ mod methods {
         #[must_use]
         pub fn pre_cancelled(reason: Reason) -> Self {
             Self::of_root(Node::root(Some(reason)))
+        }
+
+        /// A root that is cancelled when the first of several tokens is, with that one's reason.
+        ///
+        /// If one is cancelled already, it is born cancelled. Of no token at all, or only such as
+        /// [`never`](Self::never) are, it is [`never`](Self::never). Its
+        /// [`deadline`](Self::deadline) is the earliest of theirs. Otherwise it is a token like any
+        /// other: it may be cancelled by itself, which they do not notice, and have children.
+        ///
+        /// It waits for its sources like a task, and is not their descendant: a `cancel` of a source
+        /// cancels it, and all below it, before it returns if it is the one that was first; but not
+        /// necessarily before it wakes tasks that wait for the source or elsewhere below it. A later
+        /// `cancel` of the source may return before. It keeps its sources' memory alive, as a child
+        /// does, but none of their handles; they do not keep it. When its last handle and its last
+        /// child are gone, nothing is left with the sources. If they go while a `cancel` of a source
+        /// is at work there, which may not free memory, that stays with the source.
+        ///
+        /// Allocates once, and what it takes to wait for each source.
+        ///
+        /// ```
+        /// use umbel_core::{CancellationToken, Reason};
+        ///
+        /// let (server, client) = (CancellationToken::new(), CancellationToken::new());
+        /// let request = CancellationToken::any_of([&server, &client]);
+        /// let query = request.child_token();
+        /// client.cancel_with(Reason::custom(1));
+        /// assert_eq!(query.reason(), Some(Reason::custom(1)));
+        /// assert!(!server.is_cancelled());
+        /// assert!(!CancellationToken::any_of([]).can_be_cancelled());
+        /// ```
+        ///
+        /// .NET's `CreateLinkedTokenSource` and the browsers' `AbortSignal.any` are the models; unlike
+        /// the former it needs no disposal.
+        #[must_use]
+        pub fn any_of<'a>(tokens: impl IntoIterator<Item = &'a CancellationToken>) -> Self {
+            let tokens = tokens.into_iter().filter(|token| token.can_be_cancelled());
+            let sources: Vec<&CancellationToken> = tokens.collect();
+            if sources.is_empty() {
+                return Self::never();
+            }
+            Self::joined(&sources)
+        }
+
+        /// A new root for work that outlives this token: not cancelled with it, and without its
+        /// deadline, also if this token is cancelled or due already. Allocates.
+        ///
+        /// It differs from [`new`](Self::new) in what it says: a cache fill or a commit begun by a
+        /// request is not stopped with it. It does not keep this token alive.
+        ///
+        /// ```
+        /// use umbel_core::{CancellationToken, Instant};
+        ///
+        /// let request = CancellationToken::new().child_with_deadline(Instant::from_nanos(5));
+        /// let commit = request.detached();
+        /// request.cancel();
+        /// assert!(!commit.is_cancelled());
+        /// assert_eq!(commit.deadline(), None);
+        /// ```
+        ///
+        /// Go's `context.WithoutCancel` is the model.
+        #[must_use]
+        pub fn detached(&self) -> Self {
+            Self::new()
         }
 
         /// A child: cancelled with this token, but not the other way round. It starts with this
@@ -277,6 +347,41 @@ mod methods {
         /// ```
         pub fn cancel_with(&self, reason: Reason) -> bool {
             self.cancel_tree(reason)
+        }
+
+        /// Cancels the children that there are, and all below them; this token itself lives on, and
+        /// children made afterwards are live.
+        ///
+        /// As if [`cancel_with`](Self::cancel_with) were called with a clone of `reason` on each
+        /// child, but that all flags are set before the first task is woken. When this returns, every
+        /// child that existed when it was called is cancelled, and every descendant of those; one
+        /// that was cancelled before keeps its reason and hands it down. A child that is made
+        /// meanwhile is cancelled or not. A child that another call cancels at the same time is woken
+        /// by that one, which may come later. On a cancelled token it has no effect of its own:
+        /// all children are cancelled, or are being, with the token's reason.
+        ///
+        /// Takes time in proportion to the tokens below; recurses, allocates and frees nothing, and
+        /// may be called in an interrupt as `cancel_with` may, with a reason that is not a boxed
+        /// error.
+        ///
+        /// # Panics
+        /// As [`cancel_with`](Self::cancel_with), when a waker panics.
+        ///
+        /// ```
+        /// use umbel_core::{CancellationToken, Reason};
+        ///
+        /// let button = CancellationToken::new();
+        /// for press in 1..3 {
+        ///     let job = button.child_token();
+        ///     button.cancel_children(Reason::custom(press));
+        ///     assert_eq!(job.reason(), Some(Reason::custom(press)));
+        /// }
+        /// assert!(!button.is_cancelled());
+        /// ```
+        ///
+        /// Kotlin's `cancelChildren` of a `CoroutineContext` is the model.
+        pub fn cancel_children(&self, reason: Reason) {
+            self.cancel_all_children(reason);
         }
 
         /// Fires the [`deadline`](Self::deadline): when it is due, cancels this token with

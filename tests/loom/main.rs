@@ -9,6 +9,7 @@ mod set;
 mod static_token;
 mod time;
 mod token;
+mod token_groups;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -9,6 +9,7 @@ static ALLOCATOR: umbel_tests::counting::CountingAlloc = umbel_tests::counting::
 
 mod callback;
 mod static_token;
+mod groups;
 mod token;
 
 use std::cell::Cell;

@@ -8,9 +8,10 @@
 use crate::reason::Reason;
 use crate::sync::{Ordering, count_overflow, fence};
 use crate::time::Instant;
-use crate::token::death::close;
-use crate::token::node::{Node, new_child};
-use crate::token::walk::{Wakes, mark_all};
+use crate::token::death::{Special, clear_left, close, special};
+use crate::token::join::Joined;
+use crate::token::node::{Node, claim_child, new_child, node_in};
+use crate::token::walk::{ChildWakes, Wakes, mark_all, mark_children};
 use crate::wake::batch::wake_all;
 use core::fmt;
 use core::hash::{Hash, Hasher};
@@ -30,9 +31,9 @@ use core::ptr::NonNull;
 /// | | allocates or frees | in an interrupt |
 /// |---|---|---|
 /// | [`is_cancelled`], [`check`], [`deadline`] | no | yes |
-/// | [`cancel`]; [`cancel_with`] and [`reason`] unless the reason is a boxed error | no, but foreign wakers and callbacks may | yes |
+/// | [`cancel`]; [`cancel_with`], [`cancel_children`] and [`reason`] unless the reason is a boxed error | no, but foreign wakers and callbacks may | yes |
 /// | `clone` | no | yes |
-/// | [`new`], [`child_token`], [`on_cancel`], [`flag`], the first poll of a wait | may allocate | no |
+/// | [`new`], [`any_of`], [`detached`], [`child_token`], [`on_cancel`], [`flag`], the first poll of a wait | may allocate | no |
 /// | dropping a token, a guard, a wait, a registration or a flag | may free | no |
 ///
 /// A child keeps its ancestors' memory alive. Memory of children and waiters is reused: it is
@@ -60,6 +61,9 @@ use core::ptr::NonNull;
 /// [`cancel`]: Self::cancel
 /// [`cancel_with`]: Self::cancel_with
 /// [`reason`]: Self::reason
+/// [`cancel_children`]: Self::cancel_children
+/// [`any_of`]: Self::any_of
+/// [`detached`]: Self::detached
 /// [`new`]: Self::new
 /// [`on_cancel`]: Self::on_cancel
 /// [`flag`]: Self::flag
@@ -83,11 +87,52 @@ impl CancellationToken {
         CancellationToken(root)
     }
 
+    /// A new root that is cancelled with the first of `sources`.
+    pub(crate) fn joined(sources: &[&CancellationToken]) -> Self {
+        let earliest = sources
+            .iter()
+            .map(|source| source.effective_deadline())
+            .min();
+        let cancelled = sources.iter().find_map(|source| source.reason_now());
+        let links = if cancelled.is_some() {
+            0
+        } else {
+            sources.len()
+        };
+        let block = Joined::new(links, earliest.unwrap_or(Instant::NEVER));
+        let token = CancellationToken(block.cast());
+        if let Some(reason) = cancelled {
+            token.cancel_tree(reason);
+            return token;
+        }
+        for source in sources {
+            // SAFETY: H1 – `source` and `token` are handles. There is room for one link each; a link
+            // has a share to give to its waker.
+            unsafe {
+                let waker = |link| special(Special::Link(link));
+                Joined::link_to(block.as_ptr(), source.as_ptr(), waker);
+            }
+            if source.node().is_cancelled_after_arming() {
+                if let Some(reason) = source.reason_now() {
+                    token.cancel_tree(reason);
+                }
+                break;
+            }
+        }
+        token
+    }
+
     /// A new child; its effective deadline is given.
     #[inline]
     pub(crate) fn new_child(&self, deadline: Instant) -> Self {
-        // SAFETY: H1 – `self` is a handle of the parent; the child's handle becomes ours.
-        let (child, parked) = unsafe { new_child(self.as_ptr(), deadline) };
+        // SAFETY: H1 – `self` is a handle of the parent; the slot and the child's handle become ours.
+        let (child, parked) = unsafe {
+            let place = claim_child(self.as_ptr());
+            if (*node_in(place)).has_left() {
+                clear_left(place);
+            }
+            new_child(self.as_ptr(), place, deadline)
+        };
         let child = CancellationToken(child);
         drop(parked);
         child
@@ -117,6 +162,23 @@ impl CancellationToken {
                 false
             }
         }
+    }
+
+    /// Cancels the children that there are and all below them, and wakes who waits there.
+    pub(crate) fn cancel_all_children(&self, reason: Reason) {
+        let node = self.as_ptr();
+        // SAFETY: H1 – `self` is a handle during the whole call.
+        unsafe {
+            if self.node().is_cancelled() {
+                // They are cancelled already, or are being: whoever does that wakes them.
+                if !self.node().is_done() {
+                    mark_all(node);
+                }
+            } else if mark_children(node, &reason) {
+                wake_all(ChildWakes::new(node, &reason));
+            }
+        }
+        drop(reason);
     }
 
     #[inline]
@@ -149,7 +211,7 @@ impl Clone for CancellationToken {
     fn clone(&self) -> Self {
         // Relaxed: the caller's handle keeps the node. The check is that of `Arc`: far below the
         // wrap, since other threads may count on before this one stops the program.
-        if self.node().handles().fetch_add(1, Ordering::Relaxed) > isize::MAX as usize {
+        if self.node().handles().fetch_add(1, Ordering::Relaxed) > i32::MAX as u32 {
             count_overflow();
         }
         CancellationToken(self.0)

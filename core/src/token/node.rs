@@ -6,18 +6,16 @@
 //!
 //! # State
 //!
-//! `state` is a [`Reason`]'s word, or one of two things that no `Reason` is:
+//! `state` says whether the node is live, cancelled and why, or an empty slot: see
+//! [`crate::token::state`].
 //!
-//! | word | low bits | meaning | set by |
-//! |---|---|---|---|
-//! | null | `00` | LIVE | [`Node::root`]; [`new_child`] when it publishes |
-//! | inline | `01` | cancelled; the reason is the word | `cancel`, [`Node::mark`], [`new_child`] |
-//! | pointer | `00` | cancelled; the reason belongs to an ancestor | [`Node::mark`], [`new_child`] |
-//! | pointer | `10` | cancelled; the reason belongs to this node | [`Node::cancel`] |
-//! | any | `11` | FREE: an empty slot; a pointer above the tag is a *parked* reason | burial |
+//! `aside` is a word that most nodes never need:
 //!
-//! A parked reason belonged to a node that died inside a walk, where nothing may be freed: the next
-//! occupant of the slot, or the burial of the slab, drops it.
+//! | on | value | meaning |
+//! |---|---|---|
+//! | a child | an address on a stack | cancelled by that call of `cancel_children`, which is to wake it |
+//! | an empty slot | LEFT | ARMED waiters of the last occupant lie in `waits` |
+//! | a dead node, a fired root | a node or null | the next one in a list of [`crate::token::death`] |
 //!
 //! # Life
 //!
@@ -30,7 +28,9 @@
 //!                                              6 strong reaches 0
 //! ```
 //!
-//! 1–4 [`new_child`] · 5 [`Node::cancel`], [`Node::mark`] · 6, 7 [`crate::token::death`]
+//! 1 [`claim_child`] · 2–4 [`new_child`] · 5 [`Node::cancel`], [`Node::mark`],
+//! [`Node::cancel_as_child`] · 6, 7 [`crate::token::death`]. Under a parent that is cancelled when 3
+//! comes, the child is published cancelled.
 //!
 //! `handles` counts handles. `strong` counts what keeps the node from dying: 1 for all handles
 //! together, 1 for each shard of children, 1 for each walker inside.
@@ -47,9 +47,13 @@
 //!   After that it looks at `state` again: the slot may have a new occupant, and even a half-made one.
 //! - **I7** An occupant that is born or reborn under a cancelled parent is cancelled before its
 //!   handle is returned, so one that a walker passes by has no waiter and no live child.
+//! - **I8** `aside` is written by who has claimed the slot, by who holds the node and was the one to
+//!   cancel it, and by who has the node dead; so by one at a time. It is null when a child is
+//!   published.
 //!
 //! Because of I7 it does not matter that slots are reused under a walker's feet (ABA): a later
-//! occupant is a child of the same cancelled parent and is to be cancelled with the same reason.
+//! occupant is a child of the same cancelled parent and is to be cancelled with the same reason. Where
+//! the parent lives on, under `cancel_children`, that does not hold; see `token::walk`.
 //!
 //! # Orderings
 //!
@@ -64,12 +68,14 @@
 //!
 //! | site | op | order | pairs with, and what for |
 //! |---|---|---|---|
-//! | `cancel`, `mark` | CAS `state` | SeqCst | above; publishes what was written before `cancel` |
+//! | `cancel`, `mark`, `cancel_as_child` | CAS `state` | SeqCst | above; publishes what was written before `cancel` |
 //! | publish | swap `state` | SeqCst | above; walkers' loads |
+//! | the parent's state, before publishing | load | Acquire | `cancel`, `mark`: a `cancel` that is over gives its reason, whatever runs beside |
 //! | `is_cancelled` | load `state` | Acquire | `cancel`, `mark` |
 //! | `handles`, `strong` down | `fetch_sub`, fence at zero | Release, Acquire | each other: all use happens before burial |
 //! | `strong` = 1 of an occupant | store | Release | `upgrade` (CAS, Acquire): the fields |
 //! | `place` DONE | store, load | Release, Acquire | each other: "all below is cancelled" |
+//! | `aside` | store, load | Relaxed | – (the writer itself reads it; a later occupant's null comes with `upgrade`) |
 //! | burial | swap `state` | AcqRel | the next occupant's swap: the parked reason |
 //!
 //! # Foreign code
@@ -77,84 +83,14 @@
 //! A pointer reason is dropped by nobody here: it is handed to callers whose structure is whole.
 
 use crate::reason::Reason;
-use crate::sync::{AtomicPtr, AtomicUsize, Ordering, UnsafeCell, sc_fence};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, UnsafeCell, sc_fence};
 use crate::time::Instant;
+use crate::token::state::State;
 use crate::wake::slab::{Place, Segment, Slab, Slot, allocate};
 use core::alloc::Layout;
 use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null, null_mut};
 use core::task::Waker;
-
-// ------------------------------------------------------------------ the state word
-
-const TAG: usize = 0b11;
-/// With a pointer: this node owns the reference. Not on inline words.
-const OWNS: usize = 0b10;
-const FREE: usize = 0b11;
-
-/// `state` as it was at one moment; its methods are pure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct State(*mut ());
-
-impl State {
-    pub(crate) const LIVE: State = State(null_mut());
-    const FREE: State = State(core::ptr::without_provenance_mut(FREE));
-
-    /// The state of a node whose own reason this is; the reference goes with it.
-    fn owning(reason: Reason) -> State {
-        let word = reason.into_raw();
-        if word.addr() & TAG == 0 {
-            State(word.map_addr(|a| a | OWNS))
-        } else {
-            State(word)
-        }
-    }
-
-    #[inline(always)]
-    pub(crate) fn is_live(self) -> bool {
-        self.0.is_null()
-    }
-
-    #[inline(always)]
-    pub(crate) fn is_free(self) -> bool {
-        self.0.addr() & TAG == FREE
-    }
-
-    /// What a child of a node in this (cancelled) state stores.
-    #[inline(always)]
-    fn for_child(self) -> State {
-        State(self.0.map_addr(|a| a & !OWNS))
-    }
-
-    /// What burial inside a walk leaves: FREE, with the reason above the tag if the node owned one.
-    fn parked(self) -> State {
-        if self.0.addr() & TAG == OWNS {
-            State(self.0.map_addr(|a| a | FREE))
-        } else {
-            State::FREE
-        }
-    }
-
-    /// The word of the reason that a dead node owned or a free slot kept, to be dropped by the
-    /// caller; null if there is none.
-    fn owned_word(self) -> *mut () {
-        if self.0.addr() & OWNS != 0 {
-            self.0.map_addr(|a| a & !TAG)
-        } else {
-            null_mut()
-        }
-    }
-
-    /// # Safety
-    /// The reference goes to the caller: nobody takes it a second time.
-    unsafe fn into_owned(self) -> Option<Reason> {
-        let word = self.owned_word();
-        // SAFETY: (caller) OWNS was set with the reference of an `into_raw`, and this takes it over.
-        (!word.is_null()).then(|| unsafe { Reason::from_raw(word) })
-    }
-}
-
-// ------------------------------------------------------------------ the node
 
 /// The slot of one waiter: a waker, which is there while the code is ARMED or TAKEN.
 #[derive(Debug)]
@@ -181,23 +117,34 @@ impl Slot for ChildSlot {
     const FIRST: usize = 1;
 
     unsafe fn init(at: *mut Self, segment: *const Segment<Self>, index: usize) {
-        let empty = Node::new(
-            State::FREE,
-            0,
-            segment,
-            index << INDEX_SHIFT,
-            Instant::NEVER,
-        );
+        let empty = Node::new(State::FREE, 0, segment, place_of(index), Instant::NEVER);
         // SAFETY: (caller) `at` is ours to write.
         unsafe { at.write(ChildSlot(empty)) }
     }
 }
 
 /// This root is never cancelled. Never on a child.
-const NEVER: usize = 0b01;
+const NEVER: u32 = 0b01;
 /// This node and all below it are cancelled. Never without a reason in `state`.
-const DONE: usize = 0b10;
+const DONE: u32 = 0b10;
+/// This root is the first part of a block of [`crate::token::join`]. Never on a child.
+const JOINED: u32 = 1 << INDEX_SHIFT;
 const INDEX_SHIFT: u32 = 2;
+
+/// In `aside` of an empty slot: ARMED waiters of the dead lie in `waits`. Not the address of anything.
+const LEFT: usize = 1;
+
+/// What became of an attempt to cancel a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Outcome {
+    /// It was live, and is cancelled by this call.
+    First,
+    /// It was cancelled before.
+    Later,
+    /// The slot is empty, or claimed by one who has not yet published what it makes there.
+    HalfMade,
+}
 
 /// See the module's head. Reached by raw pointers: a `&Node` is made for no longer than one access,
 /// since the node may be gone as soon as a reference is given up.
@@ -214,9 +161,11 @@ pub(crate) struct Node {
     segment: *const Segment<ChildSlot>,
     /// See the module's head.
     strong: AtomicUsize,
-    handles: AtomicUsize,
+    handles: AtomicU32,
     /// Index in `segment`, DONE, NEVER; only DONE changes.
-    place: AtomicUsize,
+    place: AtomicU32,
+    /// I8.
+    aside: AtomicPtr<()>,
     /// I5.
     deadline: UnsafeCell<Instant>,
 }
@@ -227,12 +176,17 @@ const _: () = {
     assert!(size_of::<Segment<ChildSlot>>() == 64 && size_of::<Segment<WaitSlot>>() == 64);
 };
 
+/// `place` of slot number `index`: there are fewer than 2^16 in a segment.
+fn place_of(index: usize) -> u32 {
+    (index as u32) << INDEX_SHIFT
+}
+
 impl Node {
     fn new(
         state: State,
-        count: usize,
+        count: u32,
         segment: *const Segment<ChildSlot>,
-        place: usize,
+        place: u32,
         deadline: Instant,
     ) -> Node {
         Node {
@@ -240,9 +194,10 @@ impl Node {
             kids: Slab::new(),
             waits: Slab::new(),
             segment,
-            strong: AtomicUsize::new(count),
-            handles: AtomicUsize::new(count),
-            place: AtomicUsize::new(place),
+            strong: AtomicUsize::new(count as usize),
+            handles: AtomicU32::new(count),
+            place: AtomicU32::new(place),
+            aside: AtomicPtr::new(null_mut()),
             deadline: UnsafeCell::new(deadline),
         }
     }
@@ -260,8 +215,18 @@ impl Node {
         Self::allocate(State::LIVE, NEVER)
     }
 
+    /// A root with one handle, for a block of [`crate::token::join`].
+    pub(crate) fn joined(deadline: Instant) -> Node {
+        Node::new(State::LIVE, 1, null(), JOINED, deadline)
+    }
+
     #[inline]
-    fn allocate(state: State, place: usize) -> NonNull<Node> {
+    pub(crate) fn is_joined(&self) -> bool {
+        self.segment.is_null() && self.place.load(Ordering::Relaxed) & JOINED != 0
+    }
+
+    #[inline]
+    fn allocate(state: State, place: u32) -> NonNull<Node> {
         // SAFETY: a node is not of size zero; the block is ours to write, and not null.
         unsafe {
             let node = allocate(Self::LAYOUT).cast::<Node>();
@@ -305,7 +270,7 @@ impl Node {
 
     /// The handle count; only for holders of a handle.
     #[inline(always)]
-    pub(crate) fn handles(&self) -> &AtomicUsize {
+    pub(crate) fn handles(&self) -> &AtomicU32 {
         &self.handles
     }
 
@@ -320,7 +285,7 @@ impl Node {
     pub(crate) fn lies_in(&self) -> Option<Place<ChildSlot>> {
         (!self.segment.is_null()).then(|| Place {
             segment: self.segment,
-            index: self.place.load(Ordering::Relaxed) >> INDEX_SHIFT,
+            index: (self.place.load(Ordering::Relaxed) >> INDEX_SHIFT) as usize,
         })
     }
 
@@ -365,6 +330,83 @@ impl Node {
     #[inline(always)]
     pub(crate) fn reason_for_child(&self) -> State {
         State(self.state.load(Ordering::Acquire)).for_child()
+    }
+
+    /// LIVE → cancelled with a clone of `reason` as a reason of its own, by one who cancels the
+    /// parent's children but not the parent.
+    ///
+    /// # Safety
+    /// The caller holds the node itself (I6), not only its parent: the reference to a boxed reason
+    /// may not go to a dead one.
+    #[inline(always)]
+    pub(crate) unsafe fn cancel_as_child(&self, reason: &Reason) -> Outcome {
+        let mut state = State(self.state.load(Ordering::SeqCst));
+        if state.is_live() {
+            let word = State::owning(reason.clone());
+            let swapped =
+                self.state
+                    .compare_exchange(null_mut(), word.0, Ordering::SeqCst, Ordering::SeqCst);
+            match swapped {
+                Ok(_) => return Outcome::First,
+                Err(now) => {
+                    // SAFETY: the clone made above, which nobody else has. `reason` is left, so
+                    // this frees nothing.
+                    drop(unsafe { Reason::from_raw(word.for_child().0) });
+                    state = State(now);
+                }
+            }
+        }
+        if state.is_free() {
+            Outcome::HalfMade
+        } else {
+            Outcome::Later
+        }
+    }
+
+    /// Whether [`cancel_as_child`](Self::cancel_as_child) and a walk below may have something to do:
+    /// a look from outside, by one who holds the parent.
+    #[inline(always)]
+    pub(crate) fn may_need_cancel(&self) -> bool {
+        let state = State(self.state.load(Ordering::SeqCst));
+        state.is_live() || !state.is_free() && !self.kids.is_empty() && !self.is_done()
+    }
+
+    /// Notes who is to wake what waits here and below, or nobody (I8).
+    #[inline(always)]
+    pub(crate) fn set_waker_to_come(&self, call: *const Reason) {
+        self.aside.store(call.cast_mut().cast(), Ordering::Relaxed);
+    }
+
+    /// Whether that is `call`. For certain only if the caller is it and holds the node.
+    #[inline(always)]
+    pub(crate) fn is_woken_by(&self, call: *const Reason) -> bool {
+        core::ptr::addr_eq(self.aside.load(Ordering::Relaxed), call)
+    }
+
+    /// The next one in a list of nodes; see I8 for whose.
+    pub(crate) fn next_aside(&self) -> *const Node {
+        self.aside.load(Ordering::Relaxed).cast()
+    }
+
+    /// Puts the node before `next` in a list.
+    pub(crate) fn put_before(&self, next: *const Node) {
+        self.aside.store(next.cast_mut().cast(), Ordering::Relaxed);
+    }
+
+    /// Notes whether the empty slot keeps ARMED waiters of its last occupant.
+    ///
+    /// # Safety
+    /// The caller buries the node, or has claimed the slot and made nothing of it.
+    pub(crate) unsafe fn set_left(&self, left: bool) {
+        let mark = if left { LEFT } else { 0 };
+        self.aside
+            .store(core::ptr::without_provenance_mut(mark), Ordering::Relaxed);
+    }
+
+    /// Whether the empty slot keeps ARMED waiters of its last occupant; asked by who has claimed it.
+    #[inline(always)]
+    pub(crate) fn has_left(&self) -> bool {
+        self.aside.load(Ordering::Relaxed).addr() == LEFT
     }
 
     /// Whether this node and all that was below it at some earlier moment is cancelled.
@@ -416,10 +458,16 @@ impl Node {
     /// The reason that the dead root owned.
     ///
     /// # Safety
-    /// The node is a dead root, and the caller frees it next, so that nobody asks again.
+    /// The node is a dead root, and the caller either frees it next or says that the reason is gone,
+    /// so that nobody gets it again.
     pub(crate) unsafe fn take_reason_of_root(&self) -> Option<Reason> {
         // SAFETY: (caller) nobody takes the reference a second time.
         unsafe { State(self.state.load(Ordering::Relaxed)).into_owned() }
+    }
+
+    /// After [`take_reason_of_root`](Self::take_reason_of_root).
+    pub(crate) fn set_reason_gone(&self) {
+        self.state.store(State::FREE.0, Ordering::Relaxed);
     }
 
     /// As [`set_free`](Self::set_free), but keeps the reason in the word: this drops and frees
@@ -444,45 +492,62 @@ pub(crate) unsafe fn node_in(place: Place<ChildSlot>) -> *const Node {
     unsafe { &raw const (*place.slot()).0 }
 }
 
-/// Makes a child of `parent` with one handle, which is the caller's. The second value is to be
-/// dropped when that handle is owned by something: its drop is foreign code.
+/// Claims a slot for a child of `parent`: the slot is the caller's, who makes a child in it by
+/// [`new_child`] or gives it back.
 ///
 /// # Safety
-/// The caller holds a handle of `parent` during the call.
+/// The caller holds a handle of `parent` as long as it has the slot.
+#[inline(always)]
+pub(crate) unsafe fn claim_child(parent: *const Node) -> Place<ChildSlot> {
+    // SAFETY: I1 – (caller) the handle keeps the parent.
+    unsafe { (*parent).kids.claim(parent) }
+}
+
+/// Makes a child of `parent` in a slot, with one handle, which is the caller's. The second value is
+/// to be dropped when that handle is owned by something: its drop is foreign code.
+///
+/// # Safety
+/// The caller holds a handle of `parent` during the call and got `place` from [`claim_child`]. No
+/// waiters are left in the slot.
 #[inline]
 pub(crate) unsafe fn new_child(
     parent: *const Node,
+    place: Place<ChildSlot>,
     deadline: Instant,
 ) -> (NonNull<Node>, Option<Reason>) {
     // SAFETY: I1 – (caller) the handle keeps the parent, and by it the slot. Until the publishing
     // swap the slot is OWNED by us; walkers touch atomics of it only, and find FREE (I6).
     unsafe {
-        let place = (*parent).kids.claim(parent);
         if Segment::enter(place.segment) {
             (*parent).strong.fetch_add(1, Ordering::Relaxed);
         }
         let node = node_in(place);
         let child = &*node;
-        child
-            .place
-            .store(place.index << INDEX_SHIFT, Ordering::Relaxed);
+        child.place.store(place_of(place.index), Ordering::Relaxed);
         child.handles.store(1, Ordering::Relaxed);
+        child.aside.store(null_mut(), Ordering::Relaxed);
         child.deadline.with_mut(|at| *at = deadline);
         child.strong.store(1, Ordering::Release);
-        // Publish, then look at the parent.
-        let before = State(child.state.swap(null_mut(), Ordering::SeqCst));
-        sc_fence();
-        let above = State((*parent).state.load(Ordering::SeqCst));
-        if !above.is_live() {
-            let reason = above.for_child().0;
-            // If this fails a walker was faster, with the same reason.
-            let _ = child.state.compare_exchange(
-                null_mut(),
-                reason,
-                Ordering::SeqCst,
-                Ordering::Relaxed,
-            );
-        }
+        // Born cancelled, if the parent is; otherwise publish, then look at the parent.
+        let above = State((*parent).state.load(Ordering::Acquire));
+        let before = if above.is_live() {
+            let before = State(child.state.swap(null_mut(), Ordering::SeqCst));
+            sc_fence();
+            let above = State((*parent).state.load(Ordering::SeqCst));
+            if !above.is_live() {
+                // If this fails a walker was faster: with the same reason, or with that of a
+                // `cancel_children` that runs beside.
+                let _ = child.state.compare_exchange(
+                    null_mut(),
+                    above.for_child().0,
+                    Ordering::SeqCst,
+                    Ordering::Relaxed,
+                );
+            }
+            before
+        } else {
+            State(child.state.swap(above.for_child().0, Ordering::SeqCst))
+        };
         (NonNull::new_unchecked(node.cast_mut()), before.into_owned())
     }
 }
