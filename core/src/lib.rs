@@ -77,7 +77,6 @@ mod time;
 mod observe;
 mod spawn;
 mod token;
-#[cfg(feature = "alloc")]
 mod set;
 #[cfg(feature = "alloc")]
 mod nursery;
@@ -96,8 +95,9 @@ pub use nursery::{
 #[cfg(feature = "alloc")]
 pub use observe::Name;
 pub use reason::{Cancelled, Reason, ReasonKind};
+pub use set::fixed::FixedSet;
 #[cfg(feature = "alloc")]
-pub use set::FutureSet;
+pub use set::growing::FutureSet;
 pub use spawn::{Spawn, SpawnError};
 #[cfg(all(
     feature = "alloc",
@@ -112,6 +112,7 @@ pub use token::{
     RunUntilCancelled, RunUntilCancelledOwned, WaitForCancellationFuture,
     WaitForCancellationFutureOwned, Wedge,
 };
+pub use wake::fixed::{InUse, WakePool};
 #[cfg(feature = "alloc")]
 pub use wake::ready::{PoolStats, pool_stats};
 

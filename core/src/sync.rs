@@ -153,6 +153,17 @@ pub(crate) fn count_overflow() -> ! {
     panic!("umbel: reference count overflow");
 }
 
+/// A function that is `const`, but not under loom, whose constructors are not.
+macro_rules! const_fn {
+    ($(#[$attr:meta])* $vis:vis fn $($rest:tt)*) => {
+        #[cfg(not(umbel_loom))]
+        $(#[$attr])* $vis const fn $($rest)*
+        #[cfg(umbel_loom)]
+        $(#[$attr])* $vis fn $($rest)*
+    };
+}
+pub(crate) use const_fn;
+
 /// A `static` of a type whose constructor is not `const` under loom.
 #[allow(unused_macros, reason = "the pools need `alloc`")]
 macro_rules! global {

@@ -1,8 +1,10 @@
 //! Foreign code in numbers: every waker is woken and every value dropped, whichever of them panics.
 
+#[cfg(feature = "alloc")]
 use core::task::Waker;
 
 /// Wakes all that `wakers` yields.
+#[cfg(feature = "alloc")]
 #[inline]
 pub(crate) fn wake_all(wakers: impl Iterator<Item = Waker>) {
     each(wakers, Waker::wake);
