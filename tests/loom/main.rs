@@ -6,6 +6,7 @@
 mod callback;
 mod nursery;
 mod set;
+mod set_fixed;
 mod time;
 mod token;
 

@@ -109,6 +109,10 @@ pub struct WakePool<const N: usize> {
     rest: UnsafeCell<Rest<N>>,
 }
 
+// SAFETY: F2 – a pool that can be moved was never taken, which takes a `'static` reference to it: the
+// pointers in it are null.
+unsafe impl<const N: usize> Send for WakePool<N> {}
+
 // SAFETY: F1, F2 – the owner alone writes `rest` as a whole, before anybody knows of the headers there;
 // these, the first header and the shared are Sync.
 unsafe impl<const N: usize> Sync for WakePool<N> {}
