@@ -102,7 +102,7 @@ fn parks<'a>(
 
 #[test]
 fn it_is_send_and_sync_and_unpin_as_its_futures_are() {
-    const EMPTY: FixedSet<Ready<()>, 3> = FixedSet::pass_through();
+    static EMPTY: FixedSet<Ready<()>, 3> = FixedSet::pass_through();
     fn send_sync<T: Send + Sync>(_: &T) {}
     fn unpin<T: Unpin>(_: &T) {}
     send_sync(&EMPTY);
@@ -113,7 +113,7 @@ fn it_is_send_and_sync_and_unpin_as_its_futures_are() {
     let set = FixedSet::<Ready<()>, 3>::new(&POOL).unwrap();
     send_sync(&set);
     assert_eq!(
-        format!("{set:?} {POOL:?} {:?}", EMPTY),
+        format!("{set:?} {POOL:?} {EMPTY:?}"),
         "FixedSet { len: 0, capacity: 3, pass_through: false, .. } \
          WakePool { children: 3, in_use: true } \
          FixedSet { len: 0, capacity: 3, pass_through: true, .. }"
@@ -364,7 +364,8 @@ fn nothing_is_allocated() {
         for _ in 0..2 {
             assert!(poll(set.as_mut(), &waker).is_pending());
             for waker in wakers.borrow().iter() {
-                waker.clone().wake();
+                drop(waker.clone());
+                waker.wake_by_ref();
             }
         }
         done.set(true);
