@@ -80,9 +80,16 @@ mod token;
 mod set;
 #[cfg(feature = "alloc")]
 mod nursery;
+mod fixed_nursery;
 mod ext;
 
 pub use ext::{FutureExt, OrCancelled, StreamExt, TakeUntilCancelled};
+pub use fixed_nursery::{
+    FixedNursery,
+    gate::TrySpawnError,
+    run::{FixedFailure, FixedRun, NoSignal},
+    wait::FixedSpawnWait,
+};
 #[cfg(feature = "alloc")]
 pub use nursery::{
     Nursery, Run,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use violation::Violation;
 
 /// A module uses only lower ranks.
-const RANKS: [(&str, u8); 11] = [
+const RANKS: [(&str, u8); 12] = [
     ("sync", 0),
     ("wake", 1),
     ("reason", 2),
@@ -23,11 +23,12 @@ const RANKS: [(&str, u8); 11] = [
     ("set", 5),
     ("budget", 5),
     ("nursery", 6),
+    ("fixed_nursery", 6),
     ("ext", 6),
 ];
 
 /// The only files of the core that contain `unsafe`. The list must be exact, so that it shrinks.
-const MAY_BE_UNSAFE: [&str; 28] = [
+const MAY_BE_UNSAFE: [&str; 33] = [
     "sync.rs",
     "wake/cell.rs",
     "wake/fixed.rs",
@@ -51,6 +52,11 @@ const MAY_BE_UNSAFE: [&str; 28] = [
     "set/fixed.rs",
     "set/growing.rs",
     "set/slots.rs",
+    "fixed_nursery/erased.rs",
+    "fixed_nursery/gate.rs",
+    "fixed_nursery/run.rs",
+    "fixed_nursery/wait.rs",
+    "fixed_nursery/waiters.rs",
     "nursery/drive.rs",
     "nursery/join.rs",
     "nursery/list.rs",

@@ -191,16 +191,19 @@ impl<F: Future, const N: usize> Stream for FixedSet<F, N> {
                 true
             }
         };
-        let output = slots.poll(|slot, child| {
-            let own = owner.as_ref().map(|owner| {
-                // SAFETY: slots are numbered below N, and the owner took a pool for N.
-                unsafe { owner.waker(slot) }
-            });
-            let waker = own.as_deref().unwrap_or(cx.waker());
-            child.poll(&mut Context::from_waker(waker))
-        });
-        if output.is_some() {
-            return Poll::Ready(output);
+        // What is woken from here on is taken by the next `begin`, so each child is polled once.
+        let poll_one = || {
+            slots.poll_one(|slot, child| {
+                let own = owner.as_ref().map(|owner| {
+                    // SAFETY: slots are numbered below N, and the owner took a pool for N.
+                    unsafe { owner.waker(slot) }
+                });
+                let waker = own.as_deref().unwrap_or(cx.waker());
+                child.poll(&mut Context::from_waker(waker))
+            })
+        };
+        if let Some(output) = core::iter::from_fn(poll_one).find(Poll::is_ready) {
+            return output.map(Some);
         }
         if !registered {
             cx.waker().wake_by_ref();

@@ -90,6 +90,12 @@ impl<F, const N: usize> Slots<F, N> {
         self.free.get() == END
     }
 
+    /// No child waits for its poll.
+    #[inline(always)]
+    pub(crate) fn is_queue_empty(&self) -> bool {
+        self.first.get() == END
+    }
+
     // -------------------------------------------------------------- lists
 
     /// Takes the first slot off a list.
@@ -145,41 +151,31 @@ impl<F, const N: usize> Slots<F, N> {
         Ok(())
     }
 
-    /// Polls the children in the queue with `poll`, until one finishes: its output. `None`: the queue
-    /// is empty. Only [`wake`](Self::wake) and [`push`](Self::push) queue children, so `poll` sees
-    /// none twice.
+    /// Polls the first child in the queue with `poll`: what that said. `None`: the queue is empty. Only
+    /// [`wake`](Self::wake) and [`push`](Self::push) queue children.
     ///
     /// A panic of `poll` comes out of here, after the child has been dropped; the queue keeps the
     /// rest.
     #[inline(always)]
-    pub(crate) fn poll<T>(
+    pub(crate) fn poll_one<T>(
         self: Pin<&Self>,
-        mut poll: impl FnMut(usize, Pin<&mut F>) -> Poll<T>,
-    ) -> Option<T> {
-        while let Some(slot) = self.pop(&self.first) {
-            // Drops the child, unless told otherwise: it has finished, or panicked.
-            let finish = Held(&self, slot);
-            let polled = self.futures[slot].with_mut(|future| {
-                // SAFETY: L2 – we hold the slot.
-                let future = unsafe { &mut *future };
-                // SAFETY: L3 – it is dropped in its place.
-                let future = unsafe { Pin::new_unchecked(future) };
-                future.as_pin_mut().map(|future| poll(slot, future))
-            });
-            match polled {
-                Some(Poll::Pending) => {
-                    core::mem::forget(finish);
-                    self.links[slot].set(PARKED);
-                }
-                Some(Poll::Ready(output)) => {
-                    drop(finish);
-                    return Some(output);
-                }
-                // Nothing without a future is queued.
-                None => {}
-            }
+        poll: impl FnOnce(usize, Pin<&mut F>) -> Poll<T>,
+    ) -> Option<Poll<T>> {
+        let slot = self.pop(&self.first)?;
+        // Drops the child, unless told otherwise: it has finished, or panicked.
+        let finish = Held(&self, slot);
+        let polled = self.futures[slot].with_mut(|future| {
+            // SAFETY: L2 – we hold the slot.
+            let future = unsafe { &mut *future };
+            // SAFETY: L3 – it is dropped in its place.
+            let future = unsafe { Pin::new_unchecked(future) };
+            future.as_pin_mut().map(|future| poll(slot, future))
+        })?;
+        if polled.is_pending() {
+            core::mem::forget(finish);
+            self.links[slot].set(PARKED);
         }
-        None
+        Some(polled)
     }
 
     /// Drops all children, the one in the highest slot first, past any panic. Not those that are just
@@ -191,16 +187,41 @@ impl<F, const N: usize> Slots<F, N> {
             let Some(slot) = slots.next() else {
                 return false;
             };
-            if self.links[slot].get() != HELD {
-                // SAFETY: L2 – nobody holds the slot.
-                let live = self.futures[slot].with(|future| unsafe { (*future).is_some() });
-                if live {
-                    self.links[slot].set(HELD);
-                    drop(Held(self, slot));
-                }
+            if self.look(slot, |_| ()).is_some() {
+                self.evict(slot);
             }
             true
         });
+    }
+
+    /// Drops all children, the one with the greatest key first, past any panic. Not those that are
+    /// just being polled. Takes `N * N` steps.
+    pub(crate) fn clear_by(&self, key: impl Fn(&F) -> usize) {
+        self.first.set(END);
+        steps(|| {
+            let keys = (0..N).filter_map(|slot| Some((self.look(slot, &key)?, slot)));
+            let Some((_, slot)) = keys.max() else {
+                return false;
+            };
+            self.evict(slot);
+            true
+        });
+    }
+
+    /// Looks at a child, if there is one there that is not held.
+    #[inline(always)]
+    fn look<T>(&self, slot: usize, look: impl FnOnce(&F) -> T) -> Option<T> {
+        if self.links[slot].get() == HELD {
+            return None;
+        }
+        // SAFETY: L2 – nobody holds the slot, and `look` is a matter of numbers.
+        self.futures[slot].with(|future| unsafe { (*future).as_ref() }.map(look))
+    }
+
+    /// Drops a child that is not held.
+    fn evict(&self, slot: usize) {
+        self.links[slot].set(HELD);
+        drop(Held(self, slot));
     }
 }
 
