@@ -250,7 +250,11 @@ fn waiting_for_room_is_first_come_first_served() {
         })
         .await;
         drop(first);
-        poll_fn(|cx| Poll::Ready(assert!(third.as_mut().poll(cx).is_pending()))).await;
+        poll_fn(|cx| {
+            assert!(third.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
         second.await.map_err(|_| "closed")?;
         third.await.map_err(|_| "closed")?;
         n.spawn_wait(say("fourth")).await.map_err(|_| "closed")

@@ -7,11 +7,12 @@ use futures_core::Stream;
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::Ordering;
 use loom::thread;
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use umbel_core::{FixedSet, WakePool};
+use umbel_core::{CancellationToken, FixedFailure, FixedNursery, FixedSet, WakePool};
 
 loom::lazy_static! {
     static ref POOL: WakePool<3> = WakePool::new();
@@ -287,4 +288,84 @@ fn one_set_at_a_time_has_the_pool() {
         // SAFETY: both are through.
         assert_eq!(alone.0.with(|n| unsafe { *n }), 2);
     });
+}
+
+/// Two changes of the outer waker while the first wake is still under way: both slots may be busy, the
+/// poll is then not registered and wakes itself.
+#[test]
+fn wake_against_two_new_outer_wakers() {
+    model("fixed: wake_against_two_new_outer_wakers", 3, || {
+        let mut set = new_set();
+        let tasks = [Task::new(), Task::new(), Task::new()];
+        let kept = [
+            push(&mut set, Ordering::Relaxed),
+            push(&mut set, Ordering::Relaxed),
+        ];
+        assert!(!poll(&mut set, &tasks[0].1));
+        let waker = kept[0].waker();
+        let thread = thread::spawn(move || waker.wake());
+        assert!(!poll(&mut set, &tasks[1].1));
+        let other = fire_on_thread(&kept[1]);
+        let mut seen = 0;
+        while !poll(&mut set, &tasks[2].1) {
+            tasks[2].0.park(&mut seen);
+            thread::yield_now(); // it may have woken itself: let the notifiers get on
+        }
+        drop(set);
+        thread.join().unwrap();
+        other.join().unwrap();
+        for (task, waker) in tasks {
+            drop(waker);
+            assert_eq!(Arc::strong_count(&task), 1);
+        }
+    });
+}
+
+/// A fixed nursery: a child's end and the cancellation come from two threads. Whichever is first, the
+/// run ends, and nobody is left behind.
+#[test]
+fn a_childs_end_against_the_cancellation_of_a_fixed_nursery() {
+    model(
+        "fixed: a_childs_end_against_the_cancellation_of_a_fixed_nursery",
+        3,
+        || {
+            let (task, waker) = Task::new();
+            let token = CancellationToken::new();
+            let kept = Kept(crate::set::Event::new(), Rc::default());
+            let child = Child {
+                event: kept.0.clone(),
+                parked: kept.1.clone(),
+                order: Ordering::Relaxed,
+            };
+            let n = FixedNursery::<(), 3>::new(&POOL).expect("the pool is free");
+            let mut run = Box::pin(n.run_until_cancelled(&token, async {
+                let spawned = n.try_spawn(async {
+                    assert_eq!(child.await, DATA);
+                    Ok(())
+                });
+                assert!(spawned.is_ok());
+                Ok(())
+            }));
+            let mut cx = Context::from_waker(&waker);
+            assert!(run.as_mut().poll(&mut cx).is_pending());
+            let ends = fire_on_thread(&kept);
+            let cancels = {
+                let token = token.clone();
+                thread::spawn(move || token.cancel())
+            };
+            let mut seen = 0;
+            let outcome = loop {
+                task.park(&mut seen);
+                if let Poll::Ready(outcome) = run.as_mut().poll(&mut cx) {
+                    break outcome;
+                }
+            };
+            assert!(matches!(outcome, Ok(()) | Err(FixedFailure::Cancelled(_))));
+            drop(run);
+            ends.join().unwrap();
+            cancels.join().unwrap();
+            drop((waker, token));
+            assert_eq!(Arc::strong_count(&task), 1);
+        },
+    );
 }

@@ -4,12 +4,14 @@
 use super::at_every_step;
 use futures_core::Stream;
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, pending};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use umbel_core::{FixedSet, WakePool};
+use umbel_core::step::with_hook;
+use umbel_core::{CancellationToken, FixedNursery, FixedSet, WakePool};
+use umbel_tests::counting::allocator_calls;
 use umbel_tests::exec::Wakes;
 
 /// Never ends; counts its polls and leaves its waker.
@@ -218,7 +220,7 @@ fn n_27_the_pool_changes_hands_at_every_step_of_a_wake() {
             }
             step.set(step.get() + 1);
         };
-        umbel_core::step::with_hook(&hook, || first.wake());
+        with_hook(&hook, || first.wake());
         if step.get() <= at {
             break;
         }
@@ -247,4 +249,73 @@ fn n_27_the_pool_changes_hands_at_every_step_of_a_wake() {
         spurious > 0 && before > 0,
         "{spurious} {before}: too early, and too late"
     );
+}
+
+/// A fixed nursery: before each step of a poll an interrupt cancels it, or wakes its child. Neither is
+/// lost.
+#[test]
+fn n_27_a_cancellation_or_a_wake_at_every_step_of_a_fixed_nursery() {
+    static POOL: WakePool<N> = WakePool::new();
+    for cancels in [true, false] {
+        for at in 0.. {
+            let (count, waker) = Wakes::new();
+            let token = CancellationToken::new();
+            let child = Child::default();
+            let n = FixedNursery::<(), N>::new(&POOL).expect("the pool is free");
+            let spawned = child.clone();
+            let mut run = Box::pin(n.run_until_cancelled(&token, async {
+                let pends = async move {
+                    spawned.await;
+                    Ok(())
+                };
+                assert!(n.try_spawn(pends).is_ok());
+                pending::<Result<(), ()>>().await
+            }));
+            let mut cx = Context::from_waker(&waker);
+            let step = Cell::new(0);
+            let hook = || {
+                if step.get() == at {
+                    let before = allocator_calls();
+                    if cancels {
+                        token.cancel();
+                    } else {
+                        child.wake();
+                    }
+                    assert_eq!(allocator_calls(), before);
+                }
+                step.set(step.get() + 1);
+            };
+            // The first poll, and one for a wake.
+            let polled = with_hook(&hook, || {
+                let first = run.as_mut().poll(&mut cx);
+                if first.is_pending() {
+                    child.wake();
+                    return run.as_mut().poll(&mut cx);
+                }
+                first
+            });
+            let is_through = step.get() <= at;
+            if cancels && !is_through && polled.is_pending() {
+                assert!(count.count() > 1, "nobody was told, step {at}");
+                assert!(run.as_mut().poll(&mut cx).is_ready());
+            }
+            if !cancels {
+                assert!(polled.is_pending());
+                let polls = child.polls();
+                assert!(polls >= 2, "lost, step {at}");
+                if count.count() == 2 {
+                    assert!(run.as_mut().poll(&mut cx).is_pending());
+                    assert_eq!(child.polls(), polls + 1, "told, and not so");
+                }
+            }
+            drop(run);
+            assert!(!POOL.is_in_use());
+            drop(waker);
+            assert_eq!(Arc::strong_count(&count), 1);
+            if is_through {
+                assert!(at >= 5, "{at}: the hook does not see the atomics");
+                break;
+            }
+        }
+    }
 }

@@ -181,6 +181,9 @@ impl<F, const N: usize> Slots<F, N> {
     /// Drops all children, the one in the highest slot first, past any panic. Not those that are just
     /// being polled.
     pub(crate) fn clear(&self) {
+        if self.len() == 0 {
+            return;
+        }
         self.first.set(END);
         let mut slots = (0..N).rev();
         steps(|| {
