@@ -327,7 +327,7 @@ fn wake_against_two_new_outer_wakers() {
 fn a_childs_end_against_the_cancellation_of_a_fixed_nursery() {
     model(
         "fixed: a_childs_end_against_the_cancellation_of_a_fixed_nursery",
-        3,
+        2,
         || {
             let (task, waker) = Task::new();
             let token = CancellationToken::new();
