@@ -37,6 +37,7 @@ use core::future::{Future, Pending, pending};
 use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll};
+use futures_core::FusedFuture;
 
 /// The outcome of a fixed nursery that did not succeed.
 ///
@@ -273,6 +274,17 @@ where
             mem::forget(close);
         }
         polled
+    }
+}
+
+impl<'n, E, T, B, S, const N: usize, const SIZE: usize> FusedFuture
+    for FixedRun<'n, '_, E, T, B, S, N, SIZE>
+where
+    S: CancelSignal + 'n,
+    B: Future<Output = Result<T, E>>,
+{
+    fn is_terminated(&self) -> bool {
+        self.done
     }
 }
 

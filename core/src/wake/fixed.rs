@@ -45,6 +45,8 @@
 //! | take the pool | CAS `outstanding` | Acquire | give back | what the last owner did to `chunk`, `shared`, and the list's `next`s |
 //! | give back | `store` | Release | take | the same |
 //!
+//! The model `one_set_at_a_time_has_the_pool` fails if either is Relaxed.
+//!
 //! A waker that another thread has was given to it, by a release of whoever did so; that publishes F2
 //! to it.
 //!
@@ -98,10 +100,11 @@ type Rest<const N: usize> = [MaybeUninit<Header>; N];
 /// Takes 128 bytes (64 on 32-bit targets) and one byte a child, rounded up to 64 (32). A set that is
 /// leaked (`mem::forget`) keeps its pool for ever.
 ///
-/// Wakers from a pool are plain pointers: to clone or drop one does nothing, to wake is two atomic
-/// steps that wait for nobody, so all of it may be done in an interrupt, if the waker of the task that
-/// polls the set allows that. They stay valid for ever. One that is kept after its child has ended may
-/// cause a needless poll of another child of the set that has the pool then.
+/// Wakers from a pool are plain pointers that stay valid for ever: to clone or drop one does nothing,
+/// to wake is lock-free, so all of it may be done in an interrupt, if the waker of the task that polls
+/// the set allows that. (On targets without compare-and-swap each atomic step is a critical section of
+/// portable-atomic's.) One that is kept after its child has ended may cause a needless poll of another
+/// child of the set that has the pool then.
 #[repr(C)]
 pub struct WakePool<const N: usize> {
     shared: Shared,

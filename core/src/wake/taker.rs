@@ -97,20 +97,19 @@ impl Taker {
         }
         self.slot = new;
         self.take(IDLE[new], each);
-        let mut last = None;
-        if old != NONE && self.is_unused(old) {
+        let old = self.shared.slots.get(old).filter(|_| self.is_unused(old));
+        let last = old.map(|slot| {
             // SAFETY: R4 – no longer published since `take`, and not in use.
-            last = self.shared.slots[old]
-                .waker
-                .with_mut(|slot| unsafe { (*slot).take() });
-        }
+            slot.waker.with_mut(|slot| unsafe { (*slot).take() })
+        });
         drop((stale, last));
         true
     }
 
     /// All tokens issued for this slot are spent; in an earlier life's case, its waker is gone, too.
     fn is_unused(&self, slot: usize) -> bool {
-        self.shared.slots[slot].done.load(Ordering::Acquire) == self.issued[slot]
+        let slots = self.shared.slots.get(slot).zip(self.issued.get(slot));
+        slots.is_some_and(|(slot, issued)| slot.done.load(Ordering::Acquire) == *issued)
     }
 
     /// Takes the list, leaving `mark` in its place.
