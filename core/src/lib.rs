@@ -13,14 +13,15 @@
 //! | rank | module | holds | for you |
 //! |---|---|---|---|
 //! | 0 | `sync` | the facade over atomics | – |
-//! | 1 | `wake` | slots, cells and bitsets that wakers wait in | [`pool_stats`] |
+//! | 1 | `wake` | slots, cells and bitsets that wakers wait in | [`pool_stats`], [`WakePool`] |
 //! | 2 | `reason` | why something was cancelled | [`Reason`], [`Cancelled`] |
 //! | 2 | `time` | instants, clocks, virtual time | [`Instant`], [`Timer`], [`ManualClock`] |
 //! | 3 | `observe` | names | [`Name`] |
 //! | 3 | `spawn` | executors, seen from here | [`Spawn`] |
 //! | 4 | `token` | the tree of tokens, a token in a `static`, and what libraries take | [`CancellationToken`], [`StaticToken`], [`CancelSignal`] |
-//! | 5 | `set` | polling only what was woken | [`FutureSet`] |
+//! | 5 | `set` | polling only what was woken | [`FutureSet`], [`FixedSet`] |
 //! | 6 | `nursery` | scopes of children | [`Nursery`], [`Handle`], [`Join`] |
+//! | 6 | `fixed_nursery` | scopes of children without an allocator | [`FixedNursery`] |
 //! | 6 | `ext` | combinators | [`FutureExt`], [`StreamExt`] |
 //!
 //! # What a library takes
@@ -46,13 +47,14 @@
 //! | `std` | panics of foreign wakers are caught and resumed when all are woken; `Cancelled` becomes an `io::Error`; threads wait for tokens |
 //! | `portable-atomic` | targets without compare-and-swap; the program chooses portable-atomic's backend |
 //!
-//! Without `alloc` there are reasons, clocks, `Spawn`, `StaticToken`, `CancelSignal`, `or_cancelled` and
-//! `take_until_cancelled`.
+//! Without `alloc` there are reasons, clocks, `Spawn`, `StaticToken`, `CancelSignal`, `or_cancelled`,
+//! `take_until_cancelled`, `FixedSet` and `FixedNursery`.
 //!
 //! # Wakers that outlive
 //!
 //! Wakers of a set's children, and so of a nursery's, point to blocks of 64 bytes that are never given
-//! back to the allocator but pooled ([`pool_stats`] counts them). So waking, cloning and dropping one
+//! back to the allocator but pooled ([`pool_stats`] counts them), or lie in a `static` of yours, a
+//! [`WakePool`]. So waking, cloning and dropping one
 //! never allocates, frees or locks, from whatever context; and a waker kept after its child has ended
 //! may cause one needless poll of another child, perhaps of another set.
 #![no_std]
@@ -77,13 +79,19 @@ mod time;
 mod observe;
 mod spawn;
 mod token;
-#[cfg(feature = "alloc")]
 mod set;
 #[cfg(feature = "alloc")]
 mod nursery;
+mod fixed_nursery;
 mod ext;
 
 pub use ext::{FutureExt, OrCancelled, StreamExt, TakeUntilCancelled};
+pub use fixed_nursery::{
+    FixedNursery,
+    gate::TrySpawnError,
+    run::{FixedFailure, FixedRun, NoSignal},
+    wait::FixedSpawnWait,
+};
 #[cfg(feature = "alloc")]
 pub use nursery::{
     Nursery, Run,
@@ -96,8 +104,9 @@ pub use nursery::{
 #[cfg(feature = "alloc")]
 pub use observe::Name;
 pub use reason::{Cancelled, Reason, ReasonKind};
+pub use set::fixed::FixedSet;
 #[cfg(feature = "alloc")]
-pub use set::FutureSet;
+pub use set::growing::FutureSet;
 pub use spawn::{Spawn, SpawnError};
 #[cfg(all(
     feature = "alloc",
@@ -112,6 +121,7 @@ pub use token::{
     RunUntilCancelled, RunUntilCancelledOwned, WaitForCancellationFuture,
     WaitForCancellationFutureOwned, Wedge,
 };
+pub use wake::fixed::{InUse, WakePool};
 #[cfg(feature = "alloc")]
 pub use wake::ready::{PoolStats, pool_stats};
 

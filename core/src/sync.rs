@@ -153,15 +153,13 @@ pub(crate) fn count_overflow() -> ! {
     panic!("umbel: reference count overflow");
 }
 
-/// A constructor that is `const` except under loom, whose atomics cannot be made so.
+/// A function that is `const`, but not under loom, whose constructors are not.
 macro_rules! const_fn {
-    ($(#[$doc:meta])* $vis:vis fn $name:ident() -> $t:ty $body:block) => {
+    ($(#[$attr:meta])* $vis:vis fn $($rest:tt)*) => {
         #[cfg(not(umbel_loom))]
-        $(#[$doc])*
-        $vis const fn $name() -> $t $body
+        $(#[$attr])* $vis const fn $($rest)*
         #[cfg(umbel_loom)]
-        $(#[$doc])*
-        $vis fn $name() -> $t $body
+        $(#[$attr])* $vis fn $($rest)*
     };
 }
 pub(crate) use const_fn;

@@ -2,6 +2,7 @@
 #![cfg(not(any(umbel_loom, umbel_step)))]
 
 mod drive;
+mod fixed_nursery;
 mod nursery;
 mod nursery_attack;
 mod reason;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use violation::Violation;
 
 /// A module uses only lower ranks.
-const RANKS: [(&str, u8); 11] = [
+const RANKS: [(&str, u8); 12] = [
     ("sync", 0),
     ("wake", 1),
     ("reason", 2),
@@ -23,18 +23,22 @@ const RANKS: [(&str, u8); 11] = [
     ("set", 5),
     ("budget", 5),
     ("nursery", 6),
+    ("fixed_nursery", 6),
     ("ext", 6),
 ];
 
 /// The only files of the core that contain `unsafe`. The list must be exact, so that it shrinks.
-const MAY_BE_UNSAFE: [&str; 25] = [
+const MAY_BE_UNSAFE: [&str; 35] = [
     "sync.rs",
     "wake/cell.rs",
+    "wake/fixed.rs",
+    "wake/immortal.rs",
     "wake/owner.rs",
     "wake/pool.rs",
     "wake/ready.rs",
     "wake/slab.rs",
     "wake/slab/segment.rs",
+    "wake/taker.rs",
     "reason.rs",
     "time/manual.rs",
     "token/callback.rs",
@@ -46,8 +50,15 @@ const MAY_BE_UNSAFE: [&str; 25] = [
     "token/state.rs",
     "token/wait.rs",
     "token/walk.rs",
-    "set.rs",
     "set/chunk.rs",
+    "set/fixed.rs",
+    "set/growing.rs",
+    "set/slots.rs",
+    "fixed_nursery/erased.rs",
+    "fixed_nursery/gate.rs",
+    "fixed_nursery/run.rs",
+    "fixed_nursery/wait.rs",
+    "fixed_nursery/waiters.rs",
     "nursery/drive.rs",
     "nursery/join.rs",
     "nursery/list.rs",

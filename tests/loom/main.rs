@@ -7,6 +7,7 @@ mod callback;
 mod nursery;
 mod set;
 mod static_token;
+mod set_fixed;
 mod time;
 mod token;
 mod token_groups;

@@ -16,19 +16,19 @@ use umbel_core::{FutureSet, pool_stats};
 
 /// An event that a child waits for, with data that is published by the wake alone.
 #[derive(Clone)]
-struct Event(loom::sync::Arc<(AtomicBool, UnsafeCell<u32>)>);
+pub(super) struct Event(loom::sync::Arc<(AtomicBool, UnsafeCell<u32>)>);
 
-const DATA: u32 = 7;
+pub(super) const DATA: u32 = 7;
 
 impl Event {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Event(loom::sync::Arc::new((
             AtomicBool::new(false),
             UnsafeCell::new(0),
         )))
     }
 
-    fn fire(&self, waker: &Waker) {
+    pub(super) fn fire(&self, waker: &Waker) {
         // SAFETY: the child reads it after the wake; if the wake did not order that, loom would say
         // so.
         self.0.1.with_mut(|data| unsafe { *data = DATA });
@@ -37,12 +37,12 @@ impl Event {
     }
 }
 
-struct Child {
-    event: Event,
-    parked: Rc<RefCell<Option<Waker>>>,
+pub(super) struct Child {
+    pub(super) event: Event,
+    pub(super) parked: Rc<RefCell<Option<Waker>>>,
     /// How the flag is read. Relaxed: the wake must order the data. Acquire where a stale waker may
     /// cause a poll that no wake of this child's has ordered.
-    order: Ordering,
+    pub(super) order: Ordering,
 }
 
 impl Future for Child {
@@ -58,10 +58,10 @@ impl Future for Child {
     }
 }
 
-struct Kept(Event, Rc<RefCell<Option<Waker>>>);
+pub(super) struct Kept(pub(super) Event, pub(super) Rc<RefCell<Option<Waker>>>);
 
 impl Kept {
-    fn waker(&self) -> Waker {
+    pub(super) fn waker(&self) -> Waker {
         self.1.borrow().clone().expect("was polled")
     }
 }
@@ -93,7 +93,7 @@ fn all_returned() {
     assert_eq!((stats.headers_in_use, stats.hubs_in_use), (0, 0));
 }
 
-fn fire_on_thread(kept: &Kept) -> thread::JoinHandle<()> {
+pub(super) fn fire_on_thread(kept: &Kept) -> thread::JoinHandle<()> {
     let (event, waker) = (kept.0.clone(), kept.waker());
     thread::spawn(move || event.fire(&waker))
 }

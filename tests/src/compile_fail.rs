@@ -116,3 +116,80 @@
 //! drop(child);
 //! drop(wait);
 //! ```
+//! A fixed set is pinned before it is filled, unless its futures may move:
+//! ```
+//! use umbel_core::FixedSet;
+//! let mut set = std::pin::pin!(FixedSet::<_, 2>::pass_through());
+//! assert!(set.as_mut().push(async {}).is_ok());
+//! ```
+//! ```compile_fail,E0277
+//! use umbel_core::FixedSet;
+//! let mut set = FixedSet::<_, 2>::pass_through();
+//! assert!(std::pin::Pin::new(&mut set).push(async {}).is_ok());
+//! ```
+//! Its pool lives for ever:
+//! ```
+//! use umbel_core::{FixedSet, WakePool};
+//! static POOL: WakePool<2> = WakePool::new();
+//! drop(FixedSet::<std::future::Ready<()>, 2>::new(&POOL));
+//! ```
+//! ```compile_fail,E0597
+//! use umbel_core::{FixedSet, WakePool};
+//! let pool: WakePool<2> = WakePool::new();
+//! drop(FixedSet::<std::future::Ready<()>, 2>::new(&pool));
+//! ```
+//! A fixed nursery's child may borrow what was made before the nursery, and the nursery:
+//! ```
+//! use umbel_core::{FixedNursery, WakePool};
+//! static POOL: WakePool<2> = WakePool::new();
+//! let kept = 1;
+//! let n = FixedNursery::<(), 2>::new(&POOL).unwrap();
+//! drop(n.run(async {
+//!     drop(n.try_spawn(async { drop(n.try_spawn(async { Ok(()) })); assert_eq!(*&kept, 1); Ok(()) }));
+//!     Ok(())
+//! }));
+//! ```
+//! not what the body owns:
+//! ```compile_fail,E0597
+//! use umbel_core::{FixedNursery, WakePool};
+//! static POOL: WakePool<2> = WakePool::new();
+//! let n = FixedNursery::<(), 2>::new(&POOL).unwrap();
+//! drop(n.run(async {
+//!     let kept = 1;
+//!     let borrowed = &kept;
+//!     drop(n.try_spawn(async move { assert_eq!(*borrowed, 1); Ok(()) }));
+//!     Ok(())
+//! }));
+//! ```
+//! nor what is made between nursery and run and dies before the nursery:
+//! ```compile_fail,E0597
+//! use umbel_core::{FixedNursery, WakePool};
+//! static POOL: WakePool<2> = WakePool::new();
+//! let n = FixedNursery::<(), 2>::new(&POOL).unwrap();
+//! {
+//!     let kept = 1;
+//!     drop(n.run(async { drop(n.try_spawn(async { assert_eq!(*&kept, 1); Ok(()) })); Ok(()) }));
+//! }
+//! drop(n);
+//! ```
+//! It fits into a slot:
+//! ```
+//! use umbel_core::{FixedNursery, WakePool};
+//! static POOL: WakePool<2> = WakePool::new();
+//! let n = FixedNursery::<(), 2>::new(&POOL).unwrap();
+//! drop(n.try_spawn(async { let x = [0_u8; 200]; std::future::ready(()).await; drop(x); Ok(()) }));
+//! ```
+//! ```compile_fail,E0080
+//! use umbel_core::{FixedNursery, WakePool};
+//! static POOL: WakePool<2> = WakePool::new();
+//! let n = FixedNursery::<(), 2>::new(&POOL).unwrap();
+//! drop(n.try_spawn(async { let x = [0_u8; 300]; std::future::ready(()).await; drop(x); Ok(()) }));
+//! ```
+//! Nursery and run stay on their thread:
+//! ```compile_fail,E0277
+//! use umbel_core::{FixedNursery, WakePool};
+//! static POOL: WakePool<2> = WakePool::new();
+//! fn send<T: Send>(_: T) {}
+//! let n = FixedNursery::<(), 2>::new(&POOL).unwrap();
+//! send(n.run(async { Ok(()) }));
+//! ```

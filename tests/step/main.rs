@@ -1,5 +1,5 @@
-//! Interrupts at every step: `cancel` runs before each atomic access of every other operation, on
-//! one thread, repeatably.
+//! Interrupts at every step: `cancel`, or a wake, runs before each atomic access of every other
+//! operation, on one thread, repeatably.
 //!
 //! `RUSTFLAGS="--cfg umbel_step" cargo test -p umbel-tests --test step`
 #![cfg(umbel_step)]
@@ -10,6 +10,7 @@ static ALLOCATOR: umbel_tests::counting::CountingAlloc = umbel_tests::counting::
 mod callback;
 mod static_token;
 mod groups;
+mod set_fixed;
 mod token;
 
 use std::cell::Cell;

@@ -47,7 +47,7 @@ use crate::nursery::policy::{FailFast, Policy, sealed::Verdict};
 use crate::nursery::report::Report;
 use crate::nursery::shared::{Shared, bit};
 use crate::reason::Reason;
-use crate::set::FutureSet;
+use crate::set::growing::FutureSet;
 use crate::sync::Arc;
 use crate::time::Instant;
 use crate::token::{CancellationToken, WaitForCancellationFutureOwned};

@@ -42,8 +42,8 @@
 
 use crate::sync::{alloc, dealloc};
 use crate::wake::batch::steps;
+use crate::wake::immortal::Immortal;
 use crate::wake::owner::Owner;
-use crate::wake::pool::Immortal;
 use crate::wake::ready::{self, BITS, Header};
 use ::alloc::alloc::handle_alloc_error;
 use core::alloc::Layout;

@@ -1,4 +1,4 @@
-use super::{Begun, FutureSet};
+use super::growing::{Begun, FutureSet};
 use crate::wake::batch::steps;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;

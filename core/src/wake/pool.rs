@@ -1,8 +1,5 @@
-//! Blocks that live for ever: a pool that hands them out, takes them back, and never frees one.
-//!
-//! What a waker points to may be reached long after its owner is gone. A block of this pool stays a
-//! valid block of its type until the program ends, so a late access needs no reference count: it
-//! finds an atomic that means nothing to it any more.
+//! A pool of [immortal](super::immortal) blocks: it hands them out, takes them back, and never frees
+//! one.
 //!
 //! # State
 //!
@@ -47,72 +44,13 @@
 #[cfg(all(test, not(umbel_loom)))]
 mod tests;
 
-use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
+use super::immortal::{Block, Immortal};
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering, const_fn};
 use alloc::boxed::Box;
-use core::ops::Deref;
-use core::ptr::{self, NonNull};
+use core::ptr;
 
 /// Blocks in a slab. Small under loom, so that slabs are linked.
 pub(crate) const PER_SLAB: usize = if cfg!(umbel_loom) { 2 } else { 15 };
-
-/// What a pool is made of.
-///
-/// # Safety
-/// A shared reference to a block may be used on any thread, at any time, whatever is done to the
-/// block (put, got again) meanwhile: all access to what can change is atomic or under a right that
-/// the type's own rules hand out.
-pub(crate) unsafe trait Block: Sized + 'static {
-    /// A block as it is when it lies in the pool.
-    fn fresh() -> Self;
-}
-
-/// A block of a pool: valid for ever (P1), so following it is always allowed. What may be done to
-/// it is up to the rules of `T`.
-pub(crate) struct Immortal<T>(NonNull<T>);
-
-impl<T> Clone for Immortal<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<T> Copy for Immortal<T> {}
-
-impl<T> PartialEq for Immortal<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl<T> Immortal<T> {
-    /// The address; it may be turned back by [`from_ptr`](Self::from_ptr).
-    #[inline(always)]
-    pub(crate) fn as_ptr(self) -> *mut T {
-        self.0.as_ptr()
-    }
-
-    /// # Safety
-    /// `ptr` came from [`as_ptr`](Self::as_ptr), with its provenance.
-    #[inline(always)]
-    pub(crate) unsafe fn from_ptr(ptr: *mut T) -> Self {
-        // SAFETY: P1 – by contract this is a block, and blocks are not at null.
-        Immortal(unsafe { NonNull::new_unchecked(ptr) })
-    }
-}
-
-impl<T> Deref for Immortal<T> {
-    type Target = T;
-
-    #[inline(always)]
-    fn deref(&self) -> &T {
-        // SAFETY: P1 – the block is there for ever, and nobody ever makes a `&mut` to it.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-// SAFETY: `Block` promises that shared use is right from any thread; an `Immortal` gives no other.
-unsafe impl<T: Block> Send for Immortal<T> {}
-// SAFETY: as above.
-unsafe impl<T: Block> Sync for Immortal<T> {}
 
 #[repr(C)]
 #[cfg_attr(umbel_loom, repr(align(1024)))]
@@ -134,23 +72,16 @@ pub(crate) struct Pool<T> {
     hint: AtomicPtr<Slab<T>>,
 }
 
-macro_rules! pool_new {
-    ($($const:ident)?) => {
-        pub(crate) $($const)? fn new() -> Self {
+impl<T: Block> Pool<T> {
+    const_fn! {
+        pub(crate) fn new() -> Self {
             Pool {
                 slabs: AtomicPtr::new(ptr::null_mut()),
                 permits: AtomicUsize::new(0),
                 hint: AtomicPtr::new(ptr::null_mut()),
             }
         }
-    };
-}
-
-impl<T: Block> Pool<T> {
-    #[cfg(not(umbel_loom))]
-    pool_new!(const);
-    #[cfg(umbel_loom)]
-    pool_new!();
+    }
 
     /// A block that nobody else has. Allocates if none is free.
     pub(crate) fn get(&self) -> Immortal<T> {

@@ -2,7 +2,7 @@
 //!
 //! Wakers set a bit; the first bit of an idle set wakes the set's own ("outer") waker; the owner of
 //! the set takes all that was woken with one swap. A child's waker is the address of its header
-//! plus the number of its bit, and nothing is counted: headers are [immortal](super::pool), so
+//! plus the number of its bit, and nothing is counted: headers are [immortal](super::immortal), so
 //! cloning and dropping a waker is free, and a waker that outlives everything still only sets a
 //! bit somewhere harmless.
 //!
@@ -23,12 +23,17 @@
 //! | mark | meaning |
 //! |---|---|
 //! | `IDLE_k` | who pushes first holds a *token*: he must wake the waker in outer slot `k`, once |
-//! | `POLLING` | no waker is registered: before the first poll, or the owner will wake himself |
+//! | `POLLING` | no waker is registered: before the first poll, or the owner will wake himself; a [`WakePool`](super::fixed) that nobody has taken |
 //! | `CLOSED` | the set is gone; stays for the rest of this life |
 //!
-//! `Slot::done` counts tokens spent on that slot, in steps of 2; the owner counts tokens issued.
-//! Bit 0 is set by a set that ends while tokens are out: then `done` is made so that it reaches 1
-//! with the last of them.
+//! `Slot::done`:
+//!
+//! | value | meaning |
+//! |---|---|
+//! | even | tokens spent on that slot since it came into use, times 2; the owner counts tokens issued |
+//! | odd, below `LAST` (wrapping) | the set has ended while tokens are out: reaches `LAST` with the last of them |
+//! | `LAST` | the last notifier takes the waker out |
+//! | `EMPTY` | not in use since the block's life began |
 //!
 //! # Life
 //!
@@ -42,22 +47,29 @@
 //! ```
 //!
 //! A `Shared` returns to its pool when `outstanding` falls to 0: 1 for the owner, 1 for each header
-//! not yet returned, 1 for each slot whose waker was left to its last notifier.
+//! not yet returned. A notifier of the set that is gone may still be at work on a slot; the next set
+//! leaves that slot alone until it is `EMPTY`.
+//!
+//! The blocks of a [`WakePool`](super::fixed) go another way: its headers are in service for ever,
+//! queued or not, and belong to its one `Shared`; a set takes them over as they are, and `outstanding`
+//! says whether one has.
 //!
 //! # Invariants
 //!
-//! - **R1** Headers and shareds are blocks of a [`Pool`]: valid for ever, so following a pointer to
-//!   one is always sound. What may be done to a block is what the rest of this list says.
+//! - **R1** Headers and shareds are immortal, so following a pointer to one is always sound. What
+//!   may be done to a block is what the rest of this list says.
 //! - **R2** *Queue right*: who changes `ready` from 0, or puts 0 back in (the owner, for that
 //!   instant), has it. Who has it alone touches `next`, reads `shared`, pushes the header, and
 //!   returns it to the pool if it is retired. It passes to the owner with the push, and is given up
 //!   by `ready.swap(0)`.
 //! - **R3** A header in service, or retired but not returned, is counted in `outstanding` of its
-//!   `shared`; so who has the queue right may use that `Shared`.
+//!   `shared`, or belongs to it for ever (`WakePool`); so who has the queue right may push to that
+//!   `Shared`.
 //! - **R4** A token is counted as issued when the list that was pushed on `IDLE_k` is taken, and
 //!   that list cannot vanish untaken. A slot is written only by the owner, while it is not
-//!   published (no `IDLE_k` in `head`) and `done == issued`; or by the last notifier of a set that
-//!   is gone. So whoever holds a token, and the owner, may read it.
+//!   published (no `IDLE_k` in `head`) and `done == issued`, where `issued` is `EMPTY` until this
+//!   life first used the slot; or by the last notifier of a set that is gone, until it stores
+//!   `EMPTY`. So whoever holds a token, and the owner if he has written the slot, may read it.
 //! - **R5** `chunk` is touched only by the owner while the header is his (between `get` and
 //!   return), `shared` is written only by the owner while `ready == ALL` and the header is not
 //!   queued.
@@ -76,8 +88,10 @@
 //! | peek at `head` before a poll | load | Relaxed | – | nothing: if it is `IDLE_k` the poll has no work; a wake that came before this poll is seen by coherence |
 //! | put in service | `ready.swap(0)` | AcqRel | wake | Release: `shared`, to the next who gets the queue right |
 //! | retire | `ready.swap(ALL)` | AcqRel | – | nothing that `head.swap` and the pool do not publish: Relaxed would do, and no model tells the two apart |
-//! | token spent; slot closed | `done.fetch_add` | AcqRel | `done.load` | the notifier's last read of the slot |
-//! | may the slot be written? | `done.load` | Acquire | token spent | the same |
+//! | token spent; slot closed | `done.fetch_add` | AcqRel | each other; `done.load` | the notifier's last read of the slot |
+//! | slot emptied | `done.store(EMPTY)` | Release | `done.load` | that the waker has been taken out |
+//! | may the slot be written? | `done.load` | Acquire | token spent; slot emptied | the same |
+//! | slot comes into use | `done.store(0)` | Relaxed | – | nothing; `head.swap` publishes it with the waker |
 //! | `outstanding` down | `fetch_sub` | AcqRel | itself | all that was done with the `Shared` |
 //! | `outstanding` up | `fetch_add` | Relaxed | – | the owner's own unit keeps it above 0 |
 //!
@@ -103,10 +117,15 @@
 //!
 //! # Not here
 //!
-//! What the owner of a set does: [`owner`](super::owner), under the same invariants.
+//! What the owner of a set does: [`taker`](super::taker) for both kinds of blocks,
+//! [`owner`](super::owner) and [`fixed`](super::fixed) for one each, under the same invariants.
 
-use super::pool::{Block, Immortal, Pool};
-use crate::sync::{AtomicPtr, AtomicUsize, Ordering, UnsafeCell, global};
+use super::immortal::{Block, Immortal};
+#[cfg(feature = "alloc")]
+use super::pool::Pool;
+#[cfg(feature = "alloc")]
+use crate::sync::global;
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering, UnsafeCell, const_fn};
 use core::mem::ManuallyDrop;
 use core::ptr;
 use core::task::{RawWaker, RawWakerVTable, Waker};
@@ -117,6 +136,7 @@ pub(crate) const BITS: usize = usize::BITS as usize;
 const INDEX: usize = BITS - 1;
 
 /// All bits of `ready`: every child woken, or the header is out of service (see the head's table).
+#[cfg(feature = "alloc")]
 pub(super) const ALL: usize = usize::MAX;
 
 /// Marks at the end of `Shared::head`. Slot `k` is published by mark `k + 1`; 0 is no mark.
@@ -128,12 +148,17 @@ pub(super) const POLLING: *mut Header = ptr::without_provenance_mut(3);
 pub(super) const CLOSED: *mut Header = ptr::without_provenance_mut(4);
 
 /// In `Header::chunk`: this header is the desk.
+#[cfg(feature = "alloc")]
 pub(super) const DESK: *mut () = ptr::without_provenance_mut(1);
 
 /// One token, as `done` and `issued` count.
 pub(super) const TOKEN: usize = 2;
-/// Bit 0 of `done`: the set is gone, and all tokens are spent. Never while the owner lives.
+/// `done` of a slot whose set is gone: all tokens are spent, and who spent the last has the waker.
+/// Never while the owner lives.
 pub(super) const LAST: usize = 1;
+/// `done` of a slot that nobody uses: there is no waker in it. No step of `TOKEN` from a number that
+/// counts or closes leads here.
+pub(super) const EMPTY: usize = 3;
 
 #[inline(always)]
 pub(super) fn is_mark(head: *mut Header) -> bool {
@@ -165,16 +190,25 @@ pub(crate) struct Header {
 // the rest is atomic.
 unsafe impl Sync for Header {}
 
+impl Header {
+    const_fn! {
+        pub(super) fn new(ready: usize) -> Self {
+            const { assert!(align_of::<Header>() >= BITS) };
+            Header {
+                ready: AtomicUsize::new(ready),
+                next: UnsafeCell::new(ptr::null_mut()),
+                shared: UnsafeCell::new(ptr::null_mut()),
+                chunk: UnsafeCell::new(ptr::null_mut()),
+            }
+        }
+    }
+}
+
 // SAFETY: R1 – as for `Sync`; a header is used by stale wakers at any time, who only touch `ready`.
 unsafe impl Block for Header {
+    #[cfg(feature = "alloc")]
     fn fresh() -> Self {
-        const { assert!(align_of::<Header>() >= BITS) };
-        Header {
-            ready: AtomicUsize::new(ALL),
-            next: UnsafeCell::new(ptr::null_mut()),
-            shared: UnsafeCell::new(ptr::null_mut()),
-            chunk: UnsafeCell::new(ptr::null_mut()),
-        }
+        Header::new(ALL)
     }
 }
 
@@ -199,26 +233,45 @@ pub(super) struct Slot {
 // rest is atomic.
 unsafe impl Sync for Shared {}
 
-// SAFETY: R3, R4 – nobody reaches a shared that is in the pool; otherwise as for `Sync`.
-unsafe impl Block for Shared {
-    fn fresh() -> Self {
-        let slot = || Slot {
-            done: AtomicUsize::new(0),
-            waker: UnsafeCell::new(None),
-        };
-        Shared {
-            head: AtomicPtr::new(CLOSED),
-            outstanding: AtomicUsize::new(0),
-            slots: [slot(), slot()],
+impl Slot {
+    const_fn! {
+        fn new() -> Self {
+            Slot {
+                done: AtomicUsize::new(EMPTY),
+                waker: UnsafeCell::new(None),
+            }
         }
     }
 }
 
+impl Shared {
+    const_fn! {
+        pub(super) fn new(mark: *mut Header) -> Self {
+            Shared {
+                head: AtomicPtr::new(mark),
+                outstanding: AtomicUsize::new(0),
+                slots: [Slot::new(), Slot::new()],
+            }
+        }
+    }
+}
+
+// SAFETY: R3, R4 – who reaches a shared that is in the pool is at work on a slot that is left to him;
+// otherwise as for `Sync`.
+unsafe impl Block for Shared {
+    #[cfg(feature = "alloc")]
+    fn fresh() -> Self {
+        Shared::new(CLOSED)
+    }
+}
+
+#[cfg(feature = "alloc")]
 global! {
     /// One header per chunk of children and one per nursery, at the peak; 64 bytes each (32 on
     /// 32-bit targets).
     static HEADERS: Pool<Header> = Pool::new();
 }
+#[cfg(feature = "alloc")]
 global! {
     /// One per set that was ever polled or pushed to, at the peak; 64 bytes each (32 on 32-bit
     /// targets).
@@ -226,6 +279,7 @@ global! {
 }
 
 /// What the pools hold that never go back to the allocator: see [`pool_stats`].
+#[cfg(feature = "alloc")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolStats {
@@ -256,6 +310,7 @@ pub struct PoolStats {
 /// let stats = pool_stats();
 /// assert!(stats.headers_in_use >= 1 && stats.headers >= stats.headers_in_use);
 /// ```
+#[cfg(feature = "alloc")]
 #[must_use]
 pub fn pool_stats() -> PoolStats {
     let (headers, headers_in_use) = HEADERS.count();
@@ -269,11 +324,13 @@ pub fn pool_stats() -> PoolStats {
 }
 
 /// A header out of the pool: `ready` is ALL, and it is the caller's alone. May allocate.
+#[cfg(feature = "alloc")]
 pub(super) fn get_header() -> Immortal<Header> {
     HEADERS.get()
 }
 
 /// A shared out of the pool, the caller's alone. May allocate.
+#[cfg(feature = "alloc")]
 pub(super) fn get_shared() -> Immortal<Shared> {
     SHAREDS.get()
 }
@@ -346,6 +403,7 @@ unsafe fn push(header: Immortal<Header>) {
         .with(|shared| unsafe { Immortal::from_ptr(*shared) });
     let mut head = shared.head.load(Ordering::Acquire);
     loop {
+        #[cfg(feature = "alloc")]
         if head == CLOSED {
             // SAFETY: R2 – the set is gone, which retired all its headers first, and we have the
             // queue right.
@@ -363,7 +421,7 @@ unsafe fn push(header: Immortal<Header>) {
             Err(now) => head = now,
         }
     }
-    // From here on the header may be anybody's. If we hold a token, the shared waits for it.
+    // From here on the header may be anybody's. If we hold a token, the slot waits for it.
     if let Some(slot) = published(head) {
         // SAFETY: R4 – we replaced IDLE_slot.
         unsafe { notify(shared, slot) }
@@ -388,8 +446,7 @@ unsafe fn notify(shared: Immortal<Shared>, slot: usize) {
             {
                 // SAFETY: R4 – the set is gone and left the slot to its last notifier: us.
                 let waker = slot.waker.with_mut(|waker| unsafe { (*waker).take() });
-                // SAFETY: R3 – the unit that the owner put there for this slot.
-                unsafe { release(self.0) };
+                slot.done.store(EMPTY, Ordering::Release);
                 drop(waker);
             }
         }
@@ -409,6 +466,7 @@ unsafe fn notify(shared: Immortal<Shared>, slot: usize) {
 ///
 /// # Safety
 /// `header` is retired, the caller has its queue right, and `shared` is its set's.
+#[cfg(feature = "alloc")]
 pub(super) unsafe fn give_back(header: Immortal<Header>, shared: Immortal<Shared>) {
     // SAFETY: R2 – who has the queue right of a retired header returns it, and there is one such.
     unsafe { HEADERS.put(header) };
@@ -418,10 +476,10 @@ pub(super) unsafe fn give_back(header: Immortal<Header>, shared: Immortal<Shared
 
 /// # Safety
 /// The caller gives up one unit of `outstanding`.
+#[cfg(feature = "alloc")]
 pub(super) unsafe fn release(shared: Immortal<Shared>) {
     if shared.outstanding.fetch_sub(1, Ordering::AcqRel) == 1 {
-        // SAFETY: R3, R4 – no unit is left: nobody else knows this shared, and both slots are
-        // empty.
+        // SAFETY: R3 – no unit is left, so nobody is to push to this shared any more.
         unsafe { SHAREDS.put(shared) };
     }
 }
@@ -431,9 +489,11 @@ pub(super) unsafe fn release(shared: Immortal<Shared>) {
 /// A ring is a wake. Rings may be spurious (a stale waker of the header's earlier life), never
 /// lost; after the set's end they are harmless. `Send + Sync`; all of it may be called in an
 /// interrupt, as far as the outer waker may.
+#[cfg(feature = "alloc")]
 #[derive(Clone, Copy)]
 pub(crate) struct Desk(pub(super) Immortal<Header>);
 
+#[cfg(feature = "alloc")]
 impl Desk {
     /// Sets `bit`, which is below [`BITS`], and wakes the owner.
     #[inline]

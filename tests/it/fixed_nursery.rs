@@ -1,0 +1,607 @@
+//! `FixedNursery`. Its wakers and slots are those of `FixedSet`, and tested there.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, pending, poll_fn, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use umbel_core::{
+    CancellationToken, FixedFailure, FixedNursery, NoSignal, Reason, ReasonKind, TrySpawnError,
+    WakePool,
+};
+use umbel_tests::counting::allocator_calls;
+use umbel_tests::exec::{Counter, Gate, Log, Parked, Task, yields};
+
+type Outcome = Result<(), &'static str>;
+type Nursery<'env, const N: usize> = FixedNursery<'env, &'static str, N>;
+
+/// Is polled, leaves its waker, and ends after `turns`.
+fn parks(parked: &Parked, polls: &Counter, turns: usize) -> impl Future<Output = Outcome> {
+    let (parked, polls) = (parked.clone(), polls.clone());
+    let mut left = turns;
+    poll_fn(move |cx| {
+        polls.hit();
+        parked.park(cx);
+        left -= 1;
+        if left == 0 {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    })
+}
+
+/// Says when it is dropped.
+async fn held(log: &Log, name: &'static str, inner: impl Future<Output = Outcome>) -> Outcome {
+    let _dropped = log.on_drop(name);
+    inner.await
+}
+
+/// N1.
+#[test]
+fn the_fixed_run_ends_when_body_and_children_have_ended() {
+    static POOL: WakePool<2> = WakePool::new();
+    let gates = [Gate::new(), Gate::new(), Gate::new()];
+    let n = Nursery::<2>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run(async {
+        for gate in &gates[..2] {
+            n.try_spawn(async {
+                gate.pass().await;
+                Ok(())
+            })
+            .map_err(|_| "full")?;
+        }
+        gates[2].pass().await;
+        Ok(7)
+    }));
+    for gate in &gates {
+        run.stall();
+        gate.open();
+        assert!(run.is_woken());
+    }
+    assert_eq!(run.finish(), Ok(7));
+    assert!(POOL.is_in_use());
+    drop(run);
+    assert!(!POOL.is_in_use());
+}
+
+/// N2, N4: the first error, of a child or of the body, drops all others at their await points, youngest
+/// first, then the body; nothing is polled any more.
+#[test]
+fn the_first_error_drops_the_rest() {
+    static POOL: WakePool<4> = WakePool::new();
+    for of_body in [false, true] {
+        let (log, fail) = (Log::new(), Gate::new());
+        let n = Nursery::<4>::new(&POOL).unwrap();
+        let mut run = Task::new(n.run(async {
+            let _dropped = log.on_drop("body");
+            for name in ["a", "b", "c"] {
+                let child = held(&log, name, pending());
+                n.try_spawn(child).map_err(|_| "full")?;
+            }
+            if of_body {
+                fail.pass().await;
+                return Err("it failed");
+            }
+            let failing = async {
+                fail.pass().await;
+                Err("it failed")
+            };
+            n.try_spawn(failing).map_err(|_| "full")?;
+            pending::<Outcome>().await
+        }));
+        run.stall();
+        fail.open();
+        assert_eq!(run.finish(), Err(FixedFailure::Error("it failed")));
+        let drops = if of_body { "body c b a" } else { "c b a body" };
+        assert_eq!(log.take(), drops);
+        assert!(n.try_spawn(ready(Ok(()))).is_err());
+    }
+}
+
+/// Ties: a signal that is cancelled already comes before everything.
+#[test]
+fn a_fixed_run_that_is_cancelled_already_polls_nothing() {
+    static POOL: WakePool<1> = WakePool::new();
+    let token = CancellationToken::pre_cancelled(Reason::custom(3));
+    let n = Nursery::<1>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run_until_cancelled(&token, async { unreachable!() }));
+    let failure: FixedFailure<_> = Result::<(), _>::unwrap_err(run.finish());
+    assert_eq!(failure, FixedFailure::Cancelled(Reason::custom(3)));
+    assert_eq!(run.polls(), 1);
+}
+
+/// N4: a cancellation from outside wakes the run, which drops all and says why.
+#[test]
+fn a_cancelled_fixed_run_drops_all() {
+    static POOL: WakePool<2> = WakePool::new();
+    let (log, token) = (Log::new(), CancellationToken::new());
+    let (parked, polls) = (Parked::default(), Counter::default());
+    let n = Nursery::<2>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run_until_cancelled(&token, async {
+        let _dropped = log.on_drop("body");
+        for name in ["a", "b"] {
+            let child = held(&log, name, parks(&parked, &polls, 9));
+            n.try_spawn(child).map_err(|_| "full")?;
+        }
+        pending::<Outcome>().await
+    }));
+    run.stall();
+    parked.take().into_iter().for_each(Waker::wake);
+    token.cancel_with(Reason::shutdown());
+    assert!(run.is_woken());
+    let failure = run.finish().unwrap_err();
+    assert!(matches!(&failure, FixedFailure::Cancelled(r) if r.kind() == ReasonKind::Shutdown));
+    assert_eq!(polls.get(), 2, "not polled again, though woken");
+    assert_eq!(log.take(), "b a body");
+    assert!(failure.to_string().starts_with("cancelled ("));
+}
+
+/// N4: a child cancels its nursery during its own poll: no sibling is polled after it.
+#[test]
+fn n_17_a_child_cancels_its_fixed_nursery() {
+    static POOL: WakePool<3> = WakePool::new();
+    let token = CancellationToken::new();
+    let (parked, polls) = (Parked::default(), Counter::default());
+    let n = Nursery::<3>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run_until_cancelled(&token, async {
+        n.try_spawn(parks(&parked, &polls, 9)).unwrap();
+        n.try_spawn(async {
+            token.cancel();
+            pending().await
+        })
+        .unwrap();
+        n.try_spawn(async { unreachable!("polled after the cancellation") })
+            .unwrap();
+        pending::<Outcome>().await
+    }));
+    assert!(matches!(
+        run.poll(),
+        Poll::Ready(Err(FixedFailure::Cancelled(_)))
+    ));
+    assert_eq!(polls.get(), 1);
+}
+
+/// All come to their own good end in the turn of the cancellation: that is success.
+#[test]
+fn a_good_end_beats_a_cancellation_in_the_same_turn() {
+    static POOL: WakePool<1> = WakePool::new();
+    let token = CancellationToken::new();
+    let n = Nursery::<1>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run_until_cancelled(&token, async {
+        n.try_spawn(async {
+            token.cancel();
+            Ok(())
+        })
+        .unwrap();
+        Ok(5)
+    }));
+    assert_eq!(run.finish(), Ok(5));
+}
+
+/// N3: who is refused comes back: over `N`, before the run, between polls, after the end.
+#[test]
+fn a_refused_child_comes_back() {
+    static POOL: WakePool<1> = WakePool::new();
+    let n = Nursery::<1>::new(&POOL).unwrap();
+    let child = || ready(Outcome::Ok(()));
+    let closed = n.try_spawn(child()).unwrap_err();
+    assert!(matches!(closed, TrySpawnError::Closed(_)));
+    assert_eq!(
+        format!("{closed:?}, {closed}"),
+        "Closed(..), the nursery is closed"
+    );
+    let mut run = Task::new(n.run(async {
+        assert!(n.try_spawn(child()).is_ok());
+        let full = n.try_spawn(child()).unwrap_err();
+        assert!(full.is_full());
+        assert_eq!(
+            format!("{full:?}, {full}"),
+            "Full(..), the nursery has no room for another child"
+        );
+        assert_eq!(full.into_inner().into_inner(), Ok(()));
+        yields(1).await;
+        Ok(())
+    }));
+    assert!(run.poll().is_pending());
+    assert!(!n.try_spawn(child()).unwrap_err().is_full());
+    let wait = pin!(n.spawn_wait(child()));
+    let closed = wait.poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(closed, Poll::Ready(Err(TrySpawnError::Closed(_)))));
+    assert_eq!(run.finish(), Ok(()));
+    assert!(!n.try_spawn(child()).unwrap_err().is_full());
+}
+
+/// N3: who waits for room is served in order; who gives up leaves his turn to others.
+#[test]
+fn waiting_for_room_is_first_come_first_served() {
+    static POOL: WakePool<1> = WakePool::new();
+    let (log, gate) = (Log::new(), Gate::new());
+    let n = Nursery::<1>::new(&POOL).unwrap();
+    let say = async |what: &'static str| {
+        log.add(what);
+        yields(1).await;
+        Ok(())
+    };
+    let mut run = Task::new(n.run(async {
+        let blocks = async {
+            gate.pass().await;
+            Ok(())
+        };
+        n.try_spawn(blocks).unwrap();
+        let mut first = Box::pin(n.spawn_wait(say("first")));
+        let mut second = Box::pin(n.spawn_wait(say("second")));
+        let mut third = Box::pin(n.spawn_wait(say("third")));
+        poll_fn(|cx| {
+            // In this order they wait.
+            assert!(first.as_mut().poll(cx).is_pending());
+            assert!(second.as_mut().poll(cx).is_pending());
+            assert!(third.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        gate.open();
+        yields(2).await; // there is room now, and the first was told
+        poll_fn(|cx| {
+            assert!(second.as_mut().poll(cx).is_pending());
+            assert!(third.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        drop(first);
+        poll_fn(|cx| {
+            assert!(third.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        second.await.map_err(|_| "closed")?;
+        third.await.map_err(|_| "closed")?;
+        n.spawn_wait(say("fourth")).await.map_err(|_| "closed")
+    }));
+    assert_eq!(run.finish(), Ok(()));
+    assert_eq!(log.take(), "second third fourth");
+}
+
+/// Two waits within one child of the body, each with a waker of its own: both are woken.
+#[test]
+fn waits_with_wakers_of_their_own_are_woken() {
+    static POOL: WakePool<1> = WakePool::new();
+    let (done, token) = (Counter::default(), CancellationToken::new());
+    let n = Nursery::<1>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run(async {
+        let mut both = umbel_core::FutureSet::new();
+        for _ in 0..5 {
+            let child = async {
+                yields(2).await;
+                done.hit();
+                Ok(())
+            };
+            both.push(n.spawn_wait(child));
+        }
+        let mut all = pin!(both);
+        let next = poll_fn(|cx| futures_core::Stream::poll_next(all.as_mut(), cx));
+        let mut next = pin!(next);
+        while let Some(spawned) = next.as_mut().await {
+            spawned.map_err(|_| "closed")?;
+        }
+        Ok(())
+    }));
+    assert_eq!(run.finish(), Ok(()));
+    assert_eq!(done.get(), 5);
+    drop(token);
+}
+
+/// Who waits for room when the nursery ends is told, wherever he is.
+#[test]
+fn the_end_wakes_who_waits() {
+    static POOL: WakePool<1> = WakePool::new();
+    let n = Nursery::<1>::new(&POOL).unwrap();
+    let stolen = RefCell::new(None);
+    let mut run = Task::new(n.run(async {
+        n.try_spawn(pending()).unwrap();
+        let mut wait = Box::pin(n.spawn_wait(ready(Ok(()))));
+        let (wakes, waker) = umbel_tests::exec::Wakes::new();
+        assert!(
+            wait.as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        *stolen.borrow_mut() = Some((wait, wakes));
+        Err::<(), _>("over")
+    }));
+    assert_eq!(run.finish(), Err(FixedFailure::Error("over")));
+    let (mut wait, wakes) = stolen.take().unwrap();
+    assert_eq!(wakes.count(), 1);
+    let told = wait.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(told, Poll::Ready(Err(TrySpawnError::Closed(_)))));
+}
+
+/// N6, in part: children spawn, and so does a child's drop; a slot is used again and again.
+#[test]
+fn children_and_drops_spawn() {
+    static POOL: WakePool<2> = WakePool::new();
+    let ended = Counter::default();
+    struct SpawnsInDrop<'a, 'env>(&'a Nursery<'env, 2>, &'env Counter);
+    impl Drop for SpawnsInDrop<'_, '_> {
+        fn drop(&mut self) {
+            let ended = self.1;
+            let late = async move {
+                ended.hit();
+                Ok(())
+            };
+            assert!(self.0.try_spawn(late).is_ok());
+        }
+    }
+    let n = Nursery::<2>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run(async {
+        for _ in 0..20 {
+            let child = async {
+                let _late = SpawnsInDrop(&n, &ended);
+                yields(1).await;
+                ended.hit();
+                Ok(())
+            };
+            n.spawn_wait(child).await.map_err(|_| "closed")?;
+            yields(3).await;
+        }
+        Ok(())
+    }));
+    assert_eq!(run.finish(), Ok(()));
+    assert_eq!(ended.get(), 40);
+}
+
+/// N10: one child that is always ready, and one that spawns without end: the outer task gets its turn,
+/// and others theirs.
+#[test]
+fn n_10_nobody_starves_in_a_fixed_nursery() {
+    static POOL: WakePool<4> = WakePool::new();
+    struct Chain<'env>(&'env Nursery<'env, 4>, &'env Counter);
+    impl Future for Chain<'_> {
+        type Output = Outcome;
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Outcome> {
+            self.1.hit();
+            self.0.try_spawn(Chain(self.0, self.1)).unwrap();
+            Poll::Ready(Ok(()))
+        }
+    }
+    let (spins, links) = (Counter::default(), Counter::default());
+    let (parked, polls) = (Parked::default(), Counter::default());
+    let n = Nursery::<4>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run(async {
+        n.try_spawn(parks(&parked, &polls, 99)).unwrap();
+        let spinner = poll_fn(|cx| {
+            spins.hit();
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        });
+        n.try_spawn(spinner).unwrap();
+        n.try_spawn(Chain(&n, &links)).unwrap();
+        pending::<Outcome>().await
+    }));
+    for turn in 1..=20 {
+        assert!(run.poll().is_pending(), "the outer task gets its turn");
+        assert!(run.is_woken());
+        assert_eq!((spins.get(), polls.get()), (turn, turn));
+        parked.take().into_iter().for_each(Waker::wake);
+    }
+    assert!(links.get() >= 20);
+}
+
+/// Only what was woken is polled: not the body for a child's wake, nor the other way round.
+#[test]
+fn a_fixed_nursery_polls_only_what_was_woken() {
+    static POOL: WakePool<65> = WakePool::new();
+    let (body_polls, bell) = (Counter::default(), Parked::default());
+    let logs: Vec<_> = (0..65)
+        .map(|_| (Parked::default(), Counter::default()))
+        .collect();
+    let n = Nursery::<65>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run(poll_fn(|cx| {
+        if body_polls.hit() == 1 {
+            for (parked, polls) in &logs {
+                n.try_spawn(parks(parked, polls, 99)).unwrap();
+            }
+        }
+        bell.park(cx);
+        Poll::<Outcome>::Pending
+    })));
+    run.stall();
+    let wakers: Vec<_> = logs
+        .iter()
+        .map(|(parked, _)| parked.take().remove(0))
+        .collect();
+    for (i, waker) in wakers.iter().enumerate() {
+        waker.wake_by_ref();
+        assert_eq!(run.wakes(), i + 1);
+        run.stall();
+        assert_eq!((logs[i].1.get(), body_polls.get()), (2, 1));
+    }
+    bell.take().remove(0).wake();
+    run.stall();
+    assert_eq!(body_polls.get(), 2);
+    assert!(logs.iter().all(|(_, polls)| polls.get() == 2));
+}
+
+/// A panic, of a child or the body, comes out of the poll when all others have been dropped.
+#[test]
+fn a_panic_drops_the_rest_and_comes_out() {
+    static POOL: WakePool<2> = WakePool::new();
+    for of_body in [false, true] {
+        let log = Log::new();
+        let n = Nursery::<2>::new(&POOL).unwrap();
+        let mut run = Box::pin(n.run(async {
+            let _dropped = log.on_drop("body");
+            n.try_spawn(held(&log, "a", pending())).unwrap();
+            let fails = async {
+                yields(1).await;
+                panic!("hostile child")
+            };
+            n.try_spawn(held(&log, "b", fails)).unwrap();
+            yields(1).await;
+            assert!(!of_body, "hostile body");
+            pending::<Outcome>().await
+        }));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(run.as_mut().poll(&mut cx).is_pending());
+        let panic = catch_unwind(AssertUnwindSafe(|| drop(run.as_mut().poll(&mut cx))));
+        assert!(panic.is_err());
+        assert_eq!(log.take(), if of_body { "body b a" } else { "b a body" });
+        let again = catch_unwind(AssertUnwindSafe(|| drop(run.as_mut().poll(&mut cx))));
+        assert!(again.is_err());
+        drop(run);
+        assert!(!POOL.is_in_use());
+    }
+}
+
+/// A drop that panics loses no sibling.
+#[test]
+fn a_panic_in_a_drop_loses_no_sibling() {
+    static POOL: WakePool<3> = WakePool::new();
+    struct Bad<'a>(&'a Counter);
+    impl Drop for Bad<'_> {
+        fn drop(&mut self) {
+            self.0.hit();
+            panic!("hostile drop");
+        }
+    }
+    let drops = Counter::default();
+    let n = Nursery::<3>::new(&POOL).unwrap();
+    let mut run = Box::pin(n.run(async {
+        for _ in 0..3 {
+            let bad = Bad(&drops);
+            let child = async move {
+                let _bad = bad;
+                pending().await
+            };
+            n.try_spawn(child).unwrap();
+        }
+        pending::<Outcome>().await
+    }));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(run.as_mut().poll(&mut cx).is_pending());
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(run))).is_err());
+    assert_eq!(drops.get(), 3);
+    assert!(!POOL.is_in_use());
+}
+
+/// N9: the run is dropped at every poll: children youngest first, then the body, each once.
+#[test]
+fn drop_a_fixed_run_at_every_poll() {
+    static POOL: WakePool<3> = WakePool::new();
+    let mut ended = false;
+    for polls in 0.. {
+        let log = Log::new();
+        let n = Nursery::<3>::new(&POOL).unwrap();
+        let mut run = Task::new(n.run(async {
+            let _dropped = log.on_drop("body");
+            for (i, name) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
+                let child = held(&log, name, async move {
+                    yields(4 * (i + 1)).await;
+                    Ok(())
+                });
+                n.spawn_wait(child).await.map_err(|_| "closed")?;
+            }
+            yields(10).await;
+            Ok(())
+        }));
+        for _ in 0..polls {
+            ended = run.poll().is_ready();
+        }
+        let before = log.take();
+        drop(run);
+        let after = log.take();
+        let mut all: Vec<_> = before.split(' ').chain(after.split(' ')).collect();
+        all.retain(|name| !name.is_empty());
+        let (body, children): (Vec<_>, Vec<_>) = all.into_iter().partition(|name| *name == "body");
+        assert_eq!(body.len(), usize::from(polls > 0));
+        // Whoever was alive was dropped with the run, youngest first, and then the body.
+        let mut sorted: Vec<_> = after.split(' ').filter(|name| name.len() == 1).collect();
+        sorted.sort_unstable_by(|a, b| b.cmp(a));
+        let expected = sorted.join(" ");
+        assert!(after.starts_with(&expected) && (after.len() <= expected.len() + 5));
+        let mut unique = children.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(unique.len(), children.len(), "each once");
+        assert!(!POOL.is_in_use());
+        if ended {
+            break;
+        }
+    }
+    assert!(ended);
+}
+
+/// The pool is free after a nursery that was never run, and one that was never polled.
+#[test]
+fn the_pool_of_an_unused_nursery_is_given_back() {
+    static POOL: WakePool<1> = WakePool::new();
+    drop(Nursery::<1>::new(&POOL).unwrap());
+    let n = Nursery::<1>::new(&POOL).unwrap();
+    assert!(Nursery::<1>::new(&POOL).is_err());
+    drop(n.run(ready(Ok(()))));
+    assert!(!POOL.is_in_use());
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(n.run(ready(Ok(())))))).is_err());
+    assert_eq!(
+        format!("{n:?} {NoSignal:?}"),
+        "FixedNursery { slots: 1, .. } NoSignal"
+    );
+}
+
+/// Nothing of this calls the allocator.
+#[test]
+fn a_fixed_nursery_allocates_nothing() {
+    static POOL: WakePool<4> = WakePool::new();
+    let sum = Cell::new(0);
+    let token = CancellationToken::new();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut life = || {
+        let n = FixedNursery::<&str, 4, 128>::with_size(&POOL).unwrap();
+        let mut run = pin!(n.run_until_cancelled(&token, async {
+            for i in 0..50 {
+                let sum = &sum;
+                let child = async move {
+                    yields(i % 3).await;
+                    sum.set(sum.get() + i);
+                    Ok(())
+                };
+                n.spawn_wait(child).await.map_err(|_| "closed")?;
+            }
+            Ok(())
+        }));
+        while run.as_mut().poll(&mut cx).is_pending() {}
+    };
+    life(); // the token's first waiter takes memory
+    let before = allocator_calls();
+    life();
+    assert_eq!((allocator_calls(), sum.get()), (before, 50 * 49));
+}
+
+/// Futures of every size and alignment up to the slots' lie well in them.
+#[test]
+fn children_of_any_size_fit() {
+    #[repr(align(8))]
+    struct Sized<const BYTES: usize>([u8; BYTES], Rc<Cell<usize>>);
+    impl<const BYTES: usize> Future for Sized<BYTES> {
+        type Output = Outcome;
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Outcome> {
+            assert_eq!((&raw const *self).addr() % align_of::<Self>(), 0);
+            assert!(self.0.iter().all(|byte| *byte == 7));
+            self.1.set(self.1.get() + BYTES);
+            Poll::Ready(Ok(()))
+        }
+    }
+    static POOL: WakePool<4> = WakePool::new();
+    let sum = Rc::new(Cell::new(0));
+    let n = Nursery::<4>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run(async {
+        n.try_spawn(Sized([7; 0], sum.clone())).unwrap();
+        n.try_spawn(Sized([7; 1], sum.clone())).unwrap();
+        n.try_spawn(Sized([7; 100], sum.clone())).unwrap();
+        n.try_spawn(Sized([7; 248], sum.clone())).unwrap();
+        Ok(())
+    }));
+    assert_eq!(run.finish(), Ok(()));
+    drop(run);
+    assert_eq!((sum.get(), Rc::strong_count(&sum)), (349, 1));
+}
