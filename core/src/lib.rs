@@ -18,7 +18,7 @@
 //! | 2 | `time` | instants, clocks, virtual time | [`Instant`], [`Timer`], [`ManualClock`] |
 //! | 3 | `observe` | names | [`Name`] |
 //! | 3 | `spawn` | executors, seen from here | [`Spawn`] |
-//! | 4 | `token` | the tree of tokens, and what libraries take | [`CancellationToken`], [`CancelSignal`] |
+//! | 4 | `token` | the tree of tokens, a token in a `static`, and what libraries take | [`CancellationToken`], [`StaticToken`], [`CancelSignal`] |
 //! | 5 | `set` | polling only what was woken | [`FutureSet`] |
 //! | 6 | `nursery` | scopes of children | [`Nursery`], [`Handle`], [`Join`] |
 //! | 6 | `ext` | combinators | [`FutureExt`], [`StreamExt`] |
@@ -46,7 +46,7 @@
 //! | `std` | panics of foreign wakers are caught and resumed when all are woken; `Cancelled` becomes an `io::Error`; threads wait for tokens |
 //! | `portable-atomic` | targets without compare-and-swap; the program chooses portable-atomic's backend |
 //!
-//! Without `alloc` there are reasons, clocks, `Spawn`, `CancelSignal`, `or_cancelled` and
+//! Without `alloc` there are reasons, clocks, `Spawn`, `StaticToken`, `CancelSignal`, `or_cancelled` and
 //! `take_until_cancelled`.
 //!
 //! # Wakers that outlive
@@ -105,7 +105,7 @@ pub use spawn::{Spawn, SpawnError};
 ))]
 pub use time::manual::{ManualClock, ManualSleep};
 pub use time::{Clock, Instant, Timer};
-pub use token::CancelSignal;
+pub use token::{CancelSignal, Full, StaticChild, StaticDrive, StaticRun, StaticToken, StaticWait};
 #[cfg(feature = "alloc")]
 pub use token::{
     CancellationToken, Drive, DropGuard, DropGuardRef, DynCancelSignal, Flag, Registration,

@@ -6,7 +6,7 @@
 //!
 //! | low bits | meaning |
 //! |---|---|
-//! | `01` | inline: bits 2–7 the kind, bits 8–23 the custom code (fits a 32-bit word) |
+//! | `01` | inline: bits 2–7 the kind, bits 8–23 the custom code (fits a 32-bit word; see [`Compact`]) |
 //! | `00` | pointer to a reference-counted boxed error (`alloc`); never null |
 //! | `10`, `11` | never in a `Reason`: free for the owner of a word that stores one |
 //!
@@ -45,6 +45,10 @@ const TAG_MASK: usize = 0b11;
 const TAG_INLINE: usize = 0b01;
 const KIND_SHIFT: u32 = 2;
 const KIND_MASK: usize = 0x3f;
+const KIND_CUSTOM: usize = 5;
+/// [`ReasonKind::Custom`], but the error could not be kept. No code.
+#[cfg(feature = "alloc")]
+const KIND_LOST: usize = 6;
 const CODE_SHIFT: u32 = 8;
 
 #[cfg(feature = "alloc")]
@@ -77,7 +81,7 @@ impl Reason {
             ReasonKind::SiblingFailed => 2,
             ReasonKind::Shutdown => 3,
             ReasonKind::Dropped => 4,
-            ReasonKind::Custom => 5,
+            ReasonKind::Custom => KIND_CUSTOM,
         };
         let word = (code as usize) << CODE_SHIFT | kind << KIND_SHIFT | TAG_INLINE;
         match NonNull::new(core::ptr::without_provenance_mut(word)) {
@@ -149,7 +153,8 @@ impl Reason {
     /// The number given to [`custom`](Self::custom); `None` for every other reason.
     pub fn code(&self) -> Option<u16> {
         let word = self.inline_word()?;
-        (self.kind() == ReasonKind::Custom).then_some((word >> CODE_SHIFT) as u16)
+        let custom = word >> KIND_SHIFT & KIND_MASK == KIND_CUSTOM;
+        custom.then_some((word >> CODE_SHIFT) as u16)
     }
 
     /// The error given to [`error`](Self::error); `None` for every other reason.
@@ -166,6 +171,47 @@ impl Reason {
     fn inline_word(&self) -> Option<usize> {
         let word = self.0.addr().get();
         (word & TAG_MASK == TAG_INLINE).then_some(word)
+    }
+}
+
+/// A reason in 24 bits: what [`crate::token`] keeps in a `static`, where nothing can be dropped. A boxed
+/// error is not kept: only that there was one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Compact(u32);
+
+impl Compact {
+    const MASK: u32 = 0x00ff_ffff;
+
+    #[inline]
+    pub(crate) fn new(reason: &Reason) -> Compact {
+        match reason.inline_word() {
+            Some(word) => Compact(word as u32),
+            #[cfg(feature = "alloc")]
+            None => Compact((KIND_LOST << KIND_SHIFT | TAG_INLINE) as u32),
+            #[cfg(not(feature = "alloc"))]
+            None => Compact(TAG_INLINE as u32),
+        }
+    }
+
+    /// The low 24 bits; never 0.
+    #[inline]
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// From the low 24 bits of `bits`, which came from [`bits`](Self::bits).
+    #[inline]
+    pub(crate) const fn from_bits(bits: u32) -> Compact {
+        Compact(bits & Self::MASK)
+    }
+
+    #[inline]
+    pub(crate) fn reason(self) -> Reason {
+        let word = core::ptr::without_provenance_mut(self.0 as usize | TAG_INLINE);
+        match NonNull::new(word) {
+            Some(word) => Reason(word),
+            None => unreachable!(),
+        }
     }
 }
 
@@ -258,7 +304,10 @@ impl fmt::Display for Reason {
             (ReasonKind::SiblingFailed, _) => f.write_str("a sibling failed"),
             (ReasonKind::Shutdown, _) => f.write_str("shutting down"),
             (ReasonKind::Dropped, _) => f.write_str("its scope was dropped"),
-            (ReasonKind::Custom, _) => write!(f, "custom reason {}", self.code().unwrap_or(0)),
+            (ReasonKind::Custom, _) => match self.code() {
+                Some(code) => write!(f, "custom reason {code}"),
+                None => f.write_str("an error that was not kept"),
+            },
         }
     }
 }

@@ -153,6 +153,19 @@ pub(crate) fn count_overflow() -> ! {
     panic!("umbel: reference count overflow");
 }
 
+/// A constructor that is `const` except under loom, whose atomics cannot be made so.
+macro_rules! const_fn {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident() -> $t:ty $body:block) => {
+        #[cfg(not(umbel_loom))]
+        $(#[$doc])*
+        $vis const fn $name() -> $t $body
+        #[cfg(umbel_loom)]
+        $(#[$doc])*
+        $vis fn $name() -> $t $body
+    };
+}
+pub(crate) use const_fn;
+
 /// A `static` of a type whose constructor is not `const` under loom.
 #[allow(unused_macros, reason = "the pools need `alloc`")]
 macro_rules! global {

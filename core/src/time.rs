@@ -9,7 +9,6 @@
 
 mod instant;
 mod clock;
-#[cfg(feature = "alloc")]
 pub(crate) mod alarm;
 #[cfg(all(
     feature = "alloc",

@@ -2,6 +2,9 @@
 //!
 //! | room | what it holds |
 //! |---|---|
+//! | `tie` | which comes first when a future and its cancellation are both ready |
+//! | `fire` | a wait beside a sleep until the deadline |
+//! | `fixed` | the token in a `static`, and its children; needs none of the rooms below |
 //! | `node` | one node: its state, its life, the rules of the whole tree |
 //! | `cursor` | a position among children |
 //! | `death` | what happens when the last reference to a node goes |
@@ -15,9 +18,12 @@
 //! | `block` | waiting without a task: threads |
 //! | `signal` | the trait that libraries take |
 //!
-//! What the rooms share is told in `node`.
+//! What the rooms of the tree share is told in `node`.
 
 // Each uses only what stands above it.
+mod tie;
+mod fire;
+mod fixed;
 #[cfg(feature = "alloc")]
 mod node;
 #[cfg(feature = "alloc")]
@@ -46,6 +52,7 @@ mod wedge;
 mod block;
 mod signal;
 
+pub use fixed::{Full, StaticChild, StaticDrive, StaticRun, StaticToken, StaticWait};
 pub use signal::CancelSignal;
 #[cfg(feature = "alloc")]
 pub use {

@@ -1,8 +1,8 @@
 //! Firing a token's deadline.
 
 use crate::reason::Reason;
-use crate::time::Timer;
-use crate::time::alarm::Alarm;
+use crate::time::{Instant, Timer};
+use crate::token::fire::{Expiring, Fire};
 use crate::token::handle::CancellationToken;
 use crate::token::wait::WaitForCancellationFuture;
 use core::fmt;
@@ -23,22 +23,36 @@ pin_project! {
     /// As [`CancellationToken::cancel_with`], when a foreign waker panics; and what the timer does.
     #[must_use = "futures do nothing unless polled"]
     pub struct Drive<'a, T: Timer> {
-        token: &'a CancellationToken,
-        wait: WaitForCancellationFuture<'a>,
-        begun: bool,
         #[pin]
-        alarm: Alarm<T>,
+        fire: Fire<'a, CancellationToken, T>,
     }
 }
 
 impl<'a, T: Timer> Drive<'a, T> {
     pub(crate) fn new(token: &'a CancellationToken, timer: T) -> Self {
         Drive {
-            token,
-            wait: WaitForCancellationFuture::new(token),
-            begun: false,
-            alarm: Alarm::new(timer),
+            fire: Fire::new(token, timer),
         }
+    }
+}
+
+impl Expiring for CancellationToken {
+    type Wait<'a> = WaitForCancellationFuture<'a>;
+
+    fn wait(&self) -> Self::Wait<'_> {
+        WaitForCancellationFuture::new(self)
+    }
+
+    fn expires(&self) -> Instant {
+        self.effective_deadline()
+    }
+
+    fn is_over_at(&self, now: Instant) -> bool {
+        self.check_at(now).is_err()
+    }
+
+    fn expire(&self) {
+        self.cancel_tree(Reason::deadline_exceeded());
     }
 }
 
@@ -46,32 +60,14 @@ impl<T: Timer> Future for Drive<'_, T> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        if !*this.begun {
-            if this.token.check_at(this.alarm.now()).is_err() {
-                return Poll::Ready(());
-            }
-            *this.begun = true;
-            let at = this.token.effective_deadline();
-            this.alarm.as_mut().set(at);
-        }
-        if Pin::new(&mut *this.wait).poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        if this.alarm.poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        // This task has nothing to be woken for any more.
-        *this.wait = WaitForCancellationFuture::new(this.token);
-        this.token.cancel_tree(Reason::deadline_exceeded());
-        Poll::Ready(())
+        self.project().fire.poll(cx)
     }
 }
 
 impl<T: Timer> fmt::Debug for Drive<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Drive")
-            .field("deadline", &self.token.deadline())
+            .field("deadline", &self.fire.signal().deadline())
             .finish_non_exhaustive()
     }
 }

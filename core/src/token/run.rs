@@ -1,8 +1,6 @@
 //! Running a future until a token is cancelled.
-//!
-//! The tie: at the first poll the token comes first, so that what was cancelled before it began is
-//! never begun; later the future comes first, so that a value which is ready is not thrown away.
 
+use crate::token::tie::poll_until;
 use crate::token::wait::{WaitForCancellationFuture, WaitForCancellationFutureOwned};
 use core::fmt;
 use core::future::Future;
@@ -41,13 +39,7 @@ impl<F: Future> Future for RunUntilCancelled<'_, F> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if this.wait.is_over_at_first_poll() {
-            return Poll::Ready(None);
-        }
-        if let Poll::Ready(output) = this.future.poll(cx) {
-            return Poll::Ready(Some(output));
-        }
-        Pin::new(this.wait).poll(cx).map(|()| None)
+        poll_until(this.wait, this.future, cx)
     }
 }
 
@@ -83,13 +75,7 @@ impl<F: Future> Future for RunUntilCancelledOwned<F> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if this.wait.is_over_at_first_poll() {
-            return Poll::Ready(None);
-        }
-        if let Poll::Ready(output) = this.future.poll(cx) {
-            return Poll::Ready(Some(output));
-        }
-        Pin::new(this.wait).poll(cx).map(|()| None)
+        poll_until(this.wait, this.future, cx)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a library takes instead of a token: anything that can be cancelled.
 
 use crate::reason::Reason;
+use crate::token::fixed::{StaticChild, StaticWait};
 use core::future::Future;
 
 /// Something whose cancellation can be looked at and waited for: a token of any crate, a
@@ -54,6 +55,25 @@ impl<S: CancelSignal + ?Sized> CancelSignal for &S {
     #[inline]
     fn cancelled(&self) -> Self::Wait<'_> {
         (**self).cancelled()
+    }
+}
+
+impl CancelSignal for StaticChild {
+    type Wait<'a> = StaticWait<'a>;
+
+    #[inline]
+    fn is_cancelled(&self) -> bool {
+        self.is_cancelled()
+    }
+
+    #[inline]
+    fn reason(&self) -> Option<Reason> {
+        self.reason()
+    }
+
+    #[inline]
+    fn cancelled(&self) -> Self::Wait<'_> {
+        self.cancelled()
     }
 }
 

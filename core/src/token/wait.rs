@@ -32,6 +32,7 @@
 
 use crate::token::handle::CancellationToken;
 use crate::token::node::{Node, WaitSlot};
+use crate::token::tie::Wait;
 use crate::wake::slab::{Left, Place, Segment};
 use core::fmt;
 use core::future::Future;
@@ -193,10 +194,11 @@ impl<'a> WaitForCancellationFuture<'a> {
             token: PhantomData,
         }
     }
+}
 
-    /// Whether a poll would be the first one: nothing is registered, and the token is cancelled.
+impl Wait for WaitForCancellationFuture<'_> {
     #[inline(always)]
-    pub(crate) fn is_over_at_first_poll(&self) -> bool {
+    fn is_over_at_first_poll(&self) -> bool {
         // SAFETY: F1 – the token is borrowed.
         !self.waiter.is_registered() && unsafe { (*self.node).is_cancelled() }
     }
@@ -252,10 +254,11 @@ impl WaitForCancellationFutureOwned {
             token,
         }
     }
+}
 
-    /// See [`WaitForCancellationFuture::is_over_at_first_poll`].
+impl Wait for WaitForCancellationFutureOwned {
     #[inline(always)]
-    pub(crate) fn is_over_at_first_poll(&self) -> bool {
+    fn is_over_at_first_poll(&self) -> bool {
         !self.waiter.is_registered() && self.token.node().is_cancelled()
     }
 }

@@ -9,12 +9,14 @@ pub(crate) fn wake_all(wakers: impl Iterator<Item = Waker>) {
 }
 
 /// Drops all that `values` yields.
+#[cfg(feature = "alloc")]
 #[inline]
 pub(crate) fn drop_all<T>(values: impl Iterator<Item = T>) {
     each(values, drop);
 }
 
 /// Calls `step` until it returns false. A step that panics counts as done.
+#[cfg(feature = "alloc")]
 #[inline]
 pub(crate) fn steps(mut step: impl FnMut() -> bool) {
     drop_all(core::iter::from_fn(|| step().then_some(())));

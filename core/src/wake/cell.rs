@@ -16,6 +16,8 @@
 //!
 //! - **W1** Only who moved the state away from `IDLE` touches the slot, until he moves it back.
 //! - **W2** There is one registrant at a time (callers hold `&mut` of the waiting future, or the like).
+//!   Where there may be two (a static child's waits), the cell stays sound (W1), and a registrant
+//!   that meets another is handed its own waker, to try again.
 //!
 //! # Orderings
 //!
@@ -31,11 +33,11 @@
 //! look or finds the waker. Both sides are read-modify-writes of one word, so no fence is needed
 //! (the models of the clock and of the nursery: "cell" in the tables at their heads).
 //!
-//! Three orders no model can fail on. A registration that finds somebody waking need not acquire: it
+//! Three orders no model can fail on. A registration that finds somebody inside need not acquire: it
 //! wakes its own task, which looks again. The leave's success reads what this side wrote. And after
 //! a wake came, the failed leave and the swap both acquire it: one would do.
 
-use crate::sync::{AtomicUsize, Ordering, UnsafeCell};
+use crate::sync::{AtomicUsize, Ordering, UnsafeCell, const_fn};
 use core::task::Waker;
 
 const IDLE: usize = 0;
@@ -46,6 +48,15 @@ const WAKING: usize = 2;
 pub(crate) struct WakeCell {
     state: AtomicUsize,
     slot: UnsafeCell<Option<Waker>>,
+}
+
+/// What [`WakeCell::replace`] hands out.
+#[derive(Debug)]
+pub(crate) struct Replaced {
+    /// What was there before.
+    pub(crate) old: Option<Waker>,
+    /// The waker that was to be stored: somebody came for it meanwhile, so the caller is to wake it.
+    pub(crate) missed: Option<Waker>,
 }
 
 // SAFETY: W1 – the slot is only touched under the claim that `state` hands out; `Waker: Send + Sync`.
@@ -62,16 +73,29 @@ impl Drop for WakeCell {
 }
 
 impl WakeCell {
-    pub(crate) fn new() -> Self {
-        WakeCell {
-            state: AtomicUsize::new(IDLE),
-            slot: UnsafeCell::new(None),
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            WakeCell {
+                state: AtomicUsize::new(IDLE),
+                slot: UnsafeCell::new(None),
+            }
         }
     }
 
     /// Stores a clone of `waker` in place of what was there. Afterwards the caller must look at the
     /// awaited event once more. If a wake comes meanwhile, `waker` is woken here.
+    #[cfg(feature = "alloc")]
     pub(crate) fn register(&self, waker: &Waker) {
+        let Replaced { old, missed } = self.replace(waker);
+        drop(old);
+        if let Some(mine) = missed {
+            mine.wake();
+        }
+    }
+
+    /// As [`register`](Self::register), but runs no foreign code beyond the clone: what is to be
+    /// dropped and to be woken is handed out.
+    pub(crate) fn replace(&self, waker: &Waker) -> Replaced {
         let new = waker.clone();
         if self
             .state
@@ -79,23 +103,23 @@ impl WakeCell {
             .is_err()
         {
             // Somebody is taking the previous waker out: he may not see this one (W2: it is a wake).
-            return new.wake();
+            return Replaced {
+                old: None,
+                missed: Some(new),
+            };
         }
         // SAFETY: W1 – we moved the state away from IDLE.
         let old = self.slot.with_mut(|slot| unsafe { (*slot).replace(new) });
         let left =
             self.state
                 .compare_exchange(REGISTERING, IDLE, Ordering::AcqRel, Ordering::Acquire);
-        let mut mine = None;
+        let mut missed = None;
         if left.is_err() {
             // SAFETY: W1 – a wake came and left the slot to us.
-            mine = self.slot.with_mut(|slot| unsafe { (*slot).take() });
+            missed = self.slot.with_mut(|slot| unsafe { (*slot).take() });
             self.state.swap(IDLE, Ordering::AcqRel);
         }
-        drop(old);
-        if let Some(mine) = mine {
-            mine.wake();
-        }
+        Replaced { old, missed }
     }
 
     /// Takes the waker out, to be woken by the caller. `None` if there is none, or if the one who is
@@ -110,6 +134,7 @@ impl WakeCell {
         waker
     }
 
+    #[cfg(feature = "alloc")]
     pub(crate) fn wake(&self) {
         if let Some(waker) = self.take() {
             waker.wake();
