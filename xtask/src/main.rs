@@ -8,6 +8,7 @@ mod ci;
 mod coverage;
 mod deep;
 mod qemu;
+mod size;
 mod step;
 mod table;
 mod tools;
@@ -35,6 +36,8 @@ enum Task {
     Bench(bench::Args),
     /// Runs a firmware in an emulator whose interrupts cancel at every instruction of main.
     Qemu(qemu::Args),
+    /// Says what a token in a `static` costs a firmware; fails if a mark is missed.
+    Size,
 }
 
 fn main() -> Result<ExitCode> {
@@ -54,6 +57,7 @@ fn main() -> Result<ExitCode> {
         }
         // Ctrl-C ends it and the benchmarks alike: nothing is to be tidied up.
         Task::Bench(args) => return bench::run(args),
+        Task::Size => return size::run().map(|()| ExitCode::SUCCESS),
         Task::Qemu(args) => return qemu::run(&args).map(|()| ExitCode::SUCCESS),
     };
     print!("{}", table::render(&rows));

@@ -49,33 +49,63 @@ impl Board {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     board: Board,
-    /// How many interrupts at least.
-    #[arg(long, value_name = "N", default_value_t = 5_000)]
-    interrupts: u32,
-    /// What part of the instructions that ran must have been interrupted, in each operation.
-    #[arg(long, value_name = "PERCENT", default_value_t = 100.0)]
-    coverage: f64,
+    #[command(flatten)]
+    form: Form,
     /// Runs a token that loses wakes: passes if that is noticed.
     #[arg(long)]
     broken: bool,
 }
 
-/// The two boards, with so many interrupts, and the broken token.
-pub(crate) fn steps(interrupts: u32, coverage: u32) -> Vec<Step> {
-    let step = |name: String, board: Board, options: String| {
+/// How long, and what is to be shown.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Form {
+    /// How many interrupts at least.
+    #[arg(long, value_name = "N", default_value_t = SHORT.interrupts)]
+    interrupts: u32,
+    /// What part of the instructions that ran must have been interrupted, in each operation.
+    #[arg(long, value_name = "PERCENT", default_value_t = SHORT.each)]
+    each: u32,
+    /// And in those that register a waker, replace it and take it back.
+    #[arg(long, value_name = "PERCENT", default_value_t = SHORT.registration)]
+    registration: u32,
+}
+
+/// For CI.
+pub(crate) const SHORT: Form = Form {
+    interrupts: 10_000,
+    each: 60,
+    registration: 80,
+};
+
+/// The proof. What is left of each operation are second tries of compare-exchanges, which are only
+/// reached if another interrupt came in the middle of the first.
+pub(crate) const LONG: Form = Form {
+    interrupts: 100_000,
+    each: 90,
+    registration: 100,
+};
+
+/// Both boards, and the broken token on each.
+pub(crate) fn steps(form: &Form) -> Vec<Step> {
+    let step = |name: String, board: Board, options: &str| {
         Step::new(name)
             .need(Need::Target(board.target()))
             .need(Need::Program(QEMU))
             .run_line(&format!("cargo xtask qemu {} {options}", board.name()))
     };
+    let Form {
+        interrupts,
+        each,
+        registration,
+    } = form;
+    let options = format!("--interrupts {interrupts} --each {each} --registration {registration}");
     let runs = Board::ALL.map(|board| {
         let name = format!("{interrupts} interrupts on {}", board.name());
-        let options = format!("--interrupts {interrupts} --coverage {coverage}");
-        step(name, board, options)
+        step(name, board, &options)
     });
     let controls = Board::ALL.map(|board| {
         let name = format!("a lost wake is noticed on {}", board.name());
-        step(name, board, "--broken".into())
+        step(name, board, "--broken")
     });
     runs.into_iter().chain(controls).collect()
 }
@@ -89,7 +119,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     println!("$ {cmd}");
     let output = cmd.to_command().output().context("no emulator")?;
     let said = String::from_utf8_lossy(&output.stdout);
-    let (counts, seen) = said.split_once("seen ").unwrap_or((&said, ""));
+    let rows = said.find("seen ").unwrap_or(said.len());
+    let (counts, rows) = said.split_at(rows);
     print!("{counts}");
     if args.broken {
         ensure!(
@@ -100,13 +131,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     if !output.status.success() {
-        bail!("{}{}", output.status, String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     let executed = fs::read_to_string(&log).context("the emulator left no log")?;
     let program = Program::read(&fs::read(&program)?)?;
-    let coverage = Coverage::new(&program, &executed, &format!("seen {seen}"))?;
+    let coverage = Coverage::new(&program, &executed, rows)?;
     print!("{coverage}");
-    coverage.require(args.coverage)
+    coverage.require(args.form.each, args.form.registration)
 }
 
 /// Builds a program of the firmware as it is shipped.
@@ -133,13 +168,17 @@ fn emulator(args: &Args, program: &std::path::Path) -> Result<Cmd> {
     // is stepped over.
     Ok(Cmd::new(QEMU)
         .args(args.board.machine().split(' ').map(String::from))
-        .args("-nographic -monitor none -serial null".split(' ').map(String::from))
+        .args(
+            "-nographic -monitor none -serial null"
+                .split(' ')
+                .map(String::from),
+        )
         .args("-icount shift=7,sleep=off".split(' ').map(String::from))
         .args(one_at_a_time(&version)?.split(' ').map(String::from))
         .arg("-semihosting-config")
         .arg(format!(
             "enable=on,target=native,arg=interrupts,arg={}",
-            args.interrupts
+            args.form.interrupts
         ))
         .arg("-kernel")
         .arg(program.display().to_string()))
@@ -170,10 +209,19 @@ mod tests {
     #[test]
     fn the_option_goes_by_the_version() {
         for (version, option) in [
-            ("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)", "-singlestep"),
+            (
+                "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)",
+                "-singlestep",
+            ),
             ("QEMU emulator version 8.0.5", "-singlestep"),
-            ("QEMU emulator version 8.1.0", "-accel tcg,one-insn-per-tb=on"),
-            ("QEMU emulator version 10.0.2 (v10)", "-accel tcg,one-insn-per-tb=on"),
+            (
+                "QEMU emulator version 8.1.0",
+                "-accel tcg,one-insn-per-tb=on",
+            ),
+            (
+                "QEMU emulator version 10.0.2 (v10)",
+                "-accel tcg,one-insn-per-tb=on",
+            ),
         ] {
             assert_eq!(one_at_a_time(version).unwrap(), option, "{version}");
         }

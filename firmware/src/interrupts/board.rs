@@ -27,10 +27,13 @@ pub(crate) fn init() {
     syst.enable_interrupt();
 }
 
-/// SysTick comes in `ticks`, and then every so many.
+/// The next SysTick comes in `ticks`, also if one was due.
 #[inline]
 pub(crate) fn arm(ticks: u32) {
     let mut syst = syst();
+    syst.disable_counter();
+    // It is periodic: with a short period it was due again while it was served.
+    SCB::clear_pendst();
     syst.set_reload(ticks);
     syst.clear_current();
     syst.enable_counter();

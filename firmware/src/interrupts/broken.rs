@@ -93,7 +93,9 @@ impl<const N: usize> StaticToken<N> {
 
     pub(crate) fn cancel_children(&self, reason: Reason) {
         let wakers = interrupt::free(|_| {
-            self.slots.each_ref().map(|slot| slot.mark(reason.clone()).1)
+            self.slots
+                .each_ref()
+                .map(|slot| slot.mark(reason.clone()).1)
         });
         wakers.into_iter().flatten().for_each(Waker::wake);
     }

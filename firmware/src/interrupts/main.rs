@@ -44,7 +44,7 @@ fn main() -> ! {
     let wanted = board::number_from_host().unwrap_or(INTERRUPTS);
     let counts = rounds::run(wanted);
     hprintln!("{}", counts);
-    press::print_seen();
+    press::print_addresses();
     debug::exit(debug::EXIT_SUCCESS);
     board::end()
 }

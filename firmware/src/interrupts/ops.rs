@@ -16,17 +16,19 @@ pub(crate) const SLOTS: usize = 3;
 
 pub(crate) type Token = StaticToken<SLOTS>;
 
-/// How often each is aimed at.
+/// How long each takes.
 pub(crate) mod aims {
     use crate::press::Aim;
 
-    pub(crate) static CHILD: Aim = Aim::one_in(8);
-    pub(crate) static DROP_CHILD: Aim = Aim::one_in(8);
-    pub(crate) static POLL: Aim = Aim::one_in(8);
-    pub(crate) static DROP_WAIT: Aim = Aim::one_in(12);
-    pub(crate) static CANCEL_CHILD: Aim = Aim::one_in(2);
-    pub(crate) static IS_CANCELLED: Aim = Aim::one_in(24);
-    pub(crate) static REASON: Aim = Aim::one_in(24);
+    pub(crate) static CHILD: Aim = Aim::new();
+    pub(crate) static DROP_CHILD: Aim = Aim::new();
+    pub(crate) static POLL: Aim = Aim::new();
+    pub(crate) static DROP_WAIT: Aim = Aim::new();
+    pub(crate) static CANCEL_CHILD: Aim = Aim::new();
+    pub(crate) static CANCEL: Aim = Aim::new();
+    pub(crate) static CANCEL_CHILDREN: Aim = Aim::new();
+    pub(crate) static IS_CANCELLED: Aim = Aim::new();
+    pub(crate) static REASON: Aim = Aim::new();
 }
 
 #[inline(never)]

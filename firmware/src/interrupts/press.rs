@@ -8,7 +8,8 @@
 //! under way belongs to the same *burst*: which of a burst reaches a child first cannot be told.
 
 use crate::board::{self, Dice};
-use crate::{ops, room};
+use crate::ops::{self, aims};
+use crate::room;
 use core::arch::naked_asm;
 use core::fmt::Write;
 use cortex_m::peripheral::SCB;
@@ -20,21 +21,34 @@ use umbel_core::Reason;
 /// Interrupts without progress of main after which it hangs.
 const PATIENCE: u32 = 2_000;
 
-/// So many ticks from arming to the first instruction of main or PendSV; below it main would starve.
-const WAY_OUT: u32 = 24;
+/// Ticks from arming to the first instruction of main or PendSV, or a little less: if the time is up
+/// before, the interrupt comes again at the same place.
+const WAY_OUT: u32 = 3;
+
+/// The time of some operations.
+const AGAIN: u32 = 400;
+
+/// The ticks of some instructions.
+const STEP: u32 = 12;
+const SHORTLY: u32 = 32;
 
 /// One bit a halfword of the program, from address 0.
 const SEEN_WORDS: usize = 1024;
 
-static SEEN: [AtomicU32; SEEN_WORDS] = [const { AtomicU32::new(0) }; SEEN_WORDS];
+type Addresses = [AtomicU32; SEEN_WORDS];
+
+/// Where SysTick came, and where it came while a child was live, which it then cancelled.
+static SEEN: Addresses = [const { AtomicU32::new(0) }; SEEN_WORDS];
+static TOLD: Addresses = [const { AtomicU32::new(0) }; SEEN_WORDS];
 
 static TICKS: AtomicU32 = AtomicU32::new(0);
 static NESTED: AtomicU32 = AtomicU32::new(0);
 static PROGRESS_AT: AtomicU32 = AtomicU32::new(0);
-/// The chance of interrupts, and of main.
 static DICE: Dice = Dice::new(0x2545_f491);
-static AIMS: Dice = Dice::new(0x0123_4567);
-static PRESS: Aim = Aim::one_in(3);
+
+/// The time of main's operations so far in this round, and at what time an interrupt is to come.
+static TIME: AtomicU32 = AtomicU32::new(0);
+static MOMENT: AtomicU32 = AtomicU32::new(0);
 
 /// Whether the token itself is cancelled in this round, or its children.
 static ROOT: AtomicBool = AtomicBool::new(false);
@@ -45,7 +59,7 @@ static PRESSES: AtomicU32 = AtomicU32::new(0);
 static DEPTH: AtomicU32 = AtomicU32::new(0);
 static BURST: AtomicU32 = AtomicU32::new(0);
 /// The burst of each of the latest presses.
-static BURST_OF: [AtomicU32; 1024] = [const { AtomicU32::new(0) }; 1024];
+static BURST_OF: [AtomicU32; 256] = [const { AtomicU32::new(0) }; 256];
 
 // ------------------------------------------------------------------ for main
 
@@ -63,45 +77,50 @@ pub(crate) fn nested() -> u32 {
     NESTED.load(Relaxed)
 }
 
-/// Main runs `operation`. Now and then an interrupt is aimed at it; mostly not, as it would find
-/// nobody waiting if the one before has cancelled all.
+/// Main runs `operation`. One moment of a round is aimed at, or two, each in one of its operations:
+/// the first interrupt is to find children that live and tasks that wait.
 pub(crate) fn into<R>(aim: &Aim, operation: impl FnOnce() -> R) -> R {
     let before = TICKS.load(Relaxed);
     PROGRESS_AT.store(before, Relaxed);
-    let aimed = AIMS.one_in(aim.one_in);
-    board::arm(if aimed { 1 + aim.somewhere(&AIMS) } else { board::LATER });
+    let from = TIME.fetch_add(aim.longest(), Relaxed);
+    let ticks = MOMENT.load(Relaxed).wrapping_sub(from);
+    let aimed = ticks < aim.longest();
+    board::arm(if aimed { 1 + ticks } else { board::LATER });
+    if aimed && DICE.one_in(2) {
+        // Once more in this round: what is cancelled already is done otherwise.
+        MOMENT.store(TIME.load(Relaxed) + DICE.roll(AGAIN), Relaxed);
+    }
     let result = operation();
     if !aimed && TICKS.load(Relaxed) == before {
-        aim.longest.fetch_max(board::since_armed(board::LATER), Relaxed);
+        aim.0.fetch_max(board::since_armed(board::LATER), Relaxed);
     }
     result
 }
 
-/// What is known of one kind of operation.
-pub(crate) struct Aim {
-    /// How many ticks it took at most.
-    longest: AtomicU32,
-    /// One in so many is aimed at. Those that main does often are aimed at less often.
-    one_in: u32,
-}
+/// How many ticks an operation takes at most, as far as it is known.
+pub(crate) struct Aim(AtomicU32);
 
 impl Aim {
-    pub(crate) const fn one_in(one_in: u32) -> Self {
-        Aim {
-            longest: AtomicU32::new(1),
-            one_in,
-        }
+    pub(crate) const fn new() -> Self {
+        Aim(AtomicU32::new(1))
     }
 
-    fn somewhere(&self, dice: &Dice) -> u32 {
-        dice.roll(self.longest.load(Relaxed))
+    fn longest(&self) -> u32 {
+        self.0.load(Relaxed)
     }
 }
 
-/// The timer is off.
-pub(crate) fn begin_round(root: bool) {
+/// The timer is off. An interrupt is to come within the first `time` ticks of operations.
+pub(crate) fn begin_round(root: bool, time: u32) {
     ROOT.store(root, Relaxed);
     ROUND_FROM.store(count(), Relaxed);
+    MOMENT.store(DICE.roll(time), Relaxed);
+    TIME.store(0, Relaxed);
+}
+
+/// The ticks of this round's operations, if each took as long as it ever did.
+pub(crate) fn time() -> u32 {
+    TIME.load(Relaxed)
 }
 
 /// Must a child that was there when `after` presses were over be cancelled?
@@ -136,24 +155,44 @@ fn same_burst(a: u32, b: u32) -> bool {
     burst(a) == burst(b)
 }
 
-/// Main presses.
-pub(crate) fn press_in_main() {
-    into(&PRESS, press);
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who {
+    Main,
+    PendSv,
+    SysTick,
 }
 
 /// Cancels, and looks whether all are cancelled.
 #[inline(never)]
-fn press() {
+pub(crate) fn press(who: Who) {
     if DEPTH.fetch_add(1, Relaxed) == 0 {
         BURST.add(1, Relaxed);
     }
     let number = PRESSES.fetch_add(1, Relaxed) + 1;
     BURST_OF[number as usize % BURST_OF.len()].store(BURST.load(Relaxed), Relaxed);
-    let reason = Reason::custom(number as u16);
-    if ROOT.load(Relaxed) {
-        ops::cancel(room::token(), reason);
+    let (token, reason) = (room::token(), Reason::custom(number as u16));
+    let root = ROOT.load(Relaxed);
+    let aim = [&aims::CANCEL_CHILDREN, &aims::CANCEL][usize::from(root)];
+    let cancel = || {
+        if root {
+            ops::cancel(token, reason);
+        } else {
+            ops::cancel_children(token, reason);
+        }
+    };
+    if who == Who::Main {
+        into(aim, cancel);
     } else {
-        ops::cancel_children(room::token(), reason);
+        if who == Who::PendSv && !DICE.one_in(4) {
+            // What is cancelled already takes less time.
+            let span = if DICE.one_in(2) {
+                2 * SHORTLY
+            } else {
+                aim.longest()
+            };
+            board::arm(1 + DICE.roll(span));
+        }
+        cancel();
     }
     room::all_must_be_cancelled("when a press returns");
     DEPTH.sub(1, Relaxed);
@@ -186,52 +225,71 @@ unsafe extern "C" fn sys_tick() {
 extern "C" fn on_tick(frame: &Frame) {
     let tick = TICKS.load(Relaxed) + 1;
     TICKS.store(tick, Relaxed);
-    record(frame.pc);
+    let is_new = record(&SEEN, frame.pc);
+    if room::any_live() {
+        record(&TOLD, frame.pc);
+    }
     if tick - PROGRESS_AT.load(Relaxed) > PATIENCE {
-        panic!("hang: no progress in {PATIENCE} interrupts, now at {:#x}", frame.pc);
+        panic!(
+            "hang: no progress in {PATIENCE} interrupts, now at {:#x}",
+            frame.pc
+        );
     }
     let in_main = frame.psr & 0x1ff == 0;
-    if in_main && DICE.one_in(4) {
+    // Mostly if main cancels: three of them at once, then.
+    let pended = in_main && DICE.one_in(if DEPTH.load(Relaxed) > 0 { 2 } else { 4 });
+    if pended {
         SCB::set_pendsv();
     } else {
         if !in_main {
             NESTED.store(nested() + 1, Relaxed);
         }
-        press();
+        press(Who::SysTick);
     }
-    // Into PendSV's press or what main does next, or only when main aims again.
-    board::arm(match DICE.roll(4) {
-        0 => WAY_OUT + PRESS.somewhere(&DICE),
-        _ => board::LATER,
-    });
+    // Step by step where none has been. Otherwise now and then into what this interrupt made
+    // necessary: an atomic access is tried again.
+    let soon = match is_new {
+        true => Some(STEP),
+        false if !pended && DICE.one_in(4) => Some(SHORTLY),
+        false => None,
+    };
+    board::arm(soon.map_or(board::LATER, |span| WAY_OUT + DICE.roll(span)));
 }
 
 #[exception]
 fn PendSV() {
-    press();
+    press(Who::PendSv);
 }
 
 // ------------------------------------------------------------------ where they came
 
-fn record(pc: u32) {
+/// Whether it is new there.
+fn record(addresses: &Addresses, pc: u32) -> bool {
     let halfword = pc as usize / 2;
-    let word = SEEN.get(halfword / 32).expect("the program is below 64 KiB");
-    word.store(word.load(Relaxed) | 1 << (halfword % 32), Relaxed);
+    let word = addresses
+        .get(halfword / 32)
+        .expect("the program is below 64 KiB");
+    let (old, bit) = (word.load(Relaxed), 1 << (halfword % 32));
+    word.store(old | bit, Relaxed);
+    old & bit == 0
 }
 
-/// `seen ADDRESS WORD…`: a bit for each halfword from there, the lowest bit first.
-pub(crate) fn print_seen() {
+/// Lines `seen ADDRESS WORD…`, then `told ADDRESS WORD…`, then `end`: a bit for each halfword from
+/// there, the lowest bit first.
+pub(crate) fn print_addresses() {
     const ROW: usize = 8;
     let Ok(mut host) = hio::hstdout() else { return };
-    for (row, words) in SEEN.chunks(ROW).enumerate() {
-        if words.iter().all(|word| word.load(Relaxed) == 0) {
-            continue;
+    for (name, addresses) in [("seen", &SEEN), ("told", &TOLD)] {
+        for (row, words) in addresses.chunks(ROW).enumerate() {
+            if words.iter().all(|word| word.load(Relaxed) == 0) {
+                continue;
+            }
+            let _ = write!(host, "{name} {:08x}", row * ROW * 64);
+            for word in words {
+                let _ = write!(host, " {:08x}", word.load(Relaxed));
+            }
+            let _ = writeln!(host);
         }
-        let _ = write!(host, "seen {:08x}", row * ROW * 64);
-        for word in words {
-            let _ = write!(host, " {:08x}", word.load(Relaxed));
-        }
-        let _ = writeln!(host);
     }
     hprintln!("end");
 }

@@ -41,9 +41,22 @@ pub(crate) fn token() -> &'static Token {
 
 /// A token that was never cancelled. The timer is off.
 pub(crate) fn renew() {
-    assert!(PLACES.iter().all(|place| !place.lives.load(Ordering::Acquire)));
+    assert!(
+        PLACES
+            .iter()
+            .all(|place| !place.lives.load(Ordering::Acquire))
+    );
     // SAFETY: M1 – a token has nothing to drop while no child lives.
     unsafe { TOKEN.0.get().write(Token::new()) };
+}
+
+/// Whether a child is not cancelled.
+pub(crate) fn any_live() -> bool {
+    PLACES.iter().any(|place| {
+        // SAFETY: M2.
+        place.lives.load(Ordering::Acquire)
+            && !unsafe { (*place.child.0.get()).assume_init_ref() }.is_cancelled()
+    })
 }
 
 /// T3 and T4: whoever cancelled, whether first or not, and whoever is woken, finds all cancelled.

@@ -3,9 +3,9 @@
 use crate::bell::{self, Bell};
 use crate::board::{self, Dice};
 use crate::ops::{self, SLOTS};
+use crate::press::{self, Who};
 use crate::room::{self, Guest};
-use crate::waiting::{self, Left};
-use crate::press;
+use crate::waiting::{self, Left, Sleeper};
 use core::fmt;
 use core::pin::pin;
 
@@ -29,14 +29,28 @@ impl fmt::Display for Counts {
     }
 }
 
+/// What happens in a round, given chance.
+const EPISODES: [fn(&Dice); 6] = [
+    polls_of_one_wait,
+    main_cancels_one_of_two,
+    main_presses,
+    two_waits_of_one_child,
+    run_until_cancelled,
+    all_slots,
+];
+
 pub(crate) fn run(wanted: u32) -> Counts {
     let dice = Dice::new(0x9e37_79b9);
+    // The time of the longest round of each episode.
+    let mut times = [1; EPISODES.len()];
     let mut rounds = 0;
     while press::ticks() < wanted {
+        let n = dice.roll(EPISODES.len() as u32) as usize;
         room::renew();
-        press::begin_round(dice.one_in(4));
-        script(&dice);
+        press::begin_round(dice.one_in(2), times[n]);
+        EPISODES[n](&dice);
         board::disarm();
+        times[n] = times[n].max(press::time());
         rounds += 1;
         let (_, wakers) = bell::totals();
         assert_eq!(wakers, 0, "a waker was kept");
@@ -50,85 +64,72 @@ pub(crate) fn run(wanted: u32) -> Counts {
     }
 }
 
-fn script(dice: &Dice) {
-    if dice.one_in(4) {
-        all_slots();
-    }
-    let a = Guest::new(0);
-    first_poll_and_others(&a, dice);
-    {
-        let b = Guest::new(1);
-        two_children_wait(&a, &b, dice);
-    }
-    // The slot of `b`, or one as good.
-    let c = Guest::new(1);
-    two_waits_of_one_child(&c);
-    run_until_cancelled(&c, dice);
-    if dice.one_in(2) {
-        drop(a);
-        first_poll_and_others(&c, dice);
-    } else {
-        drop(c);
-        first_poll_and_others(&a, dice);
-    }
-}
-
-/// First poll, the same waker again, another waker, drop.
-fn first_poll_and_others(guest: &Guest, dice: &Dice) {
-    let mut wait = pin!(Some(guest.child().cancelled()));
-    let bells: &[usize] = match dice.roll(4) {
-        0 => &[0],
-        1 => &[0, 0],
-        2 => &[0, 1],
-        _ => &[0, 1, 1, 0],
-    };
-    for &bell in bells {
-        if let Some(future) = wait.as_mut().as_pin_mut() {
-            match waiting::run(future, guest, Bell::nth(bell)) {
-                Left::Over => break,
-                Left::Asleep(sleeper) => sleeper.check(guest),
+/// First poll, the same waker again, another waker, drop; then the same with the slot's next child.
+fn polls_of_one_wait(dice: &Dice) {
+    for _ in 0..=dice.roll(2) {
+        let guest = Guest::new(0);
+        let mut wait = pin!(Some(guest.child().cancelled()));
+        let bells: &[usize] = match dice.roll(4) {
+            0 => &[0],
+            1 => &[0, 0],
+            2 => &[0, 1],
+            _ => &[0, 1, 1, 0],
+        };
+        for &bell in bells {
+            if let Some(future) = wait.as_mut().as_pin_mut() {
+                match waiting::run(future, &guest, Bell::nth(bell)) {
+                    Left::Over => break,
+                    Left::Asleep(sleeper) => sleeper.check(&guest),
+                }
             }
         }
+        waiting::drop_wait(wait);
+        guest.look();
     }
-    waiting::drop_wait(wait);
-    guest.look();
 }
 
-/// Two children have waits; main cancels one of them, or presses, or lets it be.
-fn two_children_wait(a: &Guest, b: &Guest, dice: &Dice) {
-    let mut of_a = pin!(Some(a.child().cancelled()));
-    let mut of_b = pin!(Some(b.child().cancelled()));
+fn main_cancels_one_of_two(_: &Dice) {
+    two_children_wait(Guest::cancel);
+}
+
+fn main_presses(_: &Dice) {
+    two_children_wait(|_| press::press(Who::Main));
+}
+
+/// Two children have waits, and `then` happens, given one of them.
+fn two_children_wait(then: fn(&Guest)) {
+    let guests = [Guest::new(0), Guest::new(1)];
+    let [mut of_a, mut of_b] = [
+        pin!(Some(guests[0].child().cancelled())),
+        pin!(Some(guests[1].child().cancelled())),
+    ];
     let mut asleep = [None, None];
-    if let Some(future) = of_a.as_mut().as_pin_mut()
-        && let Left::Asleep(sleeper) = waiting::run(future, a, Bell::nth(2))
-    {
-        asleep[0] = Some(sleeper);
+    for (n, wait) in [&mut of_a, &mut of_b].into_iter().enumerate() {
+        if let Some(future) = wait.as_mut().as_pin_mut()
+            && let Left::Asleep(sleeper) = waiting::run(future, &guests[n], Bell::nth(2 + n))
+        {
+            asleep[n] = Some(sleeper);
+        }
     }
-    if let Some(future) = of_b.as_mut().as_pin_mut()
-        && let Left::Asleep(sleeper) = waiting::run(future, b, Bell::nth(3))
-    {
-        asleep[1] = Some(sleeper);
-    }
-    match dice.roll(3) {
-        0 => b.cancel(),
-        1 => press::press_in_main(),
-        _ => {}
-    }
-    for (sleeper, guest) in asleep.iter().zip([a, b]) {
+    then(&guests[1]);
+    check_all(&asleep, &guests);
+    waiting::drop_wait(of_b);
+    check_all(&asleep[..1], &guests);
+    waiting::drop_wait(of_a);
+}
+
+fn check_all(asleep: &[Option<Sleeper>], guests: &[Guest]) {
+    for (sleeper, guest) in asleep.iter().zip(guests) {
         if let Some(sleeper) = sleeper {
             sleeper.check(guest);
         }
         guest.check();
     }
-    waiting::drop_wait(of_b);
-    if let Some(sleeper) = &asleep[0] {
-        sleeper.check(a);
-    }
-    waiting::drop_wait(of_a);
 }
 
 /// The newer wait takes the place of the older, which is woken.
-fn two_waits_of_one_child(guest: &Guest) {
+fn two_waits_of_one_child(_: &Dice) {
+    let guest = &Guest::new(0);
     let mut older = pin!(Some(guest.child().cancelled()));
     let mut newer = pin!(Some(guest.child().cancelled()));
     let (Some(first), Some(second)) = (older.as_mut().as_pin_mut(), newer.as_mut().as_pin_mut())
@@ -137,7 +138,10 @@ fn two_waits_of_one_child(guest: &Guest) {
     };
     if let Left::Asleep(sleeper) = waiting::run(first, guest, Bell::nth(4)) {
         let newest = waiting::run(second, guest, Bell::nth(5));
-        assert!(sleeper.was_woken(), "lost wake: the older wait was not told");
+        assert!(
+            sleeper.was_woken(),
+            "lost wake: the older wait was not told"
+        );
         if let Left::Asleep(newest) = newest {
             newest.check(guest);
         }
@@ -146,9 +150,12 @@ fn two_waits_of_one_child(guest: &Guest) {
     waiting::drop_wait(newer);
 }
 
-fn run_until_cancelled(guest: &Guest, dice: &Dice) {
+fn run_until_cancelled(dice: &Dice) {
+    let guest = &Guest::new(0);
     let mut run = pin!(Some(
-        guest.child().run_until_cancelled(core::future::pending::<()>())
+        guest
+            .child()
+            .run_until_cancelled(core::future::pending::<()>())
     ));
     for bell in 0..=dice.roll(2) as usize {
         if let Some(future) = run.as_mut().as_pin_mut()
@@ -163,7 +170,7 @@ fn run_until_cancelled(guest: &Guest, dice: &Dice) {
 }
 
 /// Every slot can be had, and one more child is refused.
-fn all_slots() {
+fn all_slots(_: &Dice) {
     let guests: [Guest; SLOTS] = core::array::from_fn(Guest::new);
     let another = press::into(&ops::aims::CHILD, || ops::child(room::token()));
     assert!(another.is_none(), "more children than slots");

@@ -34,7 +34,10 @@ impl Sleeper {
     pub(crate) fn check(&self, guest: &Guest) {
         cortex_m::interrupt::free(|_| {
             if ops::is_cancelled(guest.child()) {
-                assert!(self.was_woken(), "lost wake: cancelled, and asleep for ever");
+                assert!(
+                    self.was_woken(),
+                    "lost wake: cancelled, and asleep for ever"
+                );
             }
         });
     }
@@ -50,7 +53,10 @@ pub(crate) fn poll<F: Future>(future: Pin<&mut F>, guest: &Guest, bell: &'static
     let mut cx = Context::from_waker(&waker);
     match press::into(&aims::POLL, || ops::poll(future, &mut cx)) {
         Poll::Ready(_) => {
-            assert!(ops::is_cancelled(guest.child()), "over, and its child lives");
+            assert!(
+                ops::is_cancelled(guest.child()),
+                "over, and its child lives"
+            );
             Left::Over
         }
         Poll::Pending => {
