@@ -6,6 +6,7 @@ mod nursery;
 mod nursery_attack;
 mod reason;
 mod set;
+mod static_token;
 mod stream;
 mod time;
 mod token;

@@ -15,7 +15,7 @@ use umbel_core::{
 };
 use umbel_tests::counting::{Task, allocator_calls, live_bytes, waker_with_drop};
 
-const fn scaled(full: usize, miri: usize) -> usize {
+pub(crate) const fn scaled(full: usize, miri: usize) -> usize {
     if cfg!(miri) { miri } else { full }
 }
 
@@ -30,7 +30,7 @@ fn on_small_stack<R: Send>(f: impl FnOnce() -> R + Send) -> R {
 }
 
 /// Runs both at once, as near together as a barrier allows.
-fn race<A: Send, B>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B) -> (A, B) {
+pub(crate) fn race<A: Send, B>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B) -> (A, B) {
     let start = Barrier::new(2);
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {

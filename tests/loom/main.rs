@@ -6,6 +6,7 @@
 mod callback;
 mod nursery;
 mod set;
+mod static_token;
 mod time;
 mod token;
 

@@ -90,3 +90,29 @@
 //! fn sync<T: Sync>(_: T) {}
 //! sync(umbel_core::Nursery::<()>::new());
 //! ```
+//! A child of a static token needs a token that is never gone:
+//! ```
+//! use umbel_core::StaticToken;
+//! static TOKEN: StaticToken<1> = StaticToken::new();
+//! drop(TOKEN.child());
+//! ```
+//! ```compile_fail,E0597
+//! use umbel_core::StaticToken;
+//! let token: StaticToken<1> = StaticToken::new();
+//! drop(token.child());
+//! ```
+//! and there is one of it, which its waits borrow:
+//! ```compile_fail,E0599
+//! use umbel_core::StaticToken;
+//! static TOKEN: StaticToken<1> = StaticToken::new();
+//! let child = TOKEN.child().unwrap();
+//! drop(child.clone());
+//! ```
+//! ```compile_fail,E0505
+//! use umbel_core::StaticToken;
+//! static TOKEN: StaticToken<1> = StaticToken::new();
+//! let child = TOKEN.child().unwrap();
+//! let wait = child.cancelled();
+//! drop(child);
+//! drop(wait);
+//! ```

@@ -70,11 +70,13 @@ fn readme() -> Vec<Step> {
         .collect()
 }
 
-/// The workspace's tests see `std` on; these see the core as it is without, and on portable-atomic.
+/// The workspace's tests see `std` on; these see the core as it is without, without `alloc`, and on
+/// portable-atomic.
 fn features() -> Step {
     Step::new("core's tests by feature")
         .run_line("cargo test -p umbel-core")
         .run_line("cargo test -p umbel-core --features std,portable-atomic --lib")
+        .run_line("cargo test -p umbel-core --no-default-features --lib")
         .must_run_tests()
 }
 

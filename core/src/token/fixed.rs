@@ -50,6 +50,8 @@ mod slot;
 mod child;
 mod wait;
 mod run;
+#[cfg(all(test, not(any(umbel_loom, umbel_step))))]
+mod tests;
 
 pub use child::StaticChild;
 pub use run::{StaticDrive, StaticRun};
@@ -117,6 +119,9 @@ pub struct StaticToken<const N: usize> {
     word: Word,
     slots: [Slot; N],
 }
+
+#[cfg(all(target_pointer_width = "32", not(umbel_loom)))]
+const _: () = assert!(size_of::<StaticToken<4>>() == 4 + 4 * 16 && size_of::<StaticChild>() == 16);
 
 // Foreign code never runs while anything is half-made.
 impl<const N: usize> UnwindSafe for StaticToken<N> {}

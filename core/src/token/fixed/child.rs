@@ -35,12 +35,12 @@ use core::task::Waker;
 /// the place back. So nobody waits for ever, but both tasks keep running: give each task its own
 /// child. Waits of one task (one waker) do not disturb each other.
 ///
-/// Dropping it cancels nothing and gives the slot back. A cancellation that was interrupted at the
-/// very moment when it took the waker out of this slot (a few instructions) gives it back when it
-/// goes on.
+/// Dropping it cancels nothing and gives the slot back; what its owner did before is visible to the
+/// slot's next owner. A cancellation that was interrupted at the very moment when it took the waker
+/// out of this slot (a few instructions) gives it back when it goes on.
 ///
 /// ```
-/// use umbel_core::{FutureExt, Reason, StaticToken};
+/// use umbel_core::{Reason, StaticToken};
 ///
 /// static STOP: StaticToken<1> = StaticToken::new();
 ///

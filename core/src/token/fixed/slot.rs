@@ -47,11 +47,12 @@
 //! |---|---|---|---|
 //! | `claim` (1) | CAS | SeqCst | the root's word: see `fixed`; FREE: the cell as its last user left it |
 //! | `mark` (2) | load | SeqCst | `claim`: see `fixed` |
-//! | `mark` (2) | CAS | Release | `is_cancelled`: what was written before `cancel` |
-//! | `is_cancelled`, `reason` | load | Acquire | `mark` |
+//! | `cancel` (2) | CAS | SeqCst | `is_cancelled`: what was written before `cancel`; the root's: `claim` |
+//! | `cancel`, failing | CAS | Acquire | the earlier one's: what was written before it, for whom the loser marks |
+//! | `is_cancelled`, `reason` | load | Acquire | `cancel` |
 //! | `vacate` (3, 6) | CAS, store | Release | `claim`: the owner's use of the cell |
 //! | `vacate` (6, 7) | `fetch_or` | AcqRel | 5: the canceller's use of the cell, if he was first; 8: the owner's |
-//! | `take_waker` (4) | load, CAS | Relaxed | nothing is published; what follows in the cell follows in program order |
+//! | `take_waker` (4) | CAS | Acquire | `cancel`, and through it `claim`: the cell as its former users left it |
 //! | `take_waker` (5, 8) | `fetch_and` | AcqRel | 6: this use of the cell; 7: the owner's |
 //! | `take_waker` (8) | store | Release | `claim`: both uses |
 //!
@@ -180,7 +181,7 @@ impl Slot {
         let entered =
             self.word
                 .0
-                .compare_exchange(word, word | INSIDE, Ordering::Relaxed, Ordering::Relaxed);
+                .compare_exchange(word, word | INSIDE, Ordering::Acquire, Ordering::Relaxed);
         entered.ok()?;
         let waker = self.cell.take();
         if self.word.0.fetch_and(!INSIDE, Ordering::AcqRel) & LEFT != 0 {
