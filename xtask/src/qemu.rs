@@ -73,8 +73,8 @@ pub(crate) struct Form {
 /// For CI.
 pub(crate) const SHORT: Form = Form {
     interrupts: 10_000,
-    each: 60,
-    registration: 80,
+    each: 40,
+    registration: 70,
 };
 
 /// The proof. What is left of each operation are second tries of compare-exchanges, which are only

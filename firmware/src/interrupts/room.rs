@@ -11,7 +11,7 @@ use crate::ops::{self, SLOTS, StaticChild, Token, aims};
 use crate::press;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicBool, Ordering};
+use portable_atomic::{AtomicBool, AtomicU32, Ordering};
 use umbel_core::{Reason, ReasonKind};
 
 struct Shared<T>(UnsafeCell<T>);
@@ -23,12 +23,32 @@ static TOKEN: Shared<Token> = Shared(UnsafeCell::new(Token::new()));
 
 struct Place {
     lives: AtomicBool,
+    /// The first reason that was seen of the child: its code, or `UNTOLD`.
+    told: AtomicU32,
     child: Shared<MaybeUninit<StaticChild>>,
+}
+
+/// No code is as high.
+const UNTOLD: u32 = u32::MAX;
+
+impl Place {
+    /// T9: a reason that was seen stays.
+    fn keep(&self, reason: &Reason) -> u16 {
+        assert_eq!(reason.kind(), ReasonKind::Custom);
+        let code = reason.code().expect("a press has a number");
+        let told = self.told.swap(u32::from(code), Ordering::Relaxed);
+        assert!(
+            told == UNTOLD || told == u32::from(code),
+            "{told} became {code}"
+        );
+        code
+    }
 }
 
 static PLACES: [Place; SLOTS] = [const {
     Place {
         lives: AtomicBool::new(false),
+        told: AtomicU32::new(UNTOLD),
         child: Shared(UnsafeCell::new(MaybeUninit::uninit())),
     }
 }; SLOTS];
@@ -50,6 +70,15 @@ pub(crate) fn renew() {
     unsafe { TOKEN.0.get().write(Token::new()) };
 }
 
+/// Nothing was lost in the round that is over: every slot can be had again. The timer is off.
+pub(crate) fn all_must_be_free() {
+    let children: [_; SLOTS] = core::array::from_fn(|_| ops::child(token()));
+    assert!(
+        children.iter().all(Option::is_some),
+        "a slot was not given back"
+    );
+}
+
 /// Whether a child is not cancelled.
 pub(crate) fn any_live() -> bool {
     PLACES.iter().any(|place| {
@@ -65,7 +94,10 @@ pub(crate) fn all_must_be_cancelled(when: &str) {
         if place.lives.load(Ordering::Acquire) {
             // SAFETY: M2.
             let child = unsafe { (*place.child.0.get()).assume_init_ref() };
-            assert!(child.is_cancelled(), "child {n} is live {when}");
+            match child.reason() {
+                Some(reason) => drop(place.keep(&reason)),
+                None => panic!("child {n} is live {when}"),
+            }
         }
     }
 }
@@ -92,6 +124,7 @@ impl Guest {
         assert!(!home.lives.load(Ordering::Acquire), "one guest a place");
         // SAFETY: M2, M3.
         unsafe { (*home.child.0.get()).write(child) };
+        home.told.store(UNTOLD, Ordering::Relaxed);
         home.lives.store(true, Ordering::Release);
         let guest = Guest {
             place,
@@ -140,12 +173,11 @@ impl Guest {
                 );
                 return;
             };
-            let code = reason.code();
-            assert_eq!(reason.kind(), ReasonKind::Custom);
+            let code = PLACES[self.place].keep(&reason);
             if self.ours.get() {
-                assert_eq!(code, Some(OURS), "main was first");
+                assert_eq!(code, OURS, "main was first");
             } else {
-                let by = press::number(code.expect("a press has a number"));
+                let by = press::number(code);
                 assert!(
                     press::may_have_cancelled(by, self.before, self.after),
                     "press {by} cancelled the child of {}..{}, now {now}",

@@ -50,6 +50,7 @@ pub(crate) fn run(wanted: u32) -> Counts {
         press::begin_round(dice.one_in(2), times[n]);
         EPISODES[n](&dice);
         board::disarm();
+        room::all_must_be_free();
         times[n] = times[n].max(press::time());
         rounds += 1;
         let (_, wakers) = bell::totals();
