@@ -138,5 +138,10 @@ mod tests {
             .provide(&Need::Target("no-such-target"))
             .unwrap_err();
         assert!(lack.contains("rustup target add no-such-target"), "{lack}");
+
+        let lack = Tools::default()
+            .provide(&Need::Program("no-such-program"))
+            .unwrap_err();
+        assert!(lack.contains("apt-get install no-such-program"), "{lack}");
     }
 }

@@ -25,21 +25,19 @@ const PATIENCE: u32 = 2_000;
 /// before, the interrupt comes again at the same place.
 const WAY_OUT: u32 = 3;
 
-/// The time of some operations.
+/// The ticks of some operations.
 const AGAIN: u32 = 400;
 
-/// The ticks of some instructions.
+/// The ticks of a few instructions, and of some twenty.
 const STEP: u32 = 12;
 const SHORTLY: u32 = 32;
 
 /// One bit a halfword of the program, from address 0.
-const SEEN_WORDS: usize = 1024;
+type Addresses = [AtomicU32; 1024];
 
-type Addresses = [AtomicU32; SEEN_WORDS];
-
-/// Where SysTick came, and where it came while a child was live, which it then cancelled.
-static SEEN: Addresses = [const { AtomicU32::new(0) }; SEEN_WORDS];
-static TOLD: Addresses = [const { AtomicU32::new(0) }; SEEN_WORDS];
+/// Where SysTick came, and where it came while a child was live, which was then cancelled.
+static SEEN: Addresses = [const { AtomicU32::new(0) }; 1024];
+static TOLD: Addresses = [const { AtomicU32::new(0) }; 1024];
 
 static TICKS: AtomicU32 = AtomicU32::new(0);
 static NESTED: AtomicU32 = AtomicU32::new(0);
@@ -155,6 +153,7 @@ fn same_burst(a: u32, b: u32) -> bool {
     burst(a) == burst(b)
 }
 
+/// Who presses, from the least urgent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Who {
     Main,
@@ -236,7 +235,7 @@ extern "C" fn on_tick(frame: &Frame) {
         );
     }
     let in_main = frame.psr & 0x1ff == 0;
-    // Mostly if main cancels: three of them at once, then.
+    // More often if main cancels: then there are three cancellations at once.
     let pended = in_main && DICE.one_in(if DEPTH.load(Relaxed) > 0 { 2 } else { 4 });
     if pended {
         SCB::set_pendsv();

@@ -62,7 +62,5 @@ pub fn press<const N: usize>(stop: &StaticToken<N>) {
 
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
-    loop {
-        cortex_m::asm::udf();
-    }
+    cortex_m::asm::udf()
 }
