@@ -11,7 +11,7 @@
 //! | 2 to 8 ∥ 3, 6, 7 vacate, then 1 claim | `cancel_children_against_drop_and_reuse`, `a_late_canceller_leaves_the_next_occupant_alone`, `a_child_that_is_cancelled_again_and_again`, `a_slot_hands_over` |
 //! | 4 take ∥ take | `two_cancels`, `cancel_against_cancel_children` |
 //! | publication | `the_flag_publishes`, `a_helper_publishes`, `woken_means_all_are_set` |
-//! | cell: put ∥ put, put ∥ leave | `two_waits_of_two_tasks` |
+//! | cell: put ∥ put, put ∥ leave | `two_waits_of_two_tasks`, `a_wait_leaves_while_another_comes` |
 
 use super::{Task, model};
 use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -341,35 +341,91 @@ fn a_late_canceller_leaves_the_next_occupant_alone() {
     );
 }
 
-/// Who gets a slot sees what its last owner did before: by each of the ways on which it becomes free.
+/// Who gets a slot sees what its last owner did before, by each of the ways on which it becomes free.
 #[test]
 fn a_slot_hands_over() {
-    for cancelled in [false, true] {
+    fn look(token: &'static StaticToken<1>, data: &AtomicUsize) {
+        if token.child().is_ok() {
+            assert_eq!(data.load(Relaxed), 1);
+        }
+    }
+    for cancels in [false, true] {
         model(
-            "static: child drop ∥ child() ∥ cancel_children",
-            2,
+            "static: child drop ∥ cancel_children, child()",
+            3,
             move || {
                 with_token::<1>(|token| {
                     let child = token.child().unwrap();
                     let data = Arc::new(AtomicUsize::new(0));
                     let data2 = data.clone();
                     let next = thread::spawn(move || {
-                        if token.child().is_ok() {
-                            assert_eq!(data2.load(Relaxed), 1);
+                        if cancels {
+                            token.cancel_children(why(2));
                         }
+                        look(token, &data2);
                     });
-                    let canceller =
-                        cancelled.then(|| thread::spawn(|| token.cancel_children(why(2))));
                     data.store(1, Relaxed);
                     drop(child);
                     next.join().unwrap();
-                    if let Some(canceller) = canceller {
-                        canceller.join().unwrap();
-                    }
                 });
             },
         );
     }
+    model(
+        "static: child drop ∥ cancel_children ∥ child()",
+        3,
+        || {
+            with_token::<1>(|token| {
+                let child = token.child().unwrap();
+                let data = Arc::new(AtomicUsize::new(0));
+                let data2 = data.clone();
+                let canceller = thread::spawn(|| token.cancel_children(why(2)));
+                let next = thread::spawn(move || look(token, &data2));
+                data.store(1, Relaxed);
+                drop(child);
+                canceller.join().unwrap();
+                next.join().unwrap();
+            });
+        },
+    );
+}
+
+/// A wait that leaves takes no other's waker with it.
+#[test]
+fn a_wait_leaves_while_another_comes() {
+    model(
+        "static: drop of a wait ∥ another's first poll, cancel",
+        3,
+        || {
+            with_token::<1>(|token| {
+                let child = Arc::new(token.child().unwrap());
+                let child2 = child.clone();
+                let other = thread::spawn(move || {
+                    let (task, waker) = Task::new();
+                    {
+                        let mut wait = pin!(child2.cancelled());
+                        let mut seen = 0;
+                        while poll(wait.as_mut(), &waker).is_pending() {
+                            task.park(&mut seen);
+                            // Met in the cell, a wait tries again until the other is out of it.
+                            thread::yield_now();
+                        }
+                    }
+                    drop(child2);
+                    (task, waker)
+                });
+                let (task, waker) = Task::new();
+                {
+                    let mut wait = pin!(child.cancelled());
+                    let _ = poll(wait.as_mut(), &waker);
+                }
+                token.cancel();
+                let (other_task, other_waker) = other.join().unwrap();
+                assert_no_waker_left(&task, waker);
+                assert_no_waker_left(&other_task, other_waker);
+            });
+        },
+    );
 }
 
 #[test]
@@ -385,14 +441,23 @@ fn two_claimers_of_the_last_slot() {
     });
 }
 
-/// Two tasks with a child each at most, and two slots, however they come and go.
+/// Tasks with a child each at most, and as many slots, however they come and go.
 #[test]
 fn as_many_tasks_as_slots_are_never_refused() {
-    fn task(token: &'static StaticToken<2>) {
+    fn task<const N: usize>(token: &'static StaticToken<N>) {
         for _ in 0..2 {
             drop(token.child().unwrap());
         }
     }
+    model("static: three tasks take and drop, three slots", 3, || {
+        with_token::<3>(|token| {
+            let others = [(); 2].map(|()| thread::spawn(move || task(token)));
+            task(token);
+            for other in others {
+                other.join().unwrap();
+            }
+        });
+    });
     model("static: two tasks take and drop, two slots", 4, || {
         with_token::<2>(|token| {
             let other = thread::spawn(move || task(token));

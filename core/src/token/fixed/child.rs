@@ -33,7 +33,9 @@ use core::task::Waker;
 /// **One wait at a time.** Its slot holds one waker. A second wait, by another task, that is polled
 /// while a first one waits takes its place and wakes the first one's task; that polls again and takes
 /// the place back. So nobody waits for ever, but both tasks keep running: give each task its own
-/// child. Waits of one task (one waker) do not disturb each other.
+/// child. (Two that run at different interrupt priorities must not share one: while the lower one is
+/// interrupted in the slot, the higher one tries again and again.) Waits of one task (one waker) do
+/// not disturb each other.
 ///
 /// Dropping it cancels nothing and gives the slot back; what its owner did before is visible to the
 /// slot's next owner. A cancellation that was interrupted at the very moment when it took the waker
