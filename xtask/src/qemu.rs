@@ -9,6 +9,7 @@ use crate::tools::{self, Need};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The workspace of everything that runs on a microcontroller.
 pub(crate) const MANIFEST: &str = "firmware/Cargo.toml";
@@ -92,6 +93,8 @@ pub(crate) fn steps(form: &Form) -> Vec<Step> {
         Step::new(name)
             .need(Need::Target(board.target()))
             .need(Need::Program(QEMU))
+            // The firmware notices that main hangs; if the interrupt itself does, this ends it.
+            .limit(Duration::from_secs(10 * 60))
             .run_line(&format!("cargo xtask qemu {} {options}", board.name()))
     };
     let Form {
