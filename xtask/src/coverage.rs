@@ -242,6 +242,10 @@ impl Coverage {
             strange.is_empty(),
             "interrupted, but never executed: {strange:x?}"
         );
+        for function in &program.functions {
+            let wrong = &function.masked & &seen;
+            ensure!(wrong.is_empty(), "interrupted, though masked: {wrong:x?}");
+        }
         let rows = program
             .functions
             .iter()
@@ -454,6 +458,8 @@ mod tests {
         assert!(Coverage::new(&program(), LOG, "seen 00000400 00000003\n").is_err());
         assert!(Coverage::new(&program(), "", "seen 00000400 00000003\nend\n").is_err());
         assert!(Coverage::new(&program(), LOG, "seen 00000800 00000001\nend\n").is_err());
+        // In the critical section.
+        assert!(Coverage::new(&program(), LOG, "seen 00000400 00000004\nend\n").is_err());
         let none = Program { functions: vec![] };
         let empty = Coverage::new(&none, LOG, "end\n").unwrap();
         assert!(empty.require(0, 0).is_err());
