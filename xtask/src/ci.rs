@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: the steps, as data, and the run over all of them.
 
 use crate::deep;
+use crate::qemu;
 use crate::step::{self, Cmd, Row, Step};
 use crate::tools::{Need, Tools};
 
@@ -48,6 +49,8 @@ fn steps() -> Vec<Step> {
     steps.push(msrv());
     steps.extend(deep::miri(0..1));
     steps.extend(models());
+    steps.extend(qemu::steps(&qemu::SHORT));
+    steps.push(size());
     steps.extend(fuzz());
     steps.push(package());
     steps
@@ -89,7 +92,8 @@ fn lints() -> Vec<Step> {
         Step::new("fmt")
             .need(Need::Component("rustfmt"))
             .run_line("cargo fmt --all --check")
-            .run_line("cargo fmt --manifest-path fuzz/Cargo.toml --check"),
+            .run_line("cargo fmt --manifest-path fuzz/Cargo.toml --check")
+            .run_line("cargo fmt --manifest-path firmware/Cargo.toml --check"),
         Step::new("clippy")
             .need(Need::Component("clippy"))
             .run_line("cargo clippy --workspace --all-targets --all-features -- -D warnings")
@@ -109,11 +113,30 @@ fn lints() -> Vec<Step> {
             )
             .cmd(cfg_clippy("loom"))
             .cmd(cfg_clippy("step")),
+        clippy_firmware(),
         Step::new("docs").cmd(
             Cmd::new("cargo doc --workspace --no-deps --all-features")
                 .env("RUSTDOCFLAGS", "-D warnings"),
         ),
     ]
+}
+
+fn clippy_firmware() -> Step {
+    let clippy = |board: &qemu::Board, features: &str| {
+        Cmd::new("cargo clippy --manifest-path")
+            .arg(qemu::MANIFEST)
+            .args(["--target", board.target(), "--features", features].map(String::from))
+            .target_dir("firmware")
+            .args(["--", "-D", "warnings"].map(String::from))
+    };
+    qemu::Board::ALL
+        .iter()
+        .fold(Step::new("clippy firmware"), |step, board| {
+            step.need(Need::Target(board.target()))
+                .cmd(clippy(board, ""))
+                .cmd(clippy(board, "broken"))
+        })
+        .need(Need::Component("clippy"))
 }
 
 fn no_std() -> Vec<Step> {
@@ -172,6 +195,15 @@ fn fuzz() -> Vec<Step> {
     ];
     steps.extend(deep::FUZZ_TARGETS.map(|target| deep::fuzz(target, 0, 20)));
     steps
+}
+
+fn size() -> Step {
+    qemu::Board::ALL
+        .iter()
+        .fold(Step::new("what a static token costs"), |step, board| {
+            step.need(Need::Target(board.target()))
+        })
+        .run_line("cargo xtask size")
 }
 
 fn package() -> Step {

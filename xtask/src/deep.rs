@@ -3,6 +3,7 @@
 //! A piece that has passed leaves a mark in `target/deep/JOB/TREE/`, where `TREE` is git's hash of
 //! the sources: a re-run goes on where the last one stopped, and a changed source starts over.
 
+use crate::qemu;
 use crate::step::{self, Cmd, Outcome, Row, Step, target_dir};
 use crate::tools::{self, Need, Tools};
 use anyhow::{Context, Result, ensure};
@@ -43,6 +44,8 @@ enum Job {
     Asan,
     /// Each fuzz target, three times twenty minutes.
     Fuzz,
+    /// The firmware on both boards, 100,000 interrupts each.
+    Qemu,
 }
 
 impl Job {
@@ -63,6 +66,7 @@ impl Job {
             Job::Fuzz => (1..=3)
                 .flat_map(|round| FUZZ_TARGETS.map(|target| fuzz(target, round, 20 * 60)))
                 .collect(),
+            Job::Qemu => qemu::steps(&qemu::LONG),
         })
     }
 }

@@ -1,10 +1,14 @@
 //! The project's tooling: `cargo xtask ci` is all that CI does, `cargo xtask deep JOB` the proofs
-//! that take too long for it, `cargo xtask bench WHAT` the comparison with the peers.
+//! that take too long for it, `cargo xtask bench WHAT` the comparison with the peers, `cargo xtask
+//! qemu BOARD` the firmware under interrupts, `cargo xtask size` what a token costs in flash.
 #![forbid(unsafe_code)]
 
 mod bench;
 mod ci;
+mod coverage;
 mod deep;
+mod qemu;
+mod size;
 mod step;
 mod table;
 mod tools;
@@ -30,6 +34,10 @@ enum Task {
     Deep(deep::Args),
     /// Measures us beside the peers; ends with the list of missed marks, and with 1 if there is one.
     Bench(bench::Args),
+    /// Runs a firmware in an emulator whose interrupts cancel at every instruction of main.
+    Qemu(qemu::Args),
+    /// Says what a token in a `static` costs a firmware; fails if a mark is missed.
+    Size,
 }
 
 fn main() -> Result<ExitCode> {
@@ -49,6 +57,8 @@ fn main() -> Result<ExitCode> {
         }
         // Ctrl-C ends it and the benchmarks alike: nothing is to be tidied up.
         Task::Bench(args) => return bench::run(args),
+        Task::Size => return size::run().map(|()| ExitCode::SUCCESS),
+        Task::Qemu(args) => return qemu::run(&args).map(|()| ExitCode::SUCCESS),
     };
     print!("{}", table::render(&rows));
     Ok(if table::failed(&rows) {

@@ -20,6 +20,8 @@ pub(crate) enum Need {
     NightlyComponent(&'static str),
     /// `cargo install cargo-NAME`: takes minutes, so it is not fetched.
     CargoTool(&'static str),
+    /// A program of the system, which answers `--version`. Installing it is the user's to do.
+    Program(&'static str),
 }
 
 /// Looks for things once, and remembers.
@@ -64,6 +66,11 @@ fn provide(need: Need) -> Result<(), String> {
                 "no cargo-{name}; get it with: cargo install cargo-{name}"
             ));
         }
+        Need::Program(name) => {
+            return Err(format!(
+                "no {name}; get it from the system, for example: apt-get install {name}"
+            ));
+        }
     };
     println!("$ {fetch}");
     let error = match Cmd::new(&fetch).to_command().output() {
@@ -101,6 +108,7 @@ fn present(need: Need) -> bool {
         }
         // `cargo fuzz --version` and the like; cargo itself says so if there is no such command.
         Need::CargoTool(name) => stdout(&format!("cargo {name} --version")).is_some(),
+        Need::Program(name) => stdout(&format!("{name} --version")).is_some(),
     }
 }
 
@@ -130,5 +138,10 @@ mod tests {
             .provide(&Need::Target("no-such-target"))
             .unwrap_err();
         assert!(lack.contains("rustup target add no-such-target"), "{lack}");
+
+        let lack = Tools::default()
+            .provide(&Need::Program("no-such-program"))
+            .unwrap_err();
+        assert!(lack.contains("apt-get install no-such-program"), "{lack}");
     }
 }

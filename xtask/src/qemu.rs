@@ -1,0 +1,234 @@
+//! `cargo xtask qemu BOARD`: the firmware that cancels from real interrupts, in an emulator.
+//!
+//! QEMU runs it one instruction at a time, on a clock that counts instructions: an interrupt may
+//! come between any two of them, and every run is the same.
+
+use crate::coverage::{Coverage, Program};
+use crate::step::{Cmd, Step, target_dir};
+use crate::tools::{self, Need};
+use anyhow::{Context, Result, bail, ensure};
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The workspace of everything that runs on a microcontroller.
+pub(crate) const MANIFEST: &str = "firmware/Cargo.toml";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Board {
+    /// A Cortex-M3: compare-and-swap by exclusive loads and stores.
+    M3,
+    /// A Cortex-M0: no compare-and-swap, so atomics are critical sections.
+    M0,
+}
+
+impl Board {
+    pub(crate) const ALL: [Board; 2] = [Board::M3, Board::M0];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Board::M3 => "m3",
+            Board::M0 => "m0",
+        }
+    }
+
+    pub(crate) fn target(self) -> &'static str {
+        match self {
+            Board::M3 => "thumbv7m-none-eabi",
+            Board::M0 => "thumbv6m-none-eabi",
+        }
+    }
+
+    fn machine(self) -> &'static str {
+        match self {
+            Board::M3 => "-cpu cortex-m3 -machine lm3s6965evb",
+            Board::M0 => "-cpu cortex-m0 -machine microbit",
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    board: Board,
+    #[command(flatten)]
+    form: Form,
+    /// Runs a token that loses wakes: passes if that is noticed.
+    #[arg(long)]
+    broken: bool,
+}
+
+/// How long, and what is to be shown.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Form {
+    /// How many interrupts at least.
+    #[arg(long, value_name = "N", default_value_t = SHORT.interrupts)]
+    interrupts: u32,
+    /// What part of the instructions that ran must have been interrupted, in each operation.
+    #[arg(long, value_name = "PERCENT", default_value_t = SHORT.each)]
+    each: u32,
+    /// And in those that register a waker, replace it and take it back.
+    #[arg(long, value_name = "PERCENT", default_value_t = SHORT.registration)]
+    registration: u32,
+}
+
+/// For CI.
+pub(crate) const SHORT: Form = Form {
+    interrupts: 10_000,
+    each: 40,
+    registration: 70,
+};
+
+/// The proof. What it leaves of an operation is, for the most part, the second try of an atomic
+/// access: that is reached only if an interrupt came in the middle of the first, and missed unless
+/// another one follows it by some instructions.
+pub(crate) const LONG: Form = Form {
+    interrupts: 100_000,
+    each: 85,
+    registration: 95,
+};
+
+/// Both boards, and the broken token on each.
+pub(crate) fn steps(form: &Form) -> Vec<Step> {
+    let step = |name: String, board: Board, options: &str| {
+        Step::new(name)
+            .need(Need::Target(board.target()))
+            .need(Need::Program(QEMU))
+            // The firmware notices that main hangs; if the interrupt itself does, this ends it.
+            .limit(Duration::from_secs(10 * 60))
+            .run_line(&format!("cargo xtask qemu {} {options}", board.name()))
+    };
+    let Form {
+        interrupts,
+        each,
+        registration,
+    } = form;
+    let options = format!("--interrupts {interrupts} --each {each} --registration {registration}");
+    let runs = Board::ALL.map(|board| {
+        let name = format!("{interrupts} interrupts on {}", board.name());
+        step(name, board, &options)
+    });
+    let controls = Board::ALL.map(|board| {
+        let name = format!("a lost wake is noticed on {}", board.name());
+        step(name, board, "--broken")
+    });
+    runs.into_iter().chain(controls).collect()
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let program = build(args.board, "interrupts", args.broken)?;
+    let log = target_dir().join(format!("qemu-{}.log", args.board.name()));
+    let cmd = emulator(args, &program)?
+        .args(["-d", "in_asm", "-D"].map(String::from))
+        .arg(log.display().to_string());
+    println!("$ {cmd}");
+    let output = cmd.to_command().output().context("no emulator")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let rows = said.find("seen ").unwrap_or(said.len());
+    let (counts, rows) = said.split_at(rows);
+    print!("{counts}");
+    if args.broken {
+        ensure!(
+            !output.status.success() && said.contains("lost wake"),
+            "the broken token was not noticed"
+        );
+        println!("the broken token was noticed");
+        return Ok(());
+    }
+    if !output.status.success() {
+        bail!(
+            "{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    let executed = fs::read_to_string(&log).context("the emulator left no log")?;
+    let program = Program::read(&fs::read(&program)?)?;
+    let coverage = Coverage::new(&program, &executed, rows)?;
+    print!("{coverage}");
+    coverage.require(args.form.each, args.form.registration)
+}
+
+/// Builds a program of the firmware as it is shipped.
+pub(crate) fn build(board: Board, bin: &str, broken: bool) -> Result<PathBuf> {
+    let features = if broken { "broken" } else { "" };
+    let cmd = Cmd::new("cargo build --quiet --release --locked --manifest-path")
+        .arg(MANIFEST)
+        .args(["--target", board.target(), "--bin", bin].map(String::from))
+        .arg("--features")
+        .arg(features)
+        .target_dir("firmware");
+    println!("$ {cmd}");
+    ensure!(cmd.to_command().status()?.success(), "it does not build");
+    let program = format!("firmware/{}/release/{bin}", board.target());
+    Ok(target_dir().join(program))
+}
+
+const QEMU: &str = "qemu-system-arm";
+
+fn emulator(args: &Args, program: &std::path::Path) -> Result<Cmd> {
+    let version = tools::stdout(&Cmd::new(QEMU).arg("--version"))
+        .context("no qemu-system-arm; on Debian: apt-get install qemu-system-arm")?;
+    // One instruction is 128 ns, which is more than a tick of either board's timer: no instruction
+    // is stepped over.
+    Ok(Cmd::new(QEMU)
+        .args(args.board.machine().split(' ').map(String::from))
+        .args(
+            "-nographic -monitor none -serial null"
+                .split(' ')
+                .map(String::from),
+        )
+        .args("-icount shift=7,sleep=off".split(' ').map(String::from))
+        .args(one_at_a_time(&version)?.split(' ').map(String::from))
+        .arg("-semihosting-config")
+        .arg(format!(
+            "enable=on,target=native,arg=interrupts,arg={}",
+            args.form.interrupts
+        ))
+        .arg("-kernel")
+        .arg(program.display().to_string()))
+}
+
+/// The option got another name in 8.1.
+fn one_at_a_time(version: &str) -> Result<&'static str> {
+    let mut numbers = version
+        .split_whitespace()
+        .skip_while(|word| *word != "version")
+        .nth(1)
+        .context("QEMU does not say which one it is")?
+        .split('.')
+        .map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= (8, 1) => {
+            Ok("-accel tcg,one-insn-per-tb=on")
+        }
+        (Some(Ok(_)), Some(Ok(_))) => Ok("-singlestep"),
+        _ => bail!("cannot read QEMU's version: {version}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_option_goes_by_the_version() {
+        for (version, option) in [
+            (
+                "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)",
+                "-singlestep",
+            ),
+            ("QEMU emulator version 8.0.5", "-singlestep"),
+            (
+                "QEMU emulator version 8.1.0",
+                "-accel tcg,one-insn-per-tb=on",
+            ),
+            (
+                "QEMU emulator version 10.0.2 (v10)",
+                "-accel tcg,one-insn-per-tb=on",
+            ),
+        ] {
+            assert_eq!(one_at_a_time(version).unwrap(), option, "{version}");
+        }
+        assert!(one_at_a_time("no number").is_err());
+    }
+}
