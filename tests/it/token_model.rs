@@ -28,7 +28,7 @@ fn config() -> ProptestConfig {
 
 #[test]
 fn random_scripts_agree_with_the_model() {
-    let most = if cfg!(miri) { 60 } else { 250 };
+    let most = if cfg!(miri) { 60 } else { 300 };
     TestRunner::new(config())
         .run(&vec(op(), 0..most), |script| {
             run_script(script);

@@ -7,7 +7,8 @@ pub const OP_BYTES: usize = 4;
 #[derive(Debug, Clone, Copy)]
 pub struct Op {
     pub(super) what: What,
-    /// Which of the tokens, waits, registrations …, counted round and round.
+    /// Which of the tokens, waits, registrations …, counted round and round. Among tokens, a small
+    /// one means live ones only.
     pub(super) at: u8,
     /// Its argument: a reason, a deadline, a variant.
     pub(super) with: u8,
@@ -19,7 +20,7 @@ impl Op {
     /// The operation that these bytes mean.
     pub fn from_bytes([what, at, with, mood]: [u8; OP_BYTES]) -> Op {
         Op {
-            what: WHATS[usize::from(what) % WHATS.len()],
+            what: What::from_byte(what),
             at,
             with,
             mood: Mood(mood),
@@ -53,19 +54,45 @@ pub(super) enum What {
     GuardRef,
 }
 
-/// What a byte means; what is said twice comes twice as often.
-#[rustfmt::skip]
-const WHATS: [What; 48] = {
-    use What::*;
-    [
-        Root, Child, Child, Child, Child, Child, ChildWithDeadline, Clone,
-        Clone, DropToken, DropToken, DropToken, DropToken, Cancel, Cancel, Cancel,
-        CancelWith, CancelWith, CheckAt, Wait, Wait, Wait, Wait, Wait,
-        Wait, Run, Run, Poll, Poll, Poll, Poll, Poll,
-        DropWait, DropWait, OnCancel, OnCancel, OnCancel, OnCancel, Unregister, Forget,
-        Forget, DropRegistration, Flag, DropFlag, Guard, DropGuard, Disarm, GuardRef,
-    ]
-};
+/// How often each comes; a cancellation seldom, so that there is something to be cancelled.
+const SHARES: [(What, u8); 22] = [
+    (What::Root, 3),
+    (What::Child, 14),
+    (What::ChildWithDeadline, 3),
+    (What::Clone, 5),
+    (What::DropToken, 10),
+    (What::Cancel, 4),
+    (What::CancelWith, 4),
+    (What::CheckAt, 3),
+    (What::Wait, 26),
+    (What::Run, 6),
+    (What::Poll, 16),
+    (What::DropWait, 8),
+    (What::OnCancel, 16),
+    (What::Unregister, 3),
+    (What::Forget, 6),
+    (What::DropRegistration, 3),
+    (What::Flag, 3),
+    (What::DropFlag, 2),
+    (What::Guard, 3),
+    (What::DropGuard, 1),
+    (What::Disarm, 2),
+    (What::GuardRef, 2),
+];
+
+impl What {
+    fn from_byte(byte: u8) -> What {
+        let all: u8 = SHARES.iter().map(|(_, share)| share).sum();
+        let mut left = byte % all;
+        for (what, share) in SHARES {
+            match left.checked_sub(share) {
+                Some(rest) => left = rest,
+                None => return what,
+            }
+        }
+        unreachable!("the shares sum up to all")
+    }
+}
 
 /// When foreign code is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,6 +23,8 @@ use umbel_core::{CancellationToken, DropGuard, Flag, Instant, Reason, Registrati
 
 /// The most of each kind at once: enough to cross the ends of the first segments.
 const MOST: usize = 80;
+/// From here on, a number of a token means a cancelled one too.
+const ANY_TOKEN: u8 = 0xd0;
 /// How deep calls may be nested.
 const DEEPEST: usize = 6;
 
@@ -195,7 +197,13 @@ impl State {
     }
 
     fn token(&self, at: u8) -> Option<Arc<Handle>> {
-        Some(Arc::clone(self.tokens.get(index(at, self.tokens.len())?)?))
+        let live = |handle: &&Arc<Handle>| !self.forest.is_cancelled(handle.node);
+        let pick = |handles: Vec<_>| Some(Arc::clone(handles[index(at, handles.len())?]));
+        if at < ANY_TOKEN {
+            pick(self.tokens.iter().filter(live).collect())
+        } else {
+            pick(self.tokens.iter().collect())
+        }
     }
 
     /// What holds at every moment: what can be seen of the tokens is what the model says.
