@@ -11,7 +11,7 @@
 //! | pending, its token cancelled | its last waker, once | yes |
 //! | being polled | its last waker or the new one, once | no: the poll will tell |
 //! | over, or left by a poll that panicked | the same, once | no |
-//! | dropped while a cascade comes | the same, once | no |
+//! | being dropped, or dropped while a cascade comes | the same, once | no |
 //! | dropped otherwise | no | no |
 //!
 //! A callback is called exactly once or not at all, and never after it was unregistered. Its closure
@@ -297,6 +297,11 @@ impl Forest {
         wait.must = false;
         wait.woken = Some(waker);
         Ok(())
+    }
+
+    /// A call begins that drops the wait at some moment.
+    pub(super) fn dropping_wait(&mut self, wait: usize) {
+        self.waits[wait].must = false;
     }
 
     pub(super) fn drop_wait(&mut self, wait: usize) {

@@ -906,8 +906,18 @@ impl World {
 
     fn drop_waiter(&self, mut waiter: Waiter) -> Outcome {
         self.drop_waker(waiter.kept.take());
-        self.state().forest.drop_wait(waiter.wait);
-        self.close(waiter.node, || drop(waiter.polling))
+        // What is run until cancelled is dropped before its wait, and may cancel meanwhile.
+        let runs = waiter.work.is_some();
+        if !runs {
+            self.state().forest.drop_wait(waiter.wait);
+        } else {
+            self.state().forest.dropping_wait(waiter.wait);
+        }
+        let outcome = self.close(waiter.node, || drop(waiter.polling));
+        if runs {
+            self.state().forest.drop_wait(waiter.wait);
+        }
+        outcome
     }
 }
 
