@@ -52,10 +52,11 @@ pub(super) enum What {
     Disarm,
     DropGuard,
     GuardRef,
+    Churn,
 }
 
 /// How often each comes; a cancellation seldom, so that there is something to be cancelled.
-const SHARES: [(What, u8); 22] = [
+const SHARES: [(What, u8); 23] = [
     (What::Root, 3),
     (What::Child, 14),
     (What::ChildWithDeadline, 3),
@@ -78,6 +79,7 @@ const SHARES: [(What, u8); 22] = [
     (What::DropGuard, 1),
     (What::Disarm, 2),
     (What::GuardRef, 2),
+    (What::Churn, 2),
 ];
 
 impl What {

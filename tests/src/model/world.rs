@@ -8,6 +8,7 @@
 //! Nothing here asserts by panicking, since the tree catches panics: the first thing that is wrong is
 //! kept, and the rest of the script is not run.
 
+use crate::counting::live_bytes;
 use crate::model::foreign::{Boom, Capture, Done, Work, reason, waker, why};
 use crate::model::forest::{Cascade, Forest, Polled, Verdict, Why};
 use crate::model::op::{Event, Mood, Op, What};
@@ -25,6 +26,8 @@ use umbel_core::{CancellationToken, DropGuard, Flag, Instant, Reason, Registrati
 const MOST: usize = 80;
 /// From here on, a number of a token means a cancelled one too.
 const ANY_TOKEN: u8 = 0xd0;
+/// How many rounds of churn: enough to fill a first segment.
+const CHURN: usize = 40;
 /// How deep calls may be nested.
 const DEEPEST: usize = 6;
 
@@ -450,6 +453,7 @@ impl World {
                 })
             }
             What::GuardRef => self.with_token(at, |world, handle| world.guard_ref(handle, with)),
+            What::Churn => self.with_token(at, |world, handle| world.churn(&handle.token, with)),
         }
     }
 
@@ -703,6 +707,30 @@ impl World {
         }
     }
 
+    /// What comes and goes takes the memory of one: the second and later rounds take none.
+    fn churn(&self, token: &CancellationToken, with: u8) -> Outcome {
+        let noop = &mut Context::from_waker(Waker::noop());
+        let mut round = || match with % 5 {
+            0 => drop(token.child_token()),
+            1 => _ = pin!(token.cancelled()).poll(noop),
+            2 => _ = pin!(token.child_token().cancelled_owned()).poll(noop),
+            3 => drop(token.on_cancel(|| ())),
+            _ => drop(token.child_token().flag()),
+        };
+        // What earlier tenants left in a slot is dropped by the next one, and may call in.
+        self.state().quiet = true;
+        round();
+        let once = live_bytes();
+        (0..CHURN).for_each(|_| round());
+        let grown = live_bytes() - once;
+        let mut state = self.state();
+        state.quiet = false;
+        if grown > 0 {
+            state.note(Err(format!("{CHURN} rounds of churn took {grown} bytes")));
+        }
+        Ok(())
+    }
+
     fn guard_ref(&self, handle: &Handle, with: u8) -> Outcome {
         let guard = handle.token.drop_guard_ref();
         if with.is_multiple_of(2) {
@@ -906,17 +934,14 @@ impl World {
 
     fn drop_waiter(&self, mut waiter: Waiter) -> Outcome {
         self.drop_waker(waiter.kept.take());
+        if waiter.work.is_none() {
+            self.state().forest.drop_wait(waiter.wait);
+            return self.close(waiter.node, || drop(waiter.polling));
+        }
         // What is run until cancelled is dropped before its wait, and may cancel meanwhile.
-        let runs = waiter.work.is_some();
-        if !runs {
-            self.state().forest.drop_wait(waiter.wait);
-        } else {
-            self.state().forest.dropping_wait(waiter.wait);
-        }
+        self.state().forest.dropping_wait(waiter.wait);
         let outcome = self.close(waiter.node, || drop(waiter.polling));
-        if runs {
-            self.state().forest.drop_wait(waiter.wait);
-        }
+        self.state().forest.drop_wait(waiter.wait);
         outcome
     }
 }
