@@ -272,6 +272,41 @@ mod methods {
             self.cancel_tree(reason)
         }
 
+        /// Cancels the children that there are, and all below them; this token itself lives on, and
+        /// children made afterwards are live.
+        ///
+        /// As if [`cancel_with`](Self::cancel_with) were called with a clone of `reason` on each
+        /// child, but that all flags are set before the first task is woken. When this returns, every
+        /// child that existed when it was called is cancelled, and every descendant of those; one
+        /// that was cancelled before keeps its reason and hands it down. A child that is made
+        /// meanwhile is cancelled or not. A child that another call cancels at the same time is woken
+        /// by that one, which may come later. On a cancelled token it has no effect of its own:
+        /// all children are cancelled, or are being, with the token's reason.
+        ///
+        /// Takes time in proportion to the tokens below; recurses, allocates and frees nothing, and
+        /// may be called in an interrupt as `cancel_with` may, with a reason that is not a boxed
+        /// error.
+        ///
+        /// # Panics
+        /// As [`cancel_with`](Self::cancel_with), when a waker panics.
+        ///
+        /// ```
+        /// use umbel_core::{CancellationToken, Reason};
+        ///
+        /// let button = CancellationToken::new();
+        /// for press in 1..3 {
+        ///     let job = button.child_token();
+        ///     button.cancel_children(Reason::custom(press));
+        ///     assert_eq!(job.reason(), Some(Reason::custom(press)));
+        /// }
+        /// assert!(!button.is_cancelled());
+        /// ```
+        ///
+        /// Kotlin's `cancelChildren` of a `CoroutineContext` is the model.
+        pub fn cancel_children(&self, reason: Reason) {
+            self.cancel_all_children(reason);
+        }
+
         /// Fires the [`deadline`](Self::deadline): when it is due, cancels this token with
         /// [`Reason::deadline_exceeded`]. Ends when the token is cancelled, by whomever. The timer
         /// may be lent, as `&timer`, or given.

@@ -10,6 +10,7 @@ mod stream;
 mod time;
 mod token;
 mod token_callback;
+mod token_groups;
 mod token_model;
 
 #[global_allocator]

@@ -8,6 +8,7 @@ mod nursery;
 mod set;
 mod time;
 mod token;
+mod token_groups;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

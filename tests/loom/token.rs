@@ -18,18 +18,18 @@ use umbel_core::{CancellationToken, Reason};
 
 /// A waker that counts. loom cannot see `std::sync::Arc`, so that counting causes no branches but
 /// the counters' own.
-struct Task {
+pub(super) struct Task {
     woken: AtomicUsize,
     wakers: AtomicUsize,
     on_wake: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Task {
-    fn new() -> Arc<Task> {
+    pub(super) fn new() -> Arc<Task> {
         Self::with(None)
     }
 
-    fn with(on_wake: Option<Box<dyn Fn() + Send + Sync>>) -> Arc<Task> {
+    pub(super) fn with(on_wake: Option<Box<dyn Fn() + Send + Sync>>) -> Arc<Task> {
         Arc::new(Task {
             woken: AtomicUsize::new(0),
             wakers: AtomicUsize::new(0),
@@ -43,15 +43,15 @@ impl Task {
         unsafe { Waker::from_raw(RawWaker::new(Arc::into_raw(self.clone()).cast(), &TABLE)) }
     }
 
-    fn poll(self: &Arc<Self>, f: Pin<&mut impl Future<Output = ()>>) -> Poll<()> {
+    pub(super) fn poll(self: &Arc<Self>, f: Pin<&mut impl Future<Output = ()>>) -> Poll<()> {
         f.poll(&mut Context::from_waker(&self.waker()))
     }
 
-    fn woken(&self) -> usize {
+    pub(super) fn woken(&self) -> usize {
         self.woken.load(SeqCst)
     }
 
-    fn assert_no_waker_left(&self) {
+    pub(super) fn assert_no_waker_left(&self) {
         assert_eq!(self.wakers.load(SeqCst), 0);
     }
 
@@ -90,7 +90,7 @@ static TABLE: RawWakerVTable = RawWakerVTable::new(
     },
 );
 
-fn why(code: u16) -> Reason {
+pub(super) fn why(code: u16) -> Reason {
     Reason::custom(code)
 }
 

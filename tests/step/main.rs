@@ -8,6 +8,7 @@
 static ALLOCATOR: umbel_tests::counting::CountingAlloc = umbel_tests::counting::CountingAlloc;
 
 mod callback;
+mod groups;
 mod token;
 
 use std::cell::Cell;

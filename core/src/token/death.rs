@@ -33,10 +33,10 @@
 use crate::reason::Reason;
 use crate::sync::{Ordering, dealloc, fence};
 use crate::token::cursor::{Cursor, Visit};
-use crate::token::node::{Node, WaitSlot};
+use crate::token::node::{ChildSlot, Node, WaitSlot, node_in};
 use crate::wake::batch::drop_all;
 use crate::wake::slab::{Place, Segment, SlotSet};
-use core::iter::once;
+use core::iter::{from_fn, once};
 use core::ptr::null;
 use core::task::Waker;
 
@@ -119,7 +119,9 @@ unsafe fn bury_in_walk(node: *const Node) {
             unreachable!("a root is not entered by a walker");
         };
         let parent = Segment::owner(place.segment);
-        (*node).waits.reset_codes(); // D2: ARMED ones stay, a later burial hands them out.
+        if (*node).waits.reset_codes() {
+            (*node).set_left(true); // D4
+        }
         (*node).kids.each_shard(|first| Segment::reopen(first));
         (*node).set_free_parking();
         place.vacate();
@@ -308,6 +310,44 @@ impl Burial {
     }
 }
 
+/// Drops the waiters that an in-walk burial left in a slot. Foreign code runs, while the slot is
+/// claimed and empty; if it panics, all are dropped and the slot is given back.
+///
+/// # Safety
+/// The caller has claimed the slot and made nothing of it, and holds the parent.
+#[cold]
+pub(crate) unsafe fn clear_left(place: Place<ChildSlot>) {
+    struct GiveBack(Place<ChildSlot>);
+    impl Drop for GiveBack {
+        fn drop(&mut self) {
+            // SAFETY: (caller) the slot is ours, its parent held.
+            unsafe {
+                tidy(self.0);
+                self.0.vacate();
+            }
+        }
+    }
+    /// # Safety
+    /// As for `clear_left`; nothing is ARMED any more.
+    unsafe fn tidy(place: Place<ChildSlot>) {
+        // SAFETY: (caller) D4 – alone with the slab.
+        unsafe {
+            let node = node_in(place);
+            tidy_waits(node);
+            (*node).set_left(false);
+        }
+    }
+    let back = GiveBack(place);
+    // SAFETY: (caller); D4 – nobody has entered the slot since the burial, nor will before it has an
+    // occupant, so we are alone with the slab.
+    unsafe {
+        let mut armed = None;
+        drop_all(from_fn(|| Armed::next_at(&mut armed, node_in(place))));
+        tidy(place);
+    }
+    core::mem::forget(back);
+}
+
 /// Leaves the slot's next occupant one empty segment for its waiters.
 ///
 /// # Safety
@@ -317,6 +357,7 @@ unsafe fn tidy_waits(node: *const Node) {
     // SAFETY: D1; D2 – nobody owns a slot, and nothing is ARMED any more.
     unsafe {
         (*node).waits.trim();
-        (*node).waits.reset_codes();
+        let armed = (*node).waits.reset_codes();
+        debug_assert!(!armed);
     }
 }

@@ -8,9 +8,9 @@
 use crate::reason::Reason;
 use crate::sync::{Ordering, count_overflow, fence};
 use crate::time::Instant;
-use crate::token::death::close;
-use crate::token::node::{Node, new_child};
-use crate::token::walk::{Wakes, mark_all};
+use crate::token::death::{clear_left, close};
+use crate::token::node::{Node, claim_child, new_child, node_in};
+use crate::token::walk::{ChildWakes, Wakes, mark_all, mark_children};
 use crate::wake::batch::wake_all;
 use core::fmt;
 use core::hash::{Hash, Hasher};
@@ -86,8 +86,14 @@ impl CancellationToken {
     /// A new child; its effective deadline is given.
     #[inline]
     pub(crate) fn new_child(&self, deadline: Instant) -> Self {
-        // SAFETY: H1 – `self` is a handle of the parent; the child's handle becomes ours.
-        let (child, parked) = unsafe { new_child(self.as_ptr(), deadline) };
+        // SAFETY: H1 – `self` is a handle of the parent; the slot and the child's handle become ours.
+        let (child, parked) = unsafe {
+            let place = claim_child(self.as_ptr());
+            if (*node_in(place)).has_left() {
+                clear_left(place);
+            }
+            new_child(self.as_ptr(), place, deadline)
+        };
         let child = CancellationToken(child);
         drop(parked);
         child
@@ -117,6 +123,23 @@ impl CancellationToken {
                 false
             }
         }
+    }
+
+    /// Cancels the children that there are and all below them, and wakes who waits there.
+    pub(crate) fn cancel_all_children(&self, reason: Reason) {
+        let node = self.as_ptr();
+        // SAFETY: H1 – `self` is a handle during the whole call.
+        unsafe {
+            if self.node().is_cancelled() {
+                // They are cancelled already, or are being: whoever does that wakes them.
+                if !self.node().is_done() {
+                    mark_all(node);
+                }
+            } else if mark_children(node, &reason) {
+                wake_all(ChildWakes::new(node, &reason));
+            }
+        }
+        drop(reason);
     }
 
     #[inline]
@@ -149,7 +172,7 @@ impl Clone for CancellationToken {
     fn clone(&self) -> Self {
         // Relaxed: the caller's handle keeps the node. The check is that of `Arc`: far below the
         // wrap, since other threads may count on before this one stops the program.
-        if self.node().handles().fetch_add(1, Ordering::Relaxed) > isize::MAX as usize {
+        if self.node().handles().fetch_add(1, Ordering::Relaxed) > i32::MAX as u32 {
             count_overflow();
         }
         CancellationToken(self.0)

@@ -77,7 +77,7 @@
 //! A pointer reason is dropped by nobody here: it is handed to callers whose structure is whole.
 
 use crate::reason::Reason;
-use crate::sync::{AtomicPtr, AtomicUsize, Ordering, UnsafeCell, sc_fence};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, UnsafeCell, sc_fence};
 use crate::time::Instant;
 use crate::wake::slab::{Place, Segment, Slab, Slot, allocate};
 use core::alloc::Layout;
@@ -185,7 +185,7 @@ impl Slot for ChildSlot {
             State::FREE,
             0,
             segment,
-            index << INDEX_SHIFT,
+            place_of(index),
             Instant::NEVER,
         );
         // SAFETY: (caller) `at` is ours to write.
@@ -194,10 +194,25 @@ impl Slot for ChildSlot {
 }
 
 /// This root is never cancelled. Never on a child.
-const NEVER: usize = 0b01;
+const NEVER: u32 = 0b01;
 /// This node and all below it are cancelled. Never without a reason in `state`.
-const DONE: usize = 0b10;
+const DONE: u32 = 0b10;
 const INDEX_SHIFT: u32 = 2;
+
+/// In `aside` of an empty slot: ARMED waiters of the dead lie in `waits`. Not the address of anything.
+const LEFT: usize = 1;
+
+/// What became of an attempt to cancel a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Outcome {
+    /// It was live, and is cancelled by this call.
+    First,
+    /// It was cancelled before.
+    Later,
+    /// The slot is empty, or claimed by one who has not yet published what it makes there.
+    HalfMade,
+}
 
 /// See the module's head. Reached by raw pointers: a `&Node` is made for no longer than one access,
 /// since the node may be gone as soon as a reference is given up.
@@ -214,9 +229,11 @@ pub(crate) struct Node {
     segment: *const Segment<ChildSlot>,
     /// See the module's head.
     strong: AtomicUsize,
-    handles: AtomicUsize,
+    handles: AtomicU32,
     /// Index in `segment`, DONE, NEVER; only DONE changes.
-    place: AtomicUsize,
+    place: AtomicU32,
+    /// I8.
+    aside: AtomicPtr<()>,
     /// I5.
     deadline: UnsafeCell<Instant>,
 }
@@ -227,12 +244,17 @@ const _: () = {
     assert!(size_of::<Segment<ChildSlot>>() == 64 && size_of::<Segment<WaitSlot>>() == 64);
 };
 
+/// `place` of slot number `index`: there are fewer than 2^16 in a segment.
+fn place_of(index: usize) -> u32 {
+    (index as u32) << INDEX_SHIFT
+}
+
 impl Node {
     fn new(
         state: State,
-        count: usize,
+        count: u32,
         segment: *const Segment<ChildSlot>,
-        place: usize,
+        place: u32,
         deadline: Instant,
     ) -> Node {
         Node {
@@ -240,9 +262,10 @@ impl Node {
             kids: Slab::new(),
             waits: Slab::new(),
             segment,
-            strong: AtomicUsize::new(count),
-            handles: AtomicUsize::new(count),
-            place: AtomicUsize::new(place),
+            strong: AtomicUsize::new(count as usize),
+            handles: AtomicU32::new(count),
+            place: AtomicU32::new(place),
+            aside: AtomicPtr::new(null_mut()),
             deadline: UnsafeCell::new(deadline),
         }
     }
@@ -261,7 +284,7 @@ impl Node {
     }
 
     #[inline]
-    fn allocate(state: State, place: usize) -> NonNull<Node> {
+    fn allocate(state: State, place: u32) -> NonNull<Node> {
         // SAFETY: a node is not of size zero; the block is ours to write, and not null.
         unsafe {
             let node = allocate(Self::LAYOUT).cast::<Node>();
@@ -305,7 +328,7 @@ impl Node {
 
     /// The handle count; only for holders of a handle.
     #[inline(always)]
-    pub(crate) fn handles(&self) -> &AtomicUsize {
+    pub(crate) fn handles(&self) -> &AtomicU32 {
         &self.handles
     }
 
@@ -320,7 +343,7 @@ impl Node {
     pub(crate) fn lies_in(&self) -> Option<Place<ChildSlot>> {
         (!self.segment.is_null()).then(|| Place {
             segment: self.segment,
-            index: self.place.load(Ordering::Relaxed) >> INDEX_SHIFT,
+            index: (self.place.load(Ordering::Relaxed) >> INDEX_SHIFT) as usize,
         })
     }
 
@@ -365,6 +388,76 @@ impl Node {
     #[inline(always)]
     pub(crate) fn reason_for_child(&self) -> State {
         State(self.state.load(Ordering::Acquire)).for_child()
+    }
+
+    /// LIVE → cancelled with a clone of `reason` as a reason of its own, by one who cancels the
+    /// parent's children but not the parent.
+    ///
+    /// # Safety
+    /// The caller holds the node itself (I6), not only its parent: the reference to a boxed reason
+    /// may not go to a dead one.
+    #[inline(always)]
+    pub(crate) unsafe fn cancel_as_child(&self, reason: &Reason) -> Outcome {
+        let mut state = State(self.state.load(Ordering::SeqCst));
+        if state.is_live() {
+            let word = State::owning(reason.clone());
+            let swapped = self.state.compare_exchange(
+                null_mut(),
+                word.0,
+                Ordering::SeqCst,
+                Ordering::SeqCst,
+            );
+            match swapped {
+                Ok(_) => return Outcome::First,
+                Err(now) => {
+                    // SAFETY: the clone made above, which nobody else has. `reason` is left, so
+                    // this frees nothing.
+                    drop(unsafe { Reason::from_raw(word.for_child().0) });
+                    state = State(now);
+                }
+            }
+        }
+        if state.is_free() {
+            Outcome::HalfMade
+        } else {
+            Outcome::Later
+        }
+    }
+
+    /// Whether [`cancel_as_child`](Self::cancel_as_child) and a walk below may have something to do:
+    /// a look from outside, by one who holds the parent.
+    #[inline(always)]
+    pub(crate) fn may_need_cancel(&self) -> bool {
+        let state = State(self.state.load(Ordering::SeqCst));
+        state.is_live() || !state.is_free() && !self.kids.is_empty() && !self.is_done()
+    }
+
+    /// Notes who is to wake what waits here and below, or nobody (I8).
+    #[inline(always)]
+    pub(crate) fn set_waker_to_come(&self, call: *const Reason) {
+        self.aside.store(call.cast_mut().cast(), Ordering::Relaxed);
+    }
+
+    /// Whether that is `call`. For certain only if the caller is it and holds the node.
+    #[inline(always)]
+    pub(crate) fn is_woken_by(&self, call: *const Reason) -> bool {
+        core::ptr::addr_eq(self.aside.load(Ordering::Relaxed), call)
+    }
+
+    /// Notes whether the empty slot keeps ARMED waiters of its last occupant.
+    ///
+    /// # Safety
+    /// The caller buries the node, or has claimed the slot and made nothing of it.
+    pub(crate) unsafe fn set_left(&self, left: bool) {
+        let mark = if left { LEFT } else { 0 };
+        self.aside
+            .store(core::ptr::without_provenance_mut(mark), Ordering::Relaxed);
+    }
+
+    /// Whether the empty slot keeps ARMED waiters of its last occupant; asked by who has claimed it.
+    #[inline(always)]
+    pub(crate) fn has_left(&self) -> bool {
+        self.aside.load(Ordering::Relaxed).addr() == LEFT
     }
 
     /// Whether this node and all that was below it at some earlier moment is cancelled.
@@ -444,45 +537,62 @@ pub(crate) unsafe fn node_in(place: Place<ChildSlot>) -> *const Node {
     unsafe { &raw const (*place.slot()).0 }
 }
 
-/// Makes a child of `parent` with one handle, which is the caller's. The second value is to be
-/// dropped when that handle is owned by something: its drop is foreign code.
+/// Claims a slot for a child of `parent`: the slot is the caller's, who makes a child in it by
+/// [`new_child`] or gives it back.
 ///
 /// # Safety
-/// The caller holds a handle of `parent` during the call.
+/// The caller holds a handle of `parent` as long as it has the slot.
+#[inline(always)]
+pub(crate) unsafe fn claim_child(parent: *const Node) -> Place<ChildSlot> {
+    // SAFETY: I1 – (caller) the handle keeps the parent.
+    unsafe { (*parent).kids.claim(parent) }
+}
+
+/// Makes a child of `parent` in a slot, with one handle, which is the caller's. The second value is
+/// to be dropped when that handle is owned by something: its drop is foreign code.
+///
+/// # Safety
+/// The caller holds a handle of `parent` during the call and got `place` from [`claim_child`]. No
+/// waiters are left in the slot.
 #[inline]
 pub(crate) unsafe fn new_child(
     parent: *const Node,
+    place: Place<ChildSlot>,
     deadline: Instant,
 ) -> (NonNull<Node>, Option<Reason>) {
     // SAFETY: I1 – (caller) the handle keeps the parent, and by it the slot. Until the publishing
     // swap the slot is OWNED by us; walkers touch atomics of it only, and find FREE (I6).
     unsafe {
-        let place = (*parent).kids.claim(parent);
         if Segment::enter(place.segment) {
             (*parent).strong.fetch_add(1, Ordering::Relaxed);
         }
         let node = node_in(place);
         let child = &*node;
-        child
-            .place
-            .store(place.index << INDEX_SHIFT, Ordering::Relaxed);
+        child.place.store(place_of(place.index), Ordering::Relaxed);
         child.handles.store(1, Ordering::Relaxed);
+        child.aside.store(null_mut(), Ordering::Relaxed);
         child.deadline.with_mut(|at| *at = deadline);
         child.strong.store(1, Ordering::Release);
-        // Publish, then look at the parent.
-        let before = State(child.state.swap(null_mut(), Ordering::SeqCst));
-        sc_fence();
-        let above = State((*parent).state.load(Ordering::SeqCst));
-        if !above.is_live() {
-            let reason = above.for_child().0;
-            // If this fails a walker was faster, with the same reason.
-            let _ = child.state.compare_exchange(
-                null_mut(),
-                reason,
-                Ordering::SeqCst,
-                Ordering::Relaxed,
-            );
-        }
+        // Born cancelled, if the parent is; otherwise publish, then look at the parent.
+        let above = State((*parent).state.load(Ordering::Acquire));
+        let before = if above.is_live() {
+            let before = State(child.state.swap(null_mut(), Ordering::SeqCst));
+            sc_fence();
+            let above = State((*parent).state.load(Ordering::SeqCst));
+            if !above.is_live() {
+                // If this fails a walker was faster: with the same reason, or with that of a
+                // `cancel_children` that runs beside.
+                let _ = child.state.compare_exchange(
+                    null_mut(),
+                    above.for_child().0,
+                    Ordering::SeqCst,
+                    Ordering::Relaxed,
+                );
+            }
+            before
+        } else {
+            State(child.state.swap(above.for_child().0, Ordering::SeqCst))
+        };
         (NonNull::new_unchecked(node.cast_mut()), before.into_owned())
     }
 }

@@ -30,10 +30,11 @@
 //! [`Wakes`] yields wakers; nothing is half-made while the caller wakes them: the walker is one of
 //! the references that keep a node, and any method of any token may run meanwhile.
 
+use crate::reason::Reason;
 use crate::sync::sc_fence;
 use crate::token::cursor::{Cursor, Visit};
 use crate::token::death::release_in_walk;
-use crate::token::node::{Node, WaitSlot};
+use crate::token::node::{Node, Outcome, WaitSlot};
 use crate::wake::slab::{Place, Segment, SlotSet};
 use core::ptr::null;
 use core::task::Waker;
@@ -41,7 +42,7 @@ use core::task::Waker;
 /// Sets every flag below `root`, whose own flag is set. Returns whether anybody might be waiting.
 ///
 /// # Safety
-/// The caller holds a handle of `root`.
+/// The caller holds `root`, by a handle or as a walker.
 pub(crate) unsafe fn mark_all(root: *const Node) -> bool {
     // SAFETY: W1 – nodes that we hold stay; children of those are read through atomics only until
     // `upgrade` succeeds.
@@ -87,6 +88,38 @@ pub(crate) unsafe fn mark_all(root: *const Node) -> bool {
     }
 }
 
+/// Cancels the children that `parent`, which is live, has, each with a clone of `reason`, and sets
+/// every flag below them. Returns whether anybody might be waiting whom this call is to wake.
+///
+/// # Safety
+/// The caller holds a handle of `parent`. `reason` is where it is until the end of the whole call.
+pub(crate) unsafe fn mark_children(parent: *const Node, reason: &Reason) -> bool {
+    let mut waiters = false;
+    // SAFETY: W1 – the parent is held, so slots stay; a child is held by `upgrade`.
+    unsafe {
+        let mut cursor = Cursor::first(parent, Visit::Used);
+        while let Some(child) = cursor.next() {
+            if !(*child).may_need_cancel() || !(*child).upgrade() {
+                continue;
+            }
+            match (*child).cancel_as_child(reason) {
+                Outcome::First => {
+                    if mark_all(child) {
+                        (*child).set_waker_to_come(reason); // W6
+                        waiters = true;
+                    }
+                }
+                Outcome::Later => {
+                    mark_all(child);
+                }
+                Outcome::HalfMade => {}
+            }
+            release_in_walk(child);
+        }
+    }
+    waiters
+}
+
 /// The parent of a node that is not the root of the walk, and the place behind the node (W4).
 ///
 /// # Safety
@@ -123,7 +156,7 @@ pub(crate) struct Wakes {
 
 impl Wakes {
     /// # Safety
-    /// The caller holds a handle of `root` for as long as the walker exists.
+    /// The caller holds `root`, by a handle or as a walker, for as long as this walker exists.
     pub(crate) unsafe fn new(root: *const Node) -> Wakes {
         sc_fence();
         // SAFETY: W1 – (caller) the root is held.
@@ -245,5 +278,78 @@ impl Drop for Wakes {
             // SAFETY: W1.
             unsafe { self.ascend() };
         }
+    }
+}
+
+/// Takes the wakers of all waiters at and below the children of `parent` that one call of
+/// [`mark_children`] has cancelled.
+///
+/// Must be run to its end, as [`Wakes`].
+#[derive(Debug)]
+pub(crate) struct ChildWakes<'a> {
+    /// What tells this call from others (W6).
+    call: &'a Reason,
+    cursor: Cursor,
+    /// The walk at and below a child, which is held; it is that walk's root.
+    below: Option<Wakes>,
+}
+
+impl<'a> ChildWakes<'a> {
+    /// # Safety
+    /// The caller holds a handle of `parent` for as long as the walker exists, and `call` is the
+    /// reason, at the same place, with which it has called [`mark_children`].
+    pub(crate) unsafe fn new(parent: *const Node, call: &'a Reason) -> Self {
+        // SAFETY: W1 – (caller) the parent is held.
+        let cursor = unsafe { Cursor::first(parent, Visit::Used) };
+        ChildWakes {
+            call,
+            cursor,
+            below: None,
+        }
+    }
+
+    /// Gives up the child whose walk is over, or given up.
+    fn leave_child(&mut self) {
+        if let Some(wakes) = self.below.take() {
+            let child = wakes.root;
+            drop(wakes);
+            // SAFETY: W1 – the child was held by us, and its parent is. W6 – nobody else writes.
+            unsafe {
+                (*child).set_waker_to_come(null());
+                release_in_walk(child);
+            }
+        }
+    }
+}
+
+impl Iterator for ChildWakes<'_> {
+    type Item = Waker;
+
+    fn next(&mut self) -> Option<Waker> {
+        loop {
+            if let Some(waker) = self.below.as_mut().and_then(Iterator::next) {
+                return Some(waker);
+            }
+            self.leave_child();
+            // SAFETY: W1 – the parent is held, so its slots stay; a child is held by `upgrade`.
+            unsafe {
+                let child = self.cursor.next()?;
+                if !(*child).is_woken_by(self.call) || !(*child).upgrade() {
+                    continue;
+                }
+                // Once more: the slot may have a new occupant.
+                if (*child).is_woken_by(self.call) {
+                    self.below = Some(Wakes::new(child));
+                } else {
+                    release_in_walk(child);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for ChildWakes<'_> {
+    fn drop(&mut self) {
+        self.leave_child();
     }
 }

@@ -194,11 +194,13 @@ impl<S: Slot> Slab<S> {
         }
     }
 
-    /// Makes every TAKEN slot FREE, without touching what lies in it. ARMED ones stay.
+    /// Makes every TAKEN slot FREE, without touching what lies in it. ARMED ones stay; true: there
+    /// are some.
     ///
     /// # Safety
     /// The caller is alone with the slab, and nobody owns a slot of it.
-    pub(crate) unsafe fn reset_codes(&self) {
+    pub(crate) unsafe fn reset_codes(&self) -> bool {
+        let mut armed = false;
         let mut segment = self.first();
         while !segment.is_null() {
             // SAFETY: (caller) alone.
@@ -208,6 +210,7 @@ impl<S: Slot> Slab<S> {
                     let codes = Segment::codes(segment, word);
                     let before = Codes(codes.load(Ordering::Relaxed));
                     let after = before.reset(slots, word);
+                    armed |= before.armed() != SlotSet::EMPTY;
                     if before != after {
                         codes.store(after.0, Ordering::Relaxed);
                         (*segment).summary.fetch_or(1 << word, Ordering::Relaxed);
@@ -216,6 +219,7 @@ impl<S: Slot> Slab<S> {
                 segment = self.after(segment);
             }
         }
+        armed
     }
 
     /// Frees all memory.

@@ -1,0 +1,1 @@
+//! Groups of tokens: cancelling the children, joining tokens, leaving a tree.

@@ -1,0 +1,1 @@
+//! Row 21 for `cancel_children` and `any_of`.
