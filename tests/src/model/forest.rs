@@ -85,11 +85,12 @@ struct Callback {
     gone: bool,
 }
 
-/// A cancellation that was the first at its token.
-#[derive(Debug, Clone, Copy)]
+/// A cancellation that was the first at its token or tokens.
+#[derive(Debug, Clone)]
 pub(super) struct Cascade {
     number: usize,
-    root: usize,
+    /// The highest tokens that it cancelled.
+    tops: Vec<usize>,
 }
 
 /// How a poll ended.
@@ -177,7 +178,6 @@ impl Forest {
     /// Which nodes certainly have a handle or a living child.
     fn living(&self) -> Vec<bool> {
         let mut living: Vec<_> = self.nodes.iter().map(|n| n.handles > n.closing).collect();
-        // Children have higher indices than their parents, so that one pass reaches all.
         for (i, node) in self.nodes.iter().enumerate().rev() {
             if let Some(parent) = node.parent {
                 living[parent] |= living[i];
@@ -191,23 +191,41 @@ impl Forest {
         if self.nodes[node].never || self.is_cancelled(node) {
             return None;
         }
+        Some(self.cascade(vec![node], why))
+    }
+
+    /// Cancels the children of `node` and all below them. `None`: it is cancelled itself.
+    pub(super) fn cancel_children(&mut self, node: usize, why: Why) -> Option<Cascade> {
+        if self.is_cancelled(node) {
+            return None;
+        }
+        let live_child = |&i: &usize| self.nodes[i].parent == Some(node) && !self.is_cancelled(i);
+        let children = (0..self.nodes.len()).filter(live_child).collect();
+        Some(self.cascade(children, why))
+    }
+
+    /// Cancels live `tops` and all below them.
+    fn cascade(&mut self, tops: Vec<usize>, why: Why) -> Cascade {
         let number = self.cascades.len();
         self.cascades.push(false);
-        self.nodes[node].why = Some((why, Some(number)));
-        for i in node + 1..self.nodes.len() {
+        for &top in &tops {
+            self.nodes[top].why = Some((why, Some(number)));
+        }
+        // Children have higher indices than their parents, so that one pass reaches all.
+        for i in 0..self.nodes.len() {
             let above = self.nodes[i].parent.and_then(|p| self.nodes[p].why);
             // An earlier reason in between is inherited, an earlier reason of its own stays.
             if let (None, Some((why, _))) = (self.nodes[i].why, above) {
                 self.nodes[i].why = Some((why, Some(number)));
             }
         }
-        Some(Cascade { number, root: node })
+        Cascade { number, tops }
     }
 
-    fn covers(&self, cascade: Cascade, node: usize) -> bool {
+    fn covers(&self, cascade: &Cascade, node: usize) -> bool {
         let mut at = Some(node);
         while let Some(node) = at {
-            if node == cascade.root {
+            if cascade.tops.contains(&node) {
                 return true;
             }
             at = self.nodes[node].parent;
@@ -216,7 +234,7 @@ impl Forest {
     }
 
     /// The call that cancelled returns.
-    pub(super) fn end(&mut self, cascade: Cascade) -> Verdict {
+    pub(super) fn end(&mut self, cascade: &Cascade) -> Verdict {
         self.cascades[cascade.number] = true;
         let by_it = |node: usize| {
             let why = self.nodes[node].why;
@@ -281,7 +299,7 @@ impl Forest {
     }
 
     /// `waker` of `wait` is woken by the call `by`.
-    pub(super) fn wake(&mut self, wait: usize, waker: usize, by: Option<Cascade>) -> Verdict {
+    pub(super) fn wake(&mut self, wait: usize, waker: usize, by: Option<&Cascade>) -> Verdict {
         let node = self.waits[wait].node;
         demand(self.is_cancelled(node), || {
             format!("waker {waker} of wait {wait} is woken, but its token is live")
@@ -348,7 +366,7 @@ impl Forest {
     }
 
     /// It is called by the call `by`; or `inline`, by its own registration.
-    pub(super) fn call(&mut self, callback: usize, by: Option<Cascade>, inline: bool) -> Verdict {
+    pub(super) fn call(&mut self, callback: usize, by: Option<&Cascade>, inline: bool) -> Verdict {
         let Callback { node, fate, .. } = self.callbacks[callback];
         demand(fate == Fate::Waiting, || {
             format!("callback {callback} is called, but was {fate:?}")

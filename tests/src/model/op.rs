@@ -37,6 +37,7 @@ pub(super) enum What {
     DropToken,
     Cancel,
     CancelWith,
+    CancelChildren,
     CheckAt,
     Wait,
     Run,
@@ -56,7 +57,7 @@ pub(super) enum What {
 }
 
 /// How often each comes; a cancellation seldom, so that there is something to be cancelled.
-const SHARES: [(What, u8); 23] = [
+const SHARES: [(What, u8); 24] = [
     (What::Root, 3),
     (What::Child, 14),
     (What::ChildWithDeadline, 3),
@@ -64,6 +65,7 @@ const SHARES: [(What, u8); 23] = [
     (What::DropToken, 10),
     (What::Cancel, 4),
     (What::CancelWith, 4),
+    (What::CancelChildren, 4),
     (What::CheckAt, 3),
     (What::Wait, 26),
     (What::Run, 6),

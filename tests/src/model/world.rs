@@ -113,17 +113,17 @@ impl World {
     }
 
     pub(super) fn woken(&self, waker: usize) {
-        let mut state = self.state();
-        let by = state.frames.last().and_then(|frame| frame.cascade);
+        let state = &mut *self.state();
+        let by = state.frames.last().and_then(|frame| frame.cascade.as_ref());
         let wait = state.wakers[waker].0;
         let verdict = state.forest.wake(wait, waker, by);
         state.note(verdict);
     }
 
     pub(super) fn called(&self, callback: usize) {
-        let mut state = self.state();
+        let state = &mut *self.state();
         let frame = state.frames.last();
-        let by = frame.and_then(|frame| frame.cascade);
+        let by = frame.and_then(|frame| frame.cascade.as_ref());
         let inline = frame.and_then(|frame| frame.registers) == Some(callback);
         let verdict = state.forest.call(callback, by, inline);
         state.note(verdict);
@@ -402,6 +402,9 @@ impl World {
                     .map(drop)
             }),
             What::CancelWith => self.with_token(at, |world, handle| world.cancel_with(handle, op)),
+            What::CancelChildren => {
+                self.with_token(at, |world, handle| world.cancel_children(handle, op))
+            }
             What::CheckAt => self.with_token(at, |world, handle| world.check_at(handle, with)),
             What::Wait => self.with_token(at, |world, handle| world.wait(handle, op)),
             What::Run => self.with_token(at, |world, handle| world.run_until(handle, op)),
@@ -608,17 +611,32 @@ impl World {
     /// A call that cancels `node`; returns what it returns and whether it was the first.
     fn cancel<R>(&self, node: usize, why: Why, f: impl FnOnce() -> R) -> Result<(R, bool), Boom> {
         let cascade = self.state().forest.cancel(node, why);
+        let first = cascade.is_some();
+        self.call_cascade(cascade, f).map(|result| (result, first))
+    }
+
+    fn call_cascade<R>(
+        &self,
+        cascade: Option<Cascade>,
+        f: impl FnOnce() -> R,
+    ) -> Result<R, Boom> {
         let frame = Frame {
-            cascade,
+            cascade: cascade.clone(),
             ..Frame::default()
         };
         let result = self.call(frame, f);
         if let Some(cascade) = cascade {
             let mut state = self.state();
-            let verdict = state.forest.end(cascade);
+            let verdict = state.forest.end(&cascade);
             state.note(verdict);
         }
-        result.map(|result| (result, cascade.is_some()))
+        result
+    }
+
+    fn cancel_children(self: &Arc<Self>, handle: &Handle, op: Op) -> Outcome {
+        let (reason, why) = self.reason(op);
+        let cascade = self.state().forest.cancel_children(handle.node, why);
+        self.call_cascade(cascade, || handle.token.cancel_children(reason))
     }
 
     fn reason(self: &Arc<Self>, op: Op) -> (Reason, Why) {
