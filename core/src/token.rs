@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `node` | one node: its state, its life, the rules of the whole tree |
 //! | `cursor` | a position among children |
+//! | `join` | the memory of a root that waits for several tokens |
 //! | `death` | what happens when the last reference to a node goes |
 //! | `walk` | the two passes of a cancellation |
 //! | `handle` | the public type, its birth and death |
@@ -22,6 +23,8 @@
 mod node;
 #[cfg(feature = "alloc")]
 mod cursor;
+#[cfg(feature = "alloc")]
+mod join;
 #[cfg(feature = "alloc")]
 mod death;
 #[cfg(feature = "alloc")]
@@ -73,6 +76,7 @@ mod methods {
     use crate::token::run::{RunUntilCancelled, RunUntilCancelledOwned};
     use crate::token::wait::{WaitForCancellationFuture, WaitForCancellationFutureOwned};
     use crate::token::wedge::Wedge;
+    use ::alloc::vec::Vec;
     use core::future::Future;
 
     impl Default for CancellationToken {
@@ -109,6 +113,69 @@ mod methods {
         #[must_use]
         pub fn pre_cancelled(reason: Reason) -> Self {
             Self::of_root(Node::root(Some(reason)))
+        }
+
+        /// A root that is cancelled when the first of several tokens is, with that one's reason.
+        ///
+        /// If one is cancelled already, it is born cancelled. Of no token at all, or only such as
+        /// [`never`](Self::never) are, it is [`never`](Self::never). Its
+        /// [`deadline`](Self::deadline) is the earliest of theirs. Otherwise it is a token like any
+        /// other: it may be cancelled by itself, which they do not notice, and have children.
+        ///
+        /// It waits for its sources like a task, and is not their descendant: a `cancel` of a source
+        /// cancels it, and all below it, before it returns if it is the one that was first; but not
+        /// necessarily before it wakes tasks that wait for the source or elsewhere below it. A later
+        /// `cancel` of the source may return before. It keeps its sources' memory alive, as a child
+        /// does, but none of their handles; they do not keep it. When its last handle and its last
+        /// child are gone, nothing is left with the sources. If they go while a `cancel` of a source
+        /// is at work there, which may not free memory, that stays with the source.
+        ///
+        /// Allocates once, and what it takes to wait for each source.
+        ///
+        /// ```
+        /// use umbel_core::{CancellationToken, Reason};
+        ///
+        /// let (server, client) = (CancellationToken::new(), CancellationToken::new());
+        /// let request = CancellationToken::any_of([&server, &client]);
+        /// let query = request.child_token();
+        /// client.cancel_with(Reason::custom(1));
+        /// assert_eq!(query.reason(), Some(Reason::custom(1)));
+        /// assert!(!server.is_cancelled());
+        /// assert!(!CancellationToken::any_of([]).can_be_cancelled());
+        /// ```
+        ///
+        /// .NET's `CreateLinkedTokenSource` and the browsers' `AbortSignal.any` are the models; unlike
+        /// the former it needs no disposal.
+        #[must_use]
+        pub fn any_of<'a>(tokens: impl IntoIterator<Item = &'a CancellationToken>) -> Self {
+            let tokens = tokens.into_iter().filter(|token| token.can_be_cancelled());
+            let sources: Vec<&CancellationToken> = tokens.collect();
+            if sources.is_empty() {
+                return Self::never();
+            }
+            Self::joined(&sources)
+        }
+
+        /// A new root for work that outlives this token: not cancelled with it, and without its
+        /// deadline, also if this token is cancelled or due already. Allocates.
+        ///
+        /// It differs from [`new`](Self::new) in what it says: a cache fill or a commit begun by a
+        /// request is not stopped with it. It does not keep this token alive.
+        ///
+        /// ```
+        /// use umbel_core::{CancellationToken, Instant};
+        ///
+        /// let request = CancellationToken::new().child_with_deadline(Instant::from_nanos(5));
+        /// let commit = request.detached();
+        /// request.cancel();
+        /// assert!(!commit.is_cancelled());
+        /// assert_eq!(commit.deadline(), None);
+        /// ```
+        ///
+        /// Go's `context.WithoutCancel` is the model.
+        #[must_use]
+        pub fn detached(&self) -> Self {
+            Self::new()
         }
 
         /// A child: cancelled with this token, but not the other way round. It starts with this

@@ -41,6 +41,7 @@ const MAY_BE_UNSAFE: [&str; 23] = [
     "token/cursor.rs",
     "token/death.rs",
     "token/handle.rs",
+    "token/join.rs",
     "token/node.rs",
     "token/wait.rs",
     "token/walk.rs",

@@ -293,3 +293,134 @@ fn a_boxed_reason_is_owned_by_each_child() {
         },
     );
 }
+
+// ------------------------------------------------------------------ any_of
+
+fn cancelled(token: &CancellationToken, code: u16) -> thread::JoinHandle<bool> {
+    let token = token.clone();
+    thread::spawn(move || token.cancel_with(why(code)))
+}
+
+#[test]
+fn any_of_against_cancel_of_a_source() {
+    model("any_of ∥ cancel of a source", 3, || {
+        let source = CancellationToken::new();
+        let canceller = cancelled(&source, 2);
+        let any = CancellationToken::any_of([&source]);
+        canceller.join().unwrap();
+        assert_eq!(any.reason(), Some(why(2)));
+        drop(source);
+    });
+}
+
+/// loom's allocator finds what is freed twice, or never.
+#[test]
+fn drop_of_any_of_against_cancel_of_a_source() {
+    model("last handle of an any_of ∥ cancel of a source", 3, || {
+        let source = CancellationToken::new();
+        let any = CancellationToken::any_of([&source]);
+        let canceller = cancelled(&source, 2);
+        drop(any);
+        canceller.join().unwrap();
+    });
+}
+
+/// As above, while a child keeps it, and the source is kept by it alone.
+#[test]
+fn a_child_keeps_any_of_against_cancel_of_a_source() {
+    model(
+        "handle of an any_of, then its child ∥ cancel above the source",
+        3,
+        || {
+            let root = CancellationToken::new();
+            let any = CancellationToken::any_of([&root.child_token()]);
+            let child = any.child_token();
+            let canceller = cancelled(&root, 2);
+            drop(any);
+            drop(child);
+            canceller.join().unwrap();
+            assert!(root.child_token().is_cancelled());
+        },
+    );
+}
+
+#[test]
+fn two_sources_of_any_of() {
+    model("cancels of two sources of an any_of", 3, || {
+        let (one, two) = (CancellationToken::new(), CancellationToken::new());
+        let any = CancellationToken::any_of([&one, &two]);
+        let task = Task::new();
+        {
+            let mut wait = pin!(any.cancelled());
+            assert!(task.poll(wait.as_mut()).is_pending());
+            let canceller = cancelled(&one, 1);
+            two.cancel_with(why(2));
+            assert!(any.is_cancelled());
+            canceller.join().unwrap();
+            assert_eq!(task.woken(), 1);
+        }
+        task.assert_no_waker_left();
+    });
+}
+
+/// Both cancellers find it dying: one of them at most has it to bury.
+#[test]
+fn two_sources_against_drop_of_any_of() {
+    model(
+        "cancels of two sources ∥ last handle of their any_of",
+        2,
+        || {
+            let (one, two) = (CancellationToken::new(), CancellationToken::new());
+            let any = CancellationToken::any_of([&one, &two]);
+            let (first, second) = (cancelled(&one, 1), cancelled(&two, 2));
+            drop(any);
+            first.join().unwrap();
+            second.join().unwrap();
+            drop((one, two));
+        },
+    );
+}
+
+#[test]
+fn cancel_of_a_source_against_child_of_any_of() {
+    model(
+        "cancel of a source ∥ child_token of the any_of, first poll",
+        3,
+        || {
+            let source = CancellationToken::new();
+            let any = CancellationToken::any_of([&source]);
+            let canceller = cancelled(&source, 2);
+            let child = any.child_token();
+            let task = Task::new();
+            {
+                let mut wait = pin!(child.cancelled());
+                let polled = task.poll(wait.as_mut());
+                canceller.join().unwrap();
+                assert_eq!(child.reason(), Some(why(2)));
+                if polled.is_pending() {
+                    assert_eq!(task.woken(), 1, "lost wakeup");
+                }
+            }
+            task.assert_no_waker_left();
+        },
+    );
+}
+
+/// A cancel of the root itself beside one of its source: T3 for both, one wakes.
+#[test]
+fn cancel_of_any_of_against_cancel_of_a_source() {
+    model("cancel of an any_of ∥ cancel of a source, child", 3, || {
+        let source = CancellationToken::new();
+        let any = CancellationToken::any_of([&source]);
+        let child = any.child_token();
+        let canceller = cancelled(&source, 2);
+        any.cancel_with(why(3));
+        assert!(child.is_cancelled());
+        drop(any);
+        canceller.join().unwrap();
+        let seen = child.reason().unwrap().code().unwrap();
+        assert!(seen == 2 || seen == 3);
+        drop(source);
+        drop(child);
+    });
+}

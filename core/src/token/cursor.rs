@@ -46,6 +46,16 @@ impl Cursor {
         unsafe { Self::at((*node).kids.first(), 0, visit) }
     }
 
+    /// At the end.
+    pub(crate) const fn end() -> Cursor {
+        Cursor {
+            segment: null(),
+            word: 0,
+            left: SlotSet::EMPTY,
+            visit: Visit::Used,
+        }
+    }
+
     /// Behind `place`, which is the place of a child.
     ///
     /// # Safety

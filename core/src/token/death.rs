@@ -33,12 +33,14 @@
 use crate::reason::Reason;
 use crate::sync::{Ordering, dealloc, fence};
 use crate::token::cursor::{Cursor, Visit};
+use crate::token::join::{Joined, Link};
 use crate::token::node::{ChildSlot, Node, WaitSlot, node_in};
 use crate::wake::batch::drop_all;
 use crate::wake::slab::{Place, Segment, SlotSet};
 use core::iter::{from_fn, once};
+use core::mem::forget;
 use core::ptr::null;
-use core::task::Waker;
+use core::task::{RawWaker, RawWakerVTable, Waker};
 
 /// The last handle is gone.
 ///
@@ -81,11 +83,7 @@ pub(crate) unsafe fn release(node: *const Node) {
     // SAFETY: I1 – the reference keeps the node until it is given up.
     if unsafe { (*node).strong().fetch_sub(1, Ordering::Release) } == 1 {
         fence(Ordering::Acquire);
-        let mut burial = Burial {
-            node,
-            arena: None,
-            armed: None,
-        };
+        let mut burial = Burial::of(node);
         // Most of the dead leave nothing to drop; then no foreign code runs and nothing needs a guard.
         if let Some(first) = burial.next() {
             drop_all(once(first).chain(burial));
@@ -108,15 +106,79 @@ pub(crate) unsafe fn release_in_walk(node: *const Node) {
     }
 }
 
+/// Gives up a walker's reference to a node whose parent may be kept by nothing else, or which is the
+/// root of a `join`; what it was last to keep is buried without freeing anything. Roots that died are
+/// put into the list `dead`.
+///
+/// # Safety
+/// The caller has that reference, and no `&Node` of the node.
+pub(crate) unsafe fn release_far(node: *const Node, dead: &mut *const Node) {
+    // SAFETY: I1 – each reference keeps its node until it is given up; then D1, D5.
+    unsafe {
+        let mut dying = null();
+        let give_up = |node: *const Node, dying: &mut *const Node| {
+            if (*node).strong().fetch_sub(1, Ordering::Release) == 1 {
+                fence(Ordering::Acquire);
+                push(dying, node);
+            }
+        };
+        give_up(node, &mut dying);
+        while let Some(node) = pop(&mut dying) {
+            if (*node).lies_in().is_some() {
+                if let Some(parent) = bury_slot_in_walk(node) {
+                    give_up(parent, &mut dying);
+                }
+                continue;
+            }
+            if let Some(joined) = Joined::of(node) {
+                Joined::unlink_all(joined, |source| give_up(source, &mut dying));
+            }
+            push(dead, node);
+        }
+    }
+}
+
+/// # Safety
+/// D5: the node is the caller's, or held by it and in no other list.
+pub(crate) unsafe fn push(list: &mut *const Node, node: *const Node) {
+    // SAFETY: (caller).
+    unsafe { (*node).put_before(*list) };
+    *list = node;
+}
+
+/// # Safety
+/// D5: the list is the caller's.
+pub(crate) unsafe fn pop(list: &mut *const Node) -> Option<*const Node> {
+    let first = *list;
+    (!first.is_null()).then(|| {
+        // SAFETY: (caller).
+        *list = unsafe { (*first).next_aside() };
+        first
+    })
+}
+
 /// # Safety
 /// The caller brought `strong` to 0, with an Acquire fence after it, and holds the parent.
 #[cold]
 unsafe fn bury_in_walk(node: *const Node) {
-    // SAFETY: D1; walkers do not enter the root of their walk, so there is a parent, and (caller)
-    // it is held, so the shard's reference is not the last.
+    // SAFETY: (caller) the parent is held, so the shard's reference is not the last.
+    unsafe {
+        if let Some(parent) = bury_slot_in_walk(node) {
+            let before = (*parent).strong().fetch_sub(1, Ordering::Release);
+            debug_assert!(before > 1, "the walker holds the parent");
+        }
+    }
+}
+
+/// Returns the parent if a reference to it is now the caller's to give up.
+///
+/// # Safety
+/// The caller brought `strong` of a node that is not a root to 0, with an Acquire fence after it.
+unsafe fn bury_slot_in_walk(node: *const Node) -> Option<*const Node> {
+    // SAFETY: D1; I2 – the node's own shard keeps the parent until `leave`.
     unsafe {
         let Some(place) = (*node).lies_in() else {
-            unreachable!("a root is not entered by a walker");
+            unreachable!("a root has no slot");
         };
         let parent = Segment::owner(place.segment);
         if (*node).waits.reset_codes() {
@@ -125,12 +187,63 @@ unsafe fn bury_in_walk(node: *const Node) {
         (*node).kids.each_shard(|first| Segment::reopen(first));
         (*node).set_free_parking();
         place.vacate();
-        if Segment::leave(place.segment) {
-            let before = (*parent).strong().fetch_sub(1, Ordering::Release);
-            debug_assert!(before > 1, "the walker holds the parent");
-        }
+        Segment::leave(place.segment).then_some(parent)
     }
 }
+
+// ------------------------------------------------------------------ links and graves
+
+/// What a waker of [`special`] is.
+pub(crate) enum Special {
+    /// A link of an `any_of` root, ARMED in the source's slot.
+    Link(*const Link),
+    /// A list of dead roots that a walk could not free.
+    Grave(*const Node),
+}
+
+/// With the data of a special waker: it is a grave.
+const GRAVE: usize = 1;
+
+/// A waker that tells walkers and burials what it is. Walkers do not wake it; it is never cloned.
+///
+/// # Safety
+/// A link's share, or the list, goes to the waker.
+pub(crate) unsafe fn special(what: Special) -> Waker {
+    let data = match what {
+        Special::Link(link) => link.cast::<()>(),
+        Special::Grave(dead) => dead.cast::<()>().map_addr(|a| a | GRAVE),
+    };
+    // SAFETY: what is behind `data` is reached through atomics only, or by its one owner.
+    unsafe { Waker::from_raw(RawWaker::new(data, &SPECIAL)) }
+}
+
+/// What the waker is, if it is special: it is not to be woken then, but forgotten.
+#[inline(always)]
+pub(crate) fn as_special(waker: &Waker) -> Option<Special> {
+    core::ptr::eq(waker.vtable(), &SPECIAL).then(|| special_data(waker.data()))
+}
+
+fn special_data(data: *const ()) -> Special {
+    if data.addr() & GRAVE == 0 {
+        Special::Link(data.cast())
+    } else {
+        Special::Grave(data.map_addr(|a| a & !GRAVE).cast())
+    }
+}
+
+static SPECIAL: RawWakerVTable = RawWakerVTable::new(
+    |_| unreachable!("it is not cloned"),
+    |_| unreachable!("walkers do not wake it"),
+    |_| unreachable!("walkers do not wake it"),
+    |data| {
+        // A link is ended by who has it, and not dropped: its source lives longer (J4).
+        if let Special::Grave(dead) = special_data(data) {
+            let mut burial = Burial::of(null());
+            burial.pending = dead;
+            drop_all(burial);
+        }
+    },
+);
 
 /// What a burial hands out.
 #[allow(dead_code, reason = "made to be dropped")]
@@ -147,6 +260,8 @@ struct Burial {
     arena: Option<Arena>,
     /// Where we are among the waiters of `node`, or of the arena's `child`; `None`: not begun.
     armed: Option<Armed>,
+    /// More dead nodes (D5).
+    pending: *const Node,
 }
 
 /// A walk through a dead arena, depth first: slots may keep arenas of their own, as deep as the tree was.
@@ -204,9 +319,12 @@ impl Iterator for Burial {
 
     #[inline]
     fn next(&mut self) -> Option<Remains> {
-        while !self.node.is_null() {
-            // SAFETY: D1 – the node is ours.
+        loop {
+            // SAFETY: D1 – the node is ours; D5.
             unsafe {
+                if self.node.is_null() {
+                    self.node = pop(&mut self.pending)?;
+                }
                 if !(*self.node).kids.is_empty() {
                     if let Some(remains) = self.bury_arena() {
                         return Some(remains);
@@ -214,6 +332,10 @@ impl Iterator for Burial {
                 }
                 if !(*self.node).waits.is_empty() {
                     if let Some(waker) = Armed::next_at(&mut self.armed, self.node) {
+                        if self.open(&waker) {
+                            forget(waker);
+                            continue;
+                        }
                         return Some(Remains::Waker(waker));
                     }
                 }
@@ -222,11 +344,35 @@ impl Iterator for Burial {
                 }
             }
         }
-        None
     }
 }
 
 impl Burial {
+    #[inline]
+    fn of(node: *const Node) -> Burial {
+        Burial {
+            node,
+            arena: None,
+            armed: None,
+            pending: null(),
+        }
+    }
+
+    /// If the waker is a grave, its dead are buried next; so a grave in a grave takes no stack.
+    #[cold]
+    fn open(&mut self, waker: &Waker) -> bool {
+        let Some(Special::Grave(mut dead)) = as_special(waker) else {
+            return false;
+        };
+        // SAFETY: D5 – the list was the waker's.
+        unsafe {
+            while let Some(node) = pop(&mut dead) {
+                push(&mut self.pending, node);
+            }
+        }
+        true
+    }
+
     /// Frees all memory below the node; after `None` it has no slab of children.
     ///
     /// # Safety
@@ -259,6 +405,10 @@ impl Burial {
                 }
                 debug_assert_eq!((*child).strong().load(Ordering::Relaxed), 0);
                 if let Some(waker) = Armed::next_at(&mut self.armed, child) {
+                    if self.open(&waker) {
+                        forget(waker);
+                        continue;
+                    }
                     return Some(Remains::Waker(waker));
                 }
                 (*child).waits.free();
@@ -288,7 +438,13 @@ impl Burial {
             let Some(place) = (*node).lies_in() else {
                 (*node).waits.free();
                 let reason = (*node).take_reason_of_root();
-                dealloc(node.cast_mut().cast(), Node::LAYOUT);
+                match Joined::of(node) {
+                    None => dealloc(node.cast_mut().cast(), Node::LAYOUT),
+                    Some(joined) => {
+                        (*node).set_reason_gone();
+                        self.bury_joined(joined);
+                    }
+                }
                 self.node = null();
                 return reason;
             };
@@ -306,6 +462,27 @@ impl Burial {
                 self.node = parent;
             }
             reason
+        }
+    }
+}
+
+impl Burial {
+    /// # Safety
+    /// D1 holds for the node of `joined`, and only the block is left of it.
+    #[cold]
+    unsafe fn bury_joined(&mut self, joined: *const Joined) {
+        // SAFETY: (caller); J4 – each source's reference is given up here. A source that dies by it is
+        // ours (D1, D5). J2 – the node's own share is the last to be given up.
+        unsafe {
+            Joined::unlink_all(joined, |source| {
+                if (*source).strong().fetch_sub(1, Ordering::Release) == 1 {
+                    fence(Ordering::Acquire);
+                    push(&mut self.pending, source);
+                }
+            });
+            if Joined::leave(joined) {
+                Joined::free(joined);
+            }
         }
     }
 }
@@ -345,7 +522,7 @@ pub(crate) unsafe fn clear_left(place: Place<ChildSlot>) {
         drop_all(from_fn(|| Armed::next_at(&mut armed, node_in(place))));
         tidy(place);
     }
-    core::mem::forget(back);
+    forget(back);
 }
 
 /// Leaves the slot's next occupant one empty segment for its waiters.

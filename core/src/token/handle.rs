@@ -8,7 +8,8 @@
 use crate::reason::Reason;
 use crate::sync::{Ordering, count_overflow, fence};
 use crate::time::Instant;
-use crate::token::death::{clear_left, close};
+use crate::token::death::{Special, clear_left, close, special};
+use crate::token::join::Joined;
 use crate::token::node::{Node, claim_child, new_child, node_in};
 use crate::token::walk::{ChildWakes, Wakes, mark_all, mark_children};
 use crate::wake::batch::wake_all;
@@ -81,6 +82,34 @@ impl CancellationToken {
     /// Takes over the one handle of a new root.
     pub(crate) fn of_root(root: NonNull<Node>) -> Self {
         CancellationToken(root)
+    }
+
+    /// A new root that is cancelled with the first of `sources`.
+    pub(crate) fn joined(sources: &[&CancellationToken]) -> Self {
+        let earliest = sources.iter().map(|source| source.effective_deadline()).min();
+        let cancelled = sources.iter().find_map(|source| source.reason_now());
+        let links = if cancelled.is_some() { 0 } else { sources.len() };
+        let block = Joined::new(links, earliest.unwrap_or(Instant::NEVER));
+        let token = CancellationToken(block.cast());
+        if let Some(reason) = cancelled {
+            token.cancel_tree(reason);
+            return token;
+        }
+        for source in sources {
+            // SAFETY: H1 – `source` and `token` are handles. There is room for one link each; a link
+            // has a share to give to its waker.
+            unsafe {
+                let waker = |link| special(Special::Link(link));
+                Joined::link_to(block.as_ptr(), source.as_ptr(), waker);
+            }
+            if source.node().is_cancelled_after_arming() {
+                if let Some(reason) = source.reason_now() {
+                    token.cancel_tree(reason);
+                }
+                break;
+            }
+        }
+        token
     }
 
     /// A new child; its effective deadline is given.

@@ -197,6 +197,8 @@ impl Slot for ChildSlot {
 const NEVER: u32 = 0b01;
 /// This node and all below it are cancelled. Never without a reason in `state`.
 const DONE: u32 = 0b10;
+/// This root is the first part of a block of [`crate::token::join`]. Never on a child.
+const JOINED: u32 = 1 << INDEX_SHIFT;
 const INDEX_SHIFT: u32 = 2;
 
 /// In `aside` of an empty slot: ARMED waiters of the dead lie in `waits`. Not the address of anything.
@@ -281,6 +283,16 @@ impl Node {
     /// A root that cannot be cancelled.
     pub(crate) fn never() -> NonNull<Node> {
         Self::allocate(State::LIVE, NEVER)
+    }
+
+    /// A root with one handle, for a block of [`crate::token::join`].
+    pub(crate) fn joined(deadline: Instant) -> Node {
+        Node::new(State::LIVE, 1, null(), JOINED, deadline)
+    }
+
+    #[inline]
+    pub(crate) fn is_joined(&self) -> bool {
+        self.segment.is_null() && self.place.load(Ordering::Relaxed) & JOINED != 0
     }
 
     #[inline]
@@ -444,6 +456,16 @@ impl Node {
         core::ptr::addr_eq(self.aside.load(Ordering::Relaxed), call)
     }
 
+    /// The next one in a list of nodes; see I8 for whose.
+    pub(crate) fn next_aside(&self) -> *const Node {
+        self.aside.load(Ordering::Relaxed).cast()
+    }
+
+    /// Puts the node before `next` in a list.
+    pub(crate) fn put_before(&self, next: *const Node) {
+        self.aside.store(next.cast_mut().cast(), Ordering::Relaxed);
+    }
+
     /// Notes whether the empty slot keeps ARMED waiters of its last occupant.
     ///
     /// # Safety
@@ -509,10 +531,16 @@ impl Node {
     /// The reason that the dead root owned.
     ///
     /// # Safety
-    /// The node is a dead root, and the caller frees it next, so that nobody asks again.
+    /// The node is a dead root, and the caller either frees it next or says that the reason is gone,
+    /// so that nobody gets it again.
     pub(crate) unsafe fn take_reason_of_root(&self) -> Option<Reason> {
         // SAFETY: (caller) nobody takes the reference a second time.
         unsafe { State(self.state.load(Ordering::Relaxed)).into_owned() }
+    }
+
+    /// After [`take_reason_of_root`](Self::take_reason_of_root).
+    pub(crate) fn set_reason_gone(&self) {
+        self.state.store(State::FREE.0, Ordering::Relaxed);
     }
 
     /// As [`set_free`](Self::set_free), but keeps the reason in the word: this drops and frees

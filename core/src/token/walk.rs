@@ -31,11 +31,15 @@
 //! the references that keep a node, and any method of any token may run meanwhile.
 
 use crate::reason::Reason;
-use crate::sync::sc_fence;
+use crate::sync::{Ordering, sc_fence};
 use crate::token::cursor::{Cursor, Visit};
-use crate::token::death::release_in_walk;
+use crate::token::death::{
+    Special, as_special, pop, push, release_far, release_in_walk, special,
+};
+use crate::token::join::{Joined, Link};
 use crate::token::node::{Node, Outcome, WaitSlot};
 use crate::wake::slab::{Place, Segment, SlotSet};
+use core::mem::forget;
 use core::ptr::null;
 use core::task::Waker;
 
@@ -142,6 +146,9 @@ unsafe fn behind(node: *const Node) -> (*const Node, Cursor) {
 /// but not yielded, and releases what it holds.
 #[derive(Debug)]
 pub(crate) struct Wakes {
+    /// Where the whole walk began.
+    start: *const Node,
+    /// The root of the present walk: `start`, or a fired one (W7).
     root: *const Node,
     at: *const Node,
     /// The word of `at`'s waiters that was taken last; null: no more waiters here.
@@ -152,6 +159,12 @@ pub(crate) struct Wakes {
     /// The word's first slot; meaningless if nothing is taken.
     slots: *const WaitSlot,
     cursor: Cursor,
+    /// Roots that this walker has cancelled by a link, and is to walk (W7).
+    fired: *const Node,
+    /// Roots that died in the hands of this walker (W8).
+    dead: *const Node,
+    /// Where they are to lie; the slot's owner is held. A null segment: nowhere yet.
+    grave: Place<WaitSlot>,
 }
 
 impl Wakes {
@@ -160,28 +173,51 @@ impl Wakes {
     pub(crate) unsafe fn new(root: *const Node) -> Wakes {
         sc_fence();
         // SAFETY: W1 – (caller) the root is held.
-        unsafe { Self::entering(root, root) }
-    }
-
-    /// The walker's state when it has come to `at`.
-    ///
-    /// # Safety
-    /// W1 holds for `at`.
-    #[inline(always)]
-    unsafe fn entering(root: *const Node, at: *const Node) -> Wakes {
-        // SAFETY: W1.
         unsafe {
             let mut wakes = Wakes {
+                start: root,
                 root,
-                at,
-                segment: (*at).waits.first(),
+                at: root,
+                segment: null(),
                 word: 0,
                 taken: SlotSet::EMPTY,
                 slots: null(),
-                cursor: Cursor::first(at, Visit::Used),
+                cursor: Cursor::first(root, Visit::Used),
+                fired: null(),
+                dead: null(),
+                grave: Place {
+                    segment: null(),
+                    index: 0,
+                },
             };
-            wakes.take_word();
+            wakes.begin_waiters();
             wakes
+        }
+    }
+
+    /// The walker has come to `at`.
+    ///
+    /// # Safety
+    /// W1 holds for `at`, and what was taken before has been yielded.
+    #[inline(always)]
+    unsafe fn enter(&mut self, at: *const Node) {
+        // SAFETY: W1.
+        unsafe {
+            self.at = at;
+            self.cursor = Cursor::first(at, Visit::Used);
+            self.begin_waiters();
+        }
+    }
+
+    /// # Safety
+    /// As for [`enter`](Self::enter).
+    #[inline(always)]
+    unsafe fn begin_waiters(&mut self) {
+        // SAFETY: W1 – `at` is held.
+        unsafe {
+            self.segment = (*self.at).waits.first();
+            self.word = 0;
+            self.take_word();
         }
     }
 
@@ -210,10 +246,19 @@ impl Iterator for Wakes {
             if let Some(slot) = self.taken.pop() {
                 // SAFETY: W1 – the segment stays. W5 – TAKEN: the waker was written before it was
                 // ARMED, and nobody else reads it.
-                return Some(unsafe {
+                let waker = unsafe {
                     let slot = &*self.slots.add(slot);
                     slot.0.with(|waker| (*waker).assume_init_read())
-                });
+                };
+                match as_special(&waker) {
+                    None => return Some(waker),
+                    Some(what) => {
+                        forget(waker);
+                        // SAFETY: W1, W5 – the slot is of the present word, and its content ours.
+                        unsafe { self.follow(what, slot) };
+                        continue;
+                    }
+                }
             }
             // SAFETY: W1.
             if !unsafe { self.advance() } {
@@ -244,16 +289,114 @@ impl Wakes {
                 let something = !(*child).waits.is_empty() || !(*child).kids.is_empty();
                 // A new or half-made occupant has no waiter (I7): entering it is harmless.
                 if something && (*child).upgrade() {
-                    // Not by assignment: that would drop, and by it release, the old walker.
-                    core::ptr::write(self, Self::entering(self.root, child));
+                    self.enter(child);
                 }
                 return true;
             }
             if core::ptr::eq(self.at, self.root) {
-                return false;
+                return self.next_fired();
             }
             self.ascend();
             true
+        }
+    }
+
+    /// Does with a taken slot what its special waker says.
+    ///
+    /// # Safety
+    /// W1 holds; the slot, by its number in the present word, is TAKEN by this walker, and the waker,
+    /// which was in it and still is, bit by bit, is forgotten.
+    #[cold]
+    unsafe fn follow(&mut self, what: Special, slot: usize) {
+        // SAFETY: W1 – `at`, to whose slab the slot belongs, is held. W5.
+        unsafe {
+            let place = Place::in_word(self.segment, self.word, slot);
+            match what {
+                // W8: not for walkers. It is still in the slot.
+                Special::Grave(_) => place.put_back(),
+                Special::Link(link) => self.fire(link, place),
+            }
+        }
+    }
+
+    /// A source is cancelled: cancels the root that waits for it, and notes it for a walk of its own.
+    ///
+    /// # Safety
+    /// As for [`follow`](Self::follow); the link's share is the caller's (J2).
+    unsafe fn fire(&mut self, link: *const Link, place: Place<WaitSlot>) {
+        // SAFETY: J2 – the share keeps the block; W1 – what is upgraded is held; W7, W8.
+        unsafe {
+            let joined = Link::joined(link);
+            let node = Joined::node(joined);
+            if (*node).upgrade() {
+                Link::set_fired(link);
+                let last = Joined::leave(joined);
+                debug_assert!(!last, "the node is held, and has a share of its own");
+                self.choose_grave(place);
+                match (*self.at).reason().map(|reason| (*node).cancel(reason)) {
+                    Some(Ok(())) => push(&mut self.fired, node),
+                    // Somebody was faster. The reason has other owners, so this frees nothing.
+                    unused => {
+                        drop(unused);
+                        release_far(node, &mut self.dead);
+                    }
+                }
+            } else if Joined::leave(joined) {
+                // It died of old age, and all of it is gone but the block.
+                Joined::stay(joined);
+                self.choose_grave(place);
+                push(&mut self.dead, node);
+            }
+        }
+    }
+
+    /// The slot is to be the grave, unless there is one.
+    ///
+    /// # Safety
+    /// `at` is held, and the slot, which is of its slab, is TAKEN by this walker for ever: nobody
+    /// thinks that it is armed for him.
+    unsafe fn choose_grave(&mut self, place: Place<WaitSlot>) {
+        if self.grave.segment.is_null() {
+            // SAFETY: W1 – `at` is held.
+            unsafe { (*self.at).strong().fetch_add(1, Ordering::Relaxed) };
+            self.grave = place;
+        }
+    }
+
+    /// The walk below `root` is over: goes on with a root that was fired. False: there is none.
+    ///
+    /// # Safety
+    /// W1 holds, and `at` is the present root.
+    unsafe fn next_fired(&mut self) -> bool {
+        if core::ptr::eq(self.root, self.start) && self.fired.is_null() {
+            return false;
+        }
+        // SAFETY: W7 – fired roots are held, in a list of this walker.
+        unsafe {
+            self.leave_root();
+            let Some(node) = pop(&mut self.fired) else {
+                return false;
+            };
+            (self.root, self.at) = (node, node);
+            if mark_all(node) {
+                self.enter(node);
+            } else {
+                self.cursor = Cursor::end();
+            }
+            true
+        }
+    }
+
+    /// Gives up the root of the present walk, if that is a fired one.
+    ///
+    /// # Safety
+    /// W1 holds, and `at` is the present root.
+    unsafe fn leave_root(&mut self) {
+        let root = self.root;
+        if !core::ptr::eq(root, self.start) {
+            (self.root, self.at) = (self.start, self.start);
+            // SAFETY: W1, W7 – it was held by this walker.
+            unsafe { release_far(root, &mut self.dead) };
         }
     }
 
@@ -273,10 +416,39 @@ impl Wakes {
 }
 
 impl Drop for Wakes {
+    #[inline]
     fn drop(&mut self) {
         while !core::ptr::eq(self.at, self.root) {
             // SAFETY: W1.
             unsafe { self.ascend() };
+        }
+        if !self.grave.segment.is_null() {
+            self.bury_dead();
+        }
+    }
+}
+
+impl Wakes {
+    /// Gives up what was fired, and leaves the dead in their grave.
+    #[cold]
+    fn bury_dead(&mut self) {
+        // SAFETY: W7 – fired roots are held. W8 – the grave's slot is ours, and its owner, which is at
+        // or below `start`, is held until the end; there nothing but slots can die with it.
+        unsafe {
+            self.leave_root();
+            while let Some(node) = pop(&mut self.fired) {
+                mark_all(node);
+                release_far(node, &mut self.dead);
+            }
+            let place = self.grave;
+            if !self.dead.is_null() {
+                let waker = special(Special::Grave(self.dead));
+                (*place.slot()).0.with_mut(|slot| (*slot).write(waker));
+                place.put_back();
+            }
+            let mut none = null();
+            release_far(Segment::owner(place.segment), &mut none);
+            debug_assert!(none.is_null());
         }
     }
 }
