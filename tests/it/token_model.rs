@@ -18,7 +18,7 @@ fn config() -> ProptestConfig {
     let mut config = ProptestConfig::default();
     config.failure_persistence = None;
     if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = if cfg!(miri) { 4 } else { 2_000 };
+        config.cases = if cfg!(miri) { 6 } else { 5_000 };
     }
     if config.rng_seed == RngSeed::Random {
         config.rng_seed = RngSeed::Fixed(0);

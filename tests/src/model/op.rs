@@ -131,7 +131,12 @@ impl Mood {
 
     /// Whether it panics after that.
     pub(super) fn panics(self, event: Event) -> bool {
-        let at = [None, Some(Event::Call), Some(Event::Drop), Some(Event::Clone)];
+        let at = [
+            None,
+            Some(Event::Call),
+            Some(Event::Drop),
+            Some(Event::Clone),
+        ];
         at[usize::from(self.bits(4, 0b11))] == Some(event)
     }
 

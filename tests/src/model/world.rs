@@ -227,7 +227,9 @@ impl State {
                 || token.can_be_cancelled() == self.forest.is_never(*node)
                 || token.check().err().map(|c| c.into_reason()) != reason
             {
-                return Err(format!("token {i}: deadline {deadline}, or never, or check"));
+                return Err(format!(
+                    "token {i}: deadline {deadline}, or never, or check"
+                ));
             }
         }
         for (flag, born_set) in &self.flags {
@@ -615,11 +617,7 @@ impl World {
         self.call_cascade(cascade, f).map(|result| (result, first))
     }
 
-    fn call_cascade<R>(
-        &self,
-        cascade: Option<Cascade>,
-        f: impl FnOnce() -> R,
-    ) -> Result<R, Boom> {
+    fn call_cascade<R>(&self, cascade: Option<Cascade>, f: impl FnOnce() -> R) -> Result<R, Boom> {
         let frame = Frame {
             cascade: cascade.clone(),
             ..Frame::default()
@@ -654,8 +652,7 @@ impl World {
 
     fn cancel_with(self: &Arc<Self>, handle: &Handle, op: Op) -> Outcome {
         let (reason, why) = self.reason(op);
-        let (won, first) =
-            self.cancel(handle.node, why, || handle.token.cancel_with(reason))?;
+        let (won, first) = self.cancel(handle.node, why, || handle.token.cancel_with(reason))?;
         if won != first {
             let wrong = format!("cancel_with returns {won}");
             self.state().note(Err(wrong));
