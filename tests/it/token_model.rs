@@ -15,15 +15,22 @@ fn op() -> impl Strategy<Value = Op> {
 
 /// The same scripts at every run; `PROPTEST_CASES` gives more of them, `PROPTEST_RNG_SEED` others.
 fn config() -> ProptestConfig {
-    let mut config = ProptestConfig::default();
-    config.failure_persistence = None;
-    if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = if cfg!(miri) { 6 } else { 5_000 };
+    let default = ProptestConfig::default();
+    let given = |name| std::env::var_os(name).is_some();
+    ProptestConfig {
+        cases: match given("PROPTEST_CASES") {
+            true => default.cases,
+            false if cfg!(miri) => 6,
+            false => 5_000,
+        },
+        rng_seed: match given("PROPTEST_RNG_SEED") {
+            true => default.rng_seed,
+            false => RngSeed::Fixed(0),
+        },
+        // The seed is fixed: nothing to write down.
+        failure_persistence: None,
+        ..default
     }
-    if config.rng_seed == RngSeed::Random {
-        config.rng_seed = RngSeed::Fixed(0);
-    }
-    config
 }
 
 #[test]

@@ -6,7 +6,9 @@
 //! | `forest` | the reference model |
 //! | `op` | what a script consists of |
 //! | `foreign` | what the tree calls: it tells the interpreter, and misbehaves as the script says |
-//! | `world` | the interpreter, which runs both and compares |
+//! | `state` | what the interpreter keeps, and compares |
+//! | `world` | the interpreter, which runs both |
+//! | `tokens`, `waits`, `callbacks` | the operations |
 //!
 //! Compared is everything that can be seen: at every call of foreign code and after every operation
 //! the state, reason and deadline of all tokens, and all flags; every wake and callback when it
@@ -16,7 +18,11 @@
 mod forest;
 mod op;
 mod foreign;
+mod state;
 mod world;
+mod tokens;
+mod waits;
+mod callbacks;
 
 pub use op::{OP_BYTES, Op};
 
