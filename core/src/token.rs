@@ -2,6 +2,7 @@
 //!
 //! | room | what it holds |
 //! |---|---|
+//! | `state` | the word that says whether a node is cancelled |
 //! | `node` | one node: its state, its life, the rules of the whole tree |
 //! | `cursor` | a position among children |
 //! | `join` | the memory of a root that waits for several tokens |
@@ -19,6 +20,8 @@
 //! What the rooms share is told in `node`.
 
 // Each uses only what stands above it.
+#[cfg(feature = "alloc")]
+mod state;
 #[cfg(feature = "alloc")]
 mod node;
 #[cfg(feature = "alloc")]

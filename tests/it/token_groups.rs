@@ -179,7 +179,8 @@ fn t_12_children_are_cancelled_on_a_small_stack() {
         let mut fan: Vec<_> = (0..count).map(|_| root.child_token()).collect();
         assert!(fan.iter().all(|token| !token.is_cancelled()));
         let task = Task::new();
-        let mut waits = [0, count / 2, count - 1].map(|i| Box::pin(fan[i].clone().cancelled_owned()));
+        let mut waits =
+            [0, count / 2, count - 1].map(|i| Box::pin(fan[i].clone().cancelled_owned()));
         for wait in &mut waits {
             assert!(task.poll(wait.as_mut()).is_pending());
         }
@@ -349,10 +350,7 @@ fn it_is_a_token_of_its_own() {
     let child = any.child_token();
     assert!(any.check_at(Instant::from_nanos(4)).is_ok());
     assert!(any.check_at(Instant::from_nanos(5)).is_err());
-    assert_eq!(
-        child.reason().unwrap().kind(),
-        ReasonKind::DeadlineExceeded
-    );
+    assert_eq!(child.reason().unwrap().kind(), ReasonKind::DeadlineExceeded);
     assert!(!a.is_cancelled() && !b.is_cancelled());
     let later = CancellationToken::any_of([&any, &a]);
     assert!(later.is_cancelled() && later.deadline() == Some(Instant::from_nanos(5)));
@@ -492,6 +490,40 @@ fn what_died_in_a_walk_goes_with_the_source_or_its_slot() {
         assert!(live_bytes() <= bytes, "{} {bytes}", live_bytes());
     }
     assert_eq!(live_bytes(), outside);
+}
+
+/// The grave of one lies in the slot of another's link, which lives on; and a second walk comes by.
+#[test]
+fn a_grave_is_disturbed_by_nobody() {
+    let outside = live_bytes();
+    for second_walk in [true, false] {
+        let drops = Arc::new(AtomicUsize::new(0));
+        {
+            let root = CancellationToken::new();
+            let source = root.child_token();
+            let lasting = CancellationToken::any_of([&source, &root]);
+            let doomed = CancellationToken::any_of([&source]);
+            let own = doomed.child_token();
+            own.cancel_with(Reason::error(Why(drops.clone())));
+            let held = Arc::new(Mutex::new(None));
+            let last = held.clone();
+            doomed
+                .on_cancel(move || drop(last.lock().unwrap().take()))
+                .forget();
+            *held.lock().unwrap() = Some((doomed, own));
+            source.cancel_with(Reason::error(Why(drops.clone())));
+            assert!(held.lock().unwrap().is_none() && lasting.is_cancelled());
+            if second_walk {
+                root.cancel();
+            }
+            drop(lasting);
+            assert!(drops.load(SeqCst) < 2);
+            drop(source);
+        }
+        assert_eq!(drops.load(SeqCst), 2);
+        drop(drops);
+        assert_eq!(live_bytes(), outside);
+    }
 }
 
 #[test]

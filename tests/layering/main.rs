@@ -43,6 +43,7 @@ const MAY_BE_UNSAFE: [&str; 23] = [
     "token/handle.rs",
     "token/join.rs",
     "token/node.rs",
+    "token/state.rs",
     "token/wait.rs",
     "token/walk.rs",
     "set.rs",

@@ -42,23 +42,27 @@ fn cancel_children_against_first_poll() {
 /// Row 1: the new waker is woken.
 #[test]
 fn cancel_children_against_repoll() {
-    model("cancel_children ∥ re-poll with a new waker, drop", 3, || {
-        let root = CancellationToken::new();
-        let child = root.child_token();
-        let (old, new) = (Task::new(), Task::new());
-        {
-            let mut wait = pin!(child.cancelled());
-            assert!(old.poll(wait.as_mut()).is_pending());
-            let canceller = children_cancelled(&root, 2);
-            let polled = new.poll(wait.as_mut());
-            canceller.join().unwrap();
-            if polled.is_pending() {
-                assert_eq!(new.woken(), 1, "lost wakeup");
+    model(
+        "cancel_children ∥ re-poll with a new waker, drop",
+        3,
+        || {
+            let root = CancellationToken::new();
+            let child = root.child_token();
+            let (old, new) = (Task::new(), Task::new());
+            {
+                let mut wait = pin!(child.cancelled());
+                assert!(old.poll(wait.as_mut()).is_pending());
+                let canceller = children_cancelled(&root, 2);
+                let polled = new.poll(wait.as_mut());
+                canceller.join().unwrap();
+                if polled.is_pending() {
+                    assert_eq!(new.woken(), 1, "lost wakeup");
+                }
             }
-        }
-        old.assert_no_waker_left();
-        new.assert_no_waker_left();
-    });
+            old.assert_no_waker_left();
+            new.assert_no_waker_left();
+        },
+    );
 }
 
 /// Row 13: the one that was there is cancelled, the one made meanwhile perhaps, and then with what is
@@ -80,6 +84,19 @@ fn cancel_children_against_child() {
         assert_eq!(later.reason(), Some(why(3)));
         assert_eq!(made.is_cancelled(), below.is_cancelled());
         assert!(below.is_cancelled());
+    });
+}
+
+/// Rows 13 and 20: born under a cancelled parent it has that one's reason, whoever else is at work.
+#[test]
+fn child_of_the_cancelled_against_cancel_children() {
+    model("cancel, then child_token ∥ cancel_children", 3, || {
+        let root = CancellationToken::new();
+        let canceller = children_cancelled(&root, 2);
+        root.cancel_with(why(3));
+        let child = root.child_token();
+        assert_eq!(child.reason(), Some(why(3)));
+        canceller.join().unwrap();
     });
 }
 
@@ -112,6 +129,28 @@ fn cancel_children_against_drop_and_reuse() {
             }
             first.assert_no_waker_left();
             second.assert_no_waker_left();
+        },
+    );
+}
+
+/// The walker saw the last occupant and entered the next one, who is half-made: it is left alone, and
+/// not taken for one below whom all is cancelled.
+#[test]
+fn cancel_children_enters_a_half_made_child() {
+    model(
+        "child dropped, slot reused, grandchild ∥ cancel_children; then cancel",
+        3,
+        || {
+            let root = CancellationToken::new();
+            let child = root.child_token();
+            let canceller = children_cancelled(&root, 2);
+            drop(child);
+            let child = root.child_token();
+            let low = child.child_token();
+            canceller.join().unwrap();
+            root.cancel_with(why(3));
+            assert!(low.is_cancelled());
+            assert_eq!(low.reason(), child.reason());
         },
     );
 }
@@ -260,7 +299,11 @@ fn what_the_dead_left_does_not_run_for_the_next() {
             canceller.join().unwrap();
             let before = calls.load(SeqCst);
             let next = root.child_token();
-            assert_eq!(drops.load(SeqCst), 1, "waits for an ordinary operation only");
+            assert_eq!(
+                drops.load(SeqCst),
+                1,
+                "waits for an ordinary operation only"
+            );
             root.cancel_children(why(3));
             assert_eq!(calls.load(SeqCst), before);
             drop((next, root));
@@ -281,8 +324,7 @@ fn a_boxed_reason_is_owned_by_each_child() {
             let two2 = two.clone();
             let canceller = thread::spawn(move || two2.cancel_with(Reason::error("two")));
             let root2 = root.clone();
-            let children =
-                thread::spawn(move || root2.cancel_children(Reason::error("children")));
+            let children = thread::spawn(move || root2.cancel_children(Reason::error("children")));
             drop(one);
             let again = root.child_token();
             children.join().unwrap();
@@ -409,18 +451,22 @@ fn cancel_of_a_source_against_child_of_any_of() {
 /// A cancel of the root itself beside one of its source: T3 for both, one wakes.
 #[test]
 fn cancel_of_any_of_against_cancel_of_a_source() {
-    model("cancel of an any_of ∥ cancel of a source, child", 3, || {
-        let source = CancellationToken::new();
-        let any = CancellationToken::any_of([&source]);
-        let child = any.child_token();
-        let canceller = cancelled(&source, 2);
-        any.cancel_with(why(3));
-        assert!(child.is_cancelled());
-        drop(any);
-        canceller.join().unwrap();
-        let seen = child.reason().unwrap().code().unwrap();
-        assert!(seen == 2 || seen == 3);
-        drop(source);
-        drop(child);
-    });
+    model(
+        "cancel of an any_of ∥ cancel of a source, child",
+        3,
+        || {
+            let source = CancellationToken::new();
+            let any = CancellationToken::any_of([&source]);
+            let child = any.child_token();
+            let canceller = cancelled(&source, 2);
+            any.cancel_with(why(3));
+            assert!(child.is_cancelled());
+            drop(any);
+            canceller.join().unwrap();
+            let seen = child.reason().unwrap().code().unwrap();
+            assert!(seen == 2 || seen == 3);
+            drop(source);
+            drop(child);
+        },
+    );
 }

@@ -119,7 +119,7 @@ fn t_21_polls_and_drop_against_cancel_children() {
 /// The child made at that time is cancelled with all that is below it, or lives and can be cancelled.
 #[test]
 fn t_21_child_token_against_cancel_children() {
-    for siblings in [0, 1, 2, 40] {
+    for (siblings, by_parent) in [(0, true), (0, false), (1, true), (2, false), (40, true)] {
         let mut seen = [0; 2];
         let counted = RefCell::new(&mut seen);
         at_every_step(
@@ -140,11 +140,15 @@ fn t_21_child_token_against_cancel_children() {
                 counted.borrow_mut()[usize::from(child.is_cancelled())] += 1;
                 assert_eq!(low.reason(), child.reason());
                 if !child.is_cancelled() {
-                    tree.root.cancel_children(why(2));
+                    if by_parent {
+                        tree.root.cancel_with(why(2));
+                    } else {
+                        tree.root.cancel_children(why(2));
+                    }
                     assert_eq!(low.reason(), Some(why(2)));
                 }
                 drop((more, low, child));
-                tree.end();
+                tree.end_cancelled();
             },
         );
         assert!(seen[0] > 3 && seen[1] > 3, "{seen:?}");
@@ -155,7 +159,7 @@ fn t_21_child_token_against_cancel_children() {
 #[test]
 fn t_21_cancels_against_cancel_children() {
     let operations: [fn(&Tree); 3] = [
-        |tree| tree.root.cancel_children(why(2)),
+        |tree| tree.root.cancel_children(why(3)),
         |tree| assert!(tree.root.cancel_with(why(2)) || tree.root.is_cancelled()),
         |tree| assert!(tree.mid.cancel_with(why(2)) || tree.mid.is_cancelled()),
     ];
@@ -165,8 +169,12 @@ fn t_21_cancels_against_cancel_children() {
             Tree::registered,
             |tree| operations[one](tree),
             |tree| {
+                let above = tree.root.reason();
                 operations[two](tree);
                 promised(tree);
+                if one == 1 && above.is_some() {
+                    assert_eq!(tree.mid.reason(), above, "it was too late for others");
+                }
             },
             |tree, ()| {
                 promised(&tree);
@@ -273,7 +281,12 @@ fn a_token_dies_at_every_step_of_cancel_children() {
             // The next occupant, or, if a drop panicked, the one after.
             let next = catch_unwind(AssertUnwindSafe(|| root.child_token()));
             assert_eq!(next.is_err(), panics && waiting);
-            let next = next.unwrap_or_else(|_| root.child_token());
+            let next = next.unwrap_or_else(|_| {
+                let before = allocator_calls();
+                let next = root.child_token();
+                assert_eq!(allocator_calls(), before, "the slot was given back");
+                next
+            });
             assert_eq!(drops.load(SeqCst), 6, "step {at}");
             root.cancel_children(why(2));
             assert_eq!(next.reason(), Some(why(2)));
@@ -446,7 +459,7 @@ fn t_21_cancels_against_cancels_of_sources() {
 /// died in its hands is freed with the source at the latest.
 #[test]
 fn a_joined_token_dies_at_every_step_of_a_cancel() {
-    for children in [false, true] {
+    for (children, own_reason) in [(false, false), (true, false), (false, true)] {
         let mut kept = Vec::with_capacity(2_000);
         for at in 0.. {
             let bytes = live_bytes();
@@ -467,6 +480,9 @@ fn a_joined_token_dies_at_every_step_of_a_cancel() {
                 let any = CancellationToken::any_of(&sources);
                 drop((sources, source));
                 let low = any.child_token();
+                if own_reason {
+                    any.cancel_with(Reason::error("own"));
+                }
                 let counted = drops.clone();
                 struct OnDrop(Arc<AtomicUsize>);
                 impl Drop for OnDrop {

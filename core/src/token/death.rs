@@ -8,8 +8,12 @@
 //! | memory below the node | freed | stays with the slot |
 //! | waiter segments | freed but for the first | stay with the slot |
 //! | a reason that the node owned | dropped, when the structure is whole | parked in the slot |
-//! | wakers that are still ARMED | likewise | stay ARMED in the slot |
+//! | wakers that are still ARMED | likewise | stay ARMED in the slot, which is marked LEFT |
 //! | goes on with the parent | in a loop | never: the walker holds the parent |
+//!
+//! A walk that lets go of a root of `any_of` may be the last to keep nodes in other trees: then it does
+//! go on with parents, still without freeing, and dead roots come into a list ([`release_far`]) that
+//! the walker puts where an ordinary burial will find it ([`Special::Grave`]).
 //!
 //! A slot's first waiter segment stays so that short-lived children that are waited on allocate
 //! nothing. All that stays with slots goes with the next occupant or with the parent's arena.
@@ -24,10 +28,15 @@
 //!   a leaked future, which nobody can poll or drop once the node is dead.
 //! - **D3** In the slab of a dead node all slots are empty, but may keep slabs, reasons and ARMED
 //!   waiters of dead ones.
+//! - **D4** A slot in which ARMED waiters are left says so (LEFT). Its next occupant may be live, and
+//!   must not have them woken by its own cancellation: who claims the slot drops them first
+//!   ([`clear_left`]). Until then nobody enters, since `strong` is 0.
+//! - **D5** A list through `aside` has one owner. A node in it is dead, or is a root that the owner has
+//!   fired and holds.
 //!
 //! # Foreign code
 //!
-//! The drop of a pointer reason or a waker, which may call anything and panic: [`Burial`] hands each
+//! The drop of a pointer reason or a waker, also of one that was left in a slot, which may call anything and panic: [`Burial`] hands each
 //! one out when what lies behind it is whole, and goes on afterwards.
 
 use crate::reason::Reason;

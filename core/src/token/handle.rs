@@ -31,9 +31,9 @@ use core::ptr::NonNull;
 /// | | allocates or frees | in an interrupt |
 /// |---|---|---|
 /// | [`is_cancelled`], [`check`], [`deadline`] | no | yes |
-/// | [`cancel`]; [`cancel_with`] and [`reason`] unless the reason is a boxed error | no, but foreign wakers and callbacks may | yes |
+/// | [`cancel`]; [`cancel_with`], [`cancel_children`] and [`reason`] unless the reason is a boxed error | no, but foreign wakers and callbacks may | yes |
 /// | `clone` | no | yes |
-/// | [`new`], [`child_token`], [`on_cancel`], [`flag`], the first poll of a wait | may allocate | no |
+/// | [`new`], [`any_of`], [`detached`], [`child_token`], [`on_cancel`], [`flag`], the first poll of a wait | may allocate | no |
 /// | dropping a token, a guard, a wait, a registration or a flag | may free | no |
 ///
 /// A child keeps its ancestors' memory alive. Memory of children and waiters is reused: it is
@@ -61,6 +61,9 @@ use core::ptr::NonNull;
 /// [`cancel`]: Self::cancel
 /// [`cancel_with`]: Self::cancel_with
 /// [`reason`]: Self::reason
+/// [`cancel_children`]: Self::cancel_children
+/// [`any_of`]: Self::any_of
+/// [`detached`]: Self::detached
 /// [`new`]: Self::new
 /// [`on_cancel`]: Self::on_cancel
 /// [`flag`]: Self::flag
@@ -86,9 +89,16 @@ impl CancellationToken {
 
     /// A new root that is cancelled with the first of `sources`.
     pub(crate) fn joined(sources: &[&CancellationToken]) -> Self {
-        let earliest = sources.iter().map(|source| source.effective_deadline()).min();
+        let earliest = sources
+            .iter()
+            .map(|source| source.effective_deadline())
+            .min();
         let cancelled = sources.iter().find_map(|source| source.reason_now());
-        let links = if cancelled.is_some() { 0 } else { sources.len() };
+        let links = if cancelled.is_some() {
+            0
+        } else {
+            sources.len()
+        };
         let block = Joined::new(links, earliest.unwrap_or(Instant::NEVER));
         let token = CancellationToken(block.cast());
         if let Some(reason) = cancelled {

@@ -74,8 +74,8 @@ pub(crate) struct Link {
 
 /// The layout of a block with room for `capacity` links, and where they begin.
 fn layout(capacity: usize) -> (Layout, usize) {
-    let whole = Layout::array::<Link>(capacity)
-        .and_then(|links| Layout::new::<Joined>().extend(links));
+    let whole =
+        Layout::array::<Link>(capacity).and_then(|links| Layout::new::<Joined>().extend(links));
     match whole {
         Ok(found) => found,
         // Whoever has that many tokens has less memory than this.

@@ -6,18 +6,16 @@
 //!
 //! # State
 //!
-//! `state` is a [`Reason`]'s word, or one of two things that no `Reason` is:
+//! `state` says whether the node is live, cancelled and why, or an empty slot: see
+//! [`crate::token::state`].
 //!
-//! | word | low bits | meaning | set by |
-//! |---|---|---|---|
-//! | null | `00` | LIVE | [`Node::root`]; [`new_child`] when it publishes |
-//! | inline | `01` | cancelled; the reason is the word | `cancel`, [`Node::mark`], [`new_child`] |
-//! | pointer | `00` | cancelled; the reason belongs to an ancestor | [`Node::mark`], [`new_child`] |
-//! | pointer | `10` | cancelled; the reason belongs to this node | [`Node::cancel`] |
-//! | any | `11` | FREE: an empty slot; a pointer above the tag is a *parked* reason | burial |
+//! `aside` is a word that most nodes never need:
 //!
-//! A parked reason belonged to a node that died inside a walk, where nothing may be freed: the next
-//! occupant of the slot, or the burial of the slab, drops it.
+//! | on | value | meaning |
+//! |---|---|---|
+//! | a child | an address on a stack | cancelled by that call of `cancel_children`, which is to wake it |
+//! | an empty slot | LEFT | ARMED waiters of the last occupant lie in `waits` |
+//! | a dead node, a fired root | a node or null | the next one in a list of [`crate::token::death`] |
 //!
 //! # Life
 //!
@@ -30,7 +28,9 @@
 //!                                              6 strong reaches 0
 //! ```
 //!
-//! 1–4 [`new_child`] · 5 [`Node::cancel`], [`Node::mark`] · 6, 7 [`crate::token::death`]
+//! 1 [`claim_child`] · 2–4 [`new_child`] · 5 [`Node::cancel`], [`Node::mark`],
+//! [`Node::cancel_as_child`] · 6, 7 [`crate::token::death`]. Under a parent that is cancelled when 3
+//! comes, the child is published cancelled.
 //!
 //! `handles` counts handles. `strong` counts what keeps the node from dying: 1 for all handles
 //! together, 1 for each shard of children, 1 for each walker inside.
@@ -47,9 +47,13 @@
 //!   After that it looks at `state` again: the slot may have a new occupant, and even a half-made one.
 //! - **I7** An occupant that is born or reborn under a cancelled parent is cancelled before its
 //!   handle is returned, so one that a walker passes by has no waiter and no live child.
+//! - **I8** `aside` is written by who has claimed the slot, by who holds the node and was the one to
+//!   cancel it, and by who has the node dead; so by one at a time. It is null when a child is
+//!   published.
 //!
 //! Because of I7 it does not matter that slots are reused under a walker's feet (ABA): a later
-//! occupant is a child of the same cancelled parent and is to be cancelled with the same reason.
+//! occupant is a child of the same cancelled parent and is to be cancelled with the same reason. Where
+//! the parent lives on, under `cancel_children`, that does not hold; see `token::walk`.
 //!
 //! # Orderings
 //!
@@ -64,12 +68,14 @@
 //!
 //! | site | op | order | pairs with, and what for |
 //! |---|---|---|---|
-//! | `cancel`, `mark` | CAS `state` | SeqCst | above; publishes what was written before `cancel` |
+//! | `cancel`, `mark`, `cancel_as_child` | CAS `state` | SeqCst | above; publishes what was written before `cancel` |
 //! | publish | swap `state` | SeqCst | above; walkers' loads |
+//! | the parent's state, before publishing | load | Acquire | `cancel`, `mark`: a `cancel` that is over gives its reason, whatever runs beside |
 //! | `is_cancelled` | load `state` | Acquire | `cancel`, `mark` |
 //! | `handles`, `strong` down | `fetch_sub`, fence at zero | Release, Acquire | each other: all use happens before burial |
 //! | `strong` = 1 of an occupant | store | Release | `upgrade` (CAS, Acquire): the fields |
 //! | `place` DONE | store, load | Release, Acquire | each other: "all below is cancelled" |
+//! | `aside` | store, load | Relaxed | – (the writer itself reads it; a later occupant's null comes with `upgrade`) |
 //! | burial | swap `state` | AcqRel | the next occupant's swap: the parked reason |
 //!
 //! # Foreign code
@@ -79,82 +85,12 @@
 use crate::reason::Reason;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, UnsafeCell, sc_fence};
 use crate::time::Instant;
+use crate::token::state::State;
 use crate::wake::slab::{Place, Segment, Slab, Slot, allocate};
 use core::alloc::Layout;
 use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null, null_mut};
 use core::task::Waker;
-
-// ------------------------------------------------------------------ the state word
-
-const TAG: usize = 0b11;
-/// With a pointer: this node owns the reference. Not on inline words.
-const OWNS: usize = 0b10;
-const FREE: usize = 0b11;
-
-/// `state` as it was at one moment; its methods are pure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct State(*mut ());
-
-impl State {
-    pub(crate) const LIVE: State = State(null_mut());
-    const FREE: State = State(core::ptr::without_provenance_mut(FREE));
-
-    /// The state of a node whose own reason this is; the reference goes with it.
-    fn owning(reason: Reason) -> State {
-        let word = reason.into_raw();
-        if word.addr() & TAG == 0 {
-            State(word.map_addr(|a| a | OWNS))
-        } else {
-            State(word)
-        }
-    }
-
-    #[inline(always)]
-    pub(crate) fn is_live(self) -> bool {
-        self.0.is_null()
-    }
-
-    #[inline(always)]
-    pub(crate) fn is_free(self) -> bool {
-        self.0.addr() & TAG == FREE
-    }
-
-    /// What a child of a node in this (cancelled) state stores.
-    #[inline(always)]
-    fn for_child(self) -> State {
-        State(self.0.map_addr(|a| a & !OWNS))
-    }
-
-    /// What burial inside a walk leaves: FREE, with the reason above the tag if the node owned one.
-    fn parked(self) -> State {
-        if self.0.addr() & TAG == OWNS {
-            State(self.0.map_addr(|a| a | FREE))
-        } else {
-            State::FREE
-        }
-    }
-
-    /// The word of the reason that a dead node owned or a free slot kept, to be dropped by the
-    /// caller; null if there is none.
-    fn owned_word(self) -> *mut () {
-        if self.0.addr() & OWNS != 0 {
-            self.0.map_addr(|a| a & !TAG)
-        } else {
-            null_mut()
-        }
-    }
-
-    /// # Safety
-    /// The reference goes to the caller: nobody takes it a second time.
-    unsafe fn into_owned(self) -> Option<Reason> {
-        let word = self.owned_word();
-        // SAFETY: (caller) OWNS was set with the reference of an `into_raw`, and this takes it over.
-        (!word.is_null()).then(|| unsafe { Reason::from_raw(word) })
-    }
-}
-
-// ------------------------------------------------------------------ the node
 
 /// The slot of one waiter: a waker, which is there while the code is ARMED or TAKEN.
 #[derive(Debug)]
@@ -181,13 +117,7 @@ impl Slot for ChildSlot {
     const FIRST: usize = 1;
 
     unsafe fn init(at: *mut Self, segment: *const Segment<Self>, index: usize) {
-        let empty = Node::new(
-            State::FREE,
-            0,
-            segment,
-            place_of(index),
-            Instant::NEVER,
-        );
+        let empty = Node::new(State::FREE, 0, segment, place_of(index), Instant::NEVER);
         // SAFETY: (caller) `at` is ours to write.
         unsafe { at.write(ChildSlot(empty)) }
     }
@@ -413,12 +343,9 @@ impl Node {
         let mut state = State(self.state.load(Ordering::SeqCst));
         if state.is_live() {
             let word = State::owning(reason.clone());
-            let swapped = self.state.compare_exchange(
-                null_mut(),
-                word.0,
-                Ordering::SeqCst,
-                Ordering::SeqCst,
-            );
+            let swapped =
+                self.state
+                    .compare_exchange(null_mut(), word.0, Ordering::SeqCst, Ordering::SeqCst);
             match swapped {
                 Ok(_) => return Outcome::First,
                 Err(now) => {

@@ -1,4 +1,4 @@
-use super::node::State;
+use super::state::State;
 use super::walk::{Wakes, mark_all};
 use super::*;
 use crate::reason::Reason;

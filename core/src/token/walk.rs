@@ -1,4 +1,4 @@
-//! The two passes of a cancellation.
+//! The two passes of a cancellation: of a node and all below it, or of a node's children.
 //!
 //! First all flags below the token are set ([`mark_all`]), then the waiters are woken ([`Wakes`]):
 //! a task that runs finds every sibling cancelled. Only the winner wakes. A loser – somebody for
@@ -8,10 +8,46 @@
 //! Both passes are depth-first walks that keep one position and no stack, allocate nothing and free
 //! nothing, so they may run in an interrupt, any number at once.
 //!
+//! # Cancelling the children
+//!
+//! `cancel_children` is both passes for each child of a parent that lives on: first
+//! [`mark_children`], then [`ChildWakes`]. What differs:
+//!
+//! - *The reason.* There is no cancelled parent to borrow from, so each child owns a clone. That is a
+//!   count for a boxed reason; the call's own clone goes last, as that of `cancel_with`. Below a child
+//!   its own reason goes down (W2).
+//! - *A child is entered before it is marked.* A dead one may not be given a reason; a live one stays
+//!   until its own flag and those below it are set. It is buried by the walk as any other.
+//! - *Slots change hands* (ABA). In the first pass it does not matter who is in a slot: whoever is
+//!   found live was a child during the call. In the second it does: a later occupant may be live, or
+//!   cancelled by somebody who has not yet set the flags that he is to set before the first waker.
+//!   So the first pass notes in each child that it cancelled, and below which somebody may wait, by
+//!   whom that was (W6), and the second goes to those only. What tells a call is where its reason lies
+//!   on the stack: two that run at once never share that.
+//! - *Helping.* A child that was cancelled before is walked through all the same, unless it is DONE:
+//!   T3 for what is below it. Who cancelled it wakes it: `cancel` of the child, of the parent or of
+//!   another ancestor, or another call of this one. Once a child is cancelled and walked, all below it
+//!   is cancelled for good, whoever else walks there.
+//! - *The parent is not DONE*, nor ever made so here: each child is the root of a walk of its own.
+//! - *A half-made child* is passed by; who makes it looks at the parent, finds it live, and keeps it.
+//!
+//! # Links and graves
+//!
+//! A waiter may be a link of an `any_of` root (`token::join`). The second pass does not wake it but
+//! *fires* it: sets the root's flag and notes the root; when the present walk is over, that root gets
+//! both passes. So a chain of such roots takes no stack. Their T3 and T4 begin anew there.
+//!
+//! A fired root is held by this walker, and may be kept by nothing else in the end. Then the walker
+//! has it dead, and with it perhaps sources that only its links kept, their ancestors, and so on. It
+//! buries all that in place, without freeing (`token::death`), and puts what has no slot to lie in,
+//! the dead roots, into a *grave*: the slot of a link that it fired. There an ordinary operation finds
+//! it: the burial of the source, or the next occupant of its slot. The dead hold no reference to
+//! anything, so no cycle keeps a grave. Walkers that come to one leave it alone.
+//!
 //! # Invariants
 //!
 //! - **W1** A walker holds a reference to every node from where it is up to below the walk's root;
-//!   the root is kept by the caller's handle.
+//!   the root is kept by the caller's handle, or likewise by a walker's reference.
 //! - **W2** A child is marked with its own parent's reason, not the canceller's: an earlier reason
 //!   in between is inherited.
 //! - **W3** A node is DONE only when all its children have been passed after it was cancelled.
@@ -19,11 +55,19 @@
 //! - **W5** Wakers of TAKEN slots are the walker's; each is read out once, and then belongs to who
 //!   wakes it. Until the next item is asked for, or the walker is dropped, `at` is held: whoever is
 //!   woken may put something back into its slot (`token::callback`), which this walker never reads.
+//! - **W6** A child notes a call (`aside`) from when that call, and no other, has cancelled it and set
+//!   all flags below, until that call has woken who waits there. The note is trusted only by the call
+//!   itself, while it holds the child.
+//! - **W7** A root in `fired` was cancelled by this walker, which holds it.
+//! - **W8** Roots in `dead` or in a grave are dead; only the list's owner knows them, but for other
+//!   cancellers that still have a link of one, and its block's share with it. A grave's slot is one
+//!   that this walker took and that no link claims any more (J3); its source is held until the grave
+//!   is filled.
 //!
 //! # Orderings
 //!
 //! See `token::node`: a node's flag is set (SeqCst) before its `waits`, `kids` and codes are looked
-//! at (SeqCst).
+//! at (SeqCst). `aside` needs none: see there.
 //!
 //! # Foreign code
 //!
@@ -33,9 +77,7 @@
 use crate::reason::Reason;
 use crate::sync::{Ordering, sc_fence};
 use crate::token::cursor::{Cursor, Visit};
-use crate::token::death::{
-    Special, as_special, pop, push, release_far, release_in_walk, special,
-};
+use crate::token::death::{Special, as_special, pop, push, release_far, release_in_walk, special};
 use crate::token::join::{Joined, Link};
 use crate::token::node::{Node, Outcome, WaitSlot};
 use crate::wake::slab::{Place, Segment, SlotSet};
@@ -485,6 +527,7 @@ impl<'a> ChildWakes<'a> {
         if let Some(wakes) = self.below.take() {
             let child = wakes.root;
             drop(wakes);
+            // The note is taken back, or a later call from the same place would walk here again.
             // SAFETY: W1 – the child was held by us, and its parent is. W6 – nobody else writes.
             unsafe {
                 (*child).set_waker_to_come(null());
