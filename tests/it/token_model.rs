@@ -20,7 +20,7 @@ fn config() -> ProptestConfig {
     ProptestConfig {
         cases: match given("PROPTEST_CASES") {
             true => default.cases,
-            false if cfg!(miri) => 6,
+            false if cfg!(miri) => 3,
             false => 5_000,
         },
         rng_seed: match given("PROPTEST_RNG_SEED") {
@@ -35,7 +35,7 @@ fn config() -> ProptestConfig {
 
 #[test]
 fn random_scripts_agree_with_the_model() {
-    let most = if cfg!(miri) { 60 } else { 300 };
+    let most = if cfg!(miri) { 24 } else { 300 };
     TestRunner::new(config())
         .run(&vec(op(), 0..most), |script| {
             run_script(script);

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use umbel_core::{CancellationToken, DropGuard, Instant, Reason};
 
-/// How many rounds of churn: enough to fill a first segment.
-const CHURN: usize = 40;
+/// How many rounds of churn: enough to fill a first segment, but where that takes too long.
+const CHURN: usize = if cfg!(miri) { 4 } else { 40 };
 
 impl World {
     pub(super) fn with_token(
