@@ -63,7 +63,8 @@
 //! fence does their work: `claim`'s acquire, `cancel`'s failing acquire, the SeqCst of `mark`'s load.
 //! And what orders the uses of the cell only (4; 5 with the acquire of 6) is not seen, since under
 //! loom a read-modify-write, with which every use of the cell begins, reads the latest value anyway.
-//! That only one canceller is inside is shown by `t_21_tasks_come_and_go_at_every_step_of_a_cancel`.
+//! The acquire of 8, by which the owner's deeds pass through the canceller to the next owner, is not
+//! shown either. That only one canceller is inside is shown by `t_21_tasks_come_and_go_at_every_step_of_a_cancel`.
 //!
 //! # Foreign code
 //!
