@@ -1,5 +1,6 @@
 //! Moving from tokio-util's `CancellationToken` to ours is a change of `use`: one body of tests, which
-//! calls every public method of tokio-util's, compiles and passes for both.
+//! calls every public method of tokio-util's, compiles and passes for both. Of its `FutureExt`, the
+//! methods about tokens; those about tokio's time are tokio's.
 
 /// The tests, for what `$sync` calls a token and `$future` the methods of futures.
 macro_rules! dropin {
@@ -79,16 +80,48 @@ macro_rules! dropin {
                 fn token<T>()
                 where
                     T: Clone + Debug + Default + Eq + Hash + Send + Sync + 'static,
-                    T: UnwindSafe + RefUnwindSafe,
+                    T: Unpin + UnwindSafe + RefUnwindSafe,
                 {
                 }
-                fn shared<T: Debug + Send + Sync>() {}
+                fn guard<T: Debug + Send + Sync + Unpin + UnwindSafe + RefUnwindSafe>() {}
                 fn wait<T: Future<Output = ()> + Debug + Send + Sync>() {}
+                fn extended<T: FutureExt + ?Sized>() {}
                 token::<CancellationToken>();
-                shared::<DropGuard>();
-                shared::<DropGuardRef<'static>>();
+                guard::<DropGuard>();
+                guard::<DropGuardRef<'static>>();
                 wait::<WaitForCancellationFuture<'static>>();
                 wait::<WaitForCancellationFutureOwned>();
+                extended::<dyn Future<Output = u8>>();
+            }
+
+            /// Both warn of a future that nobody polls: were it not so, the expectations would fail.
+            #[deny(unfulfilled_lint_expectations)]
+            #[test]
+            fn the_futures_must_be_used() {
+                let t = CancellationToken::new();
+                #[expect(unused_must_use)]
+                t.cancelled();
+                #[expect(unused_must_use)]
+                t.clone().cancelled_owned();
+                #[expect(unused_must_use)]
+                t.run_until_cancelled(Untouched);
+                #[expect(unused_must_use)]
+                t.clone().run_until_cancelled_owned(Untouched);
+                #[expect(unused_must_use)]
+                Untouched.with_cancellation_token(&t);
+                #[expect(unused_must_use)]
+                Untouched.with_cancellation_token_owned(t.clone());
+            }
+
+            #[test]
+            fn all_print() {
+                let t = CancellationToken::new();
+                let wait = format!("{:?}", t.cancelled());
+                assert!(wait.starts_with("WaitForCancellationFuture"), "{wait}");
+                let wait = format!("{:?}", t.clone().cancelled_owned());
+                assert!(wait.starts_with("WaitForCancellationFutureOwned"), "{wait}");
+                assert!(format!("{:?}", t.drop_guard_ref()).starts_with("DropGuardRef"));
+                assert!(format!("{:?}", t.drop_guard()).starts_with("DropGuard"));
             }
 
             #[test]
@@ -305,6 +338,60 @@ macro_rules! dropin {
             }
 
             #[test]
+            fn waits_that_are_not_polled_or_dropped_cancel_nothing() {
+                let (wakes, waker) = counted();
+                let t = CancellationToken::new();
+                drop(t.cancelled());
+                drop(t.clone().cancelled_owned());
+                drop(t.run_until_cancelled(Untouched));
+                drop(t.clone().run_until_cancelled_owned(Untouched));
+                let mut run = Box::pin(t.run_until_cancelled(pending::<u8>()));
+                assert!(poll(run.as_mut(), &waker).is_pending());
+                drop(run);
+                assert!(!t.is_cancelled());
+                t.cancel();
+                assert_eq!(wakes.count(), 0);
+            }
+
+            #[test]
+            fn a_wait_keeps_its_token_and_ends_with_an_ancestor() {
+                let (wakes, waker) = counted();
+                let root = CancellationToken::new();
+                let mut wait = pin!(root.child_token().child_token().cancelled_owned());
+                let run = root
+                    .child_token()
+                    .run_until_cancelled_owned(pending::<u8>());
+                let mut run = pin!(run);
+                assert!(poll(wait.as_mut(), &waker).is_pending());
+                assert!(poll(run.as_mut(), &waker).is_pending());
+                root.cancel();
+                assert_eq!(wakes.count(), 2);
+                assert!(poll(wait, &waker).is_ready());
+                assert_eq!(poll(run, &waker), Poll::Ready(None));
+            }
+
+            #[test]
+            fn the_futures_type_is_the_only_parameter() {
+                let (_, waker) = counted();
+                let t = CancellationToken::new();
+                let run = t.run_until_cancelled::<std::future::Ready<u8>>(ready(7));
+                assert_eq!(poll(pin!(run), &waker), Poll::Ready(Some(7)));
+                let run = t.run_until_cancelled_owned::<std::future::Ready<u8>>(ready(7));
+                assert_eq!(poll(pin!(run), &waker), Poll::Ready(Some(7)));
+            }
+
+            #[test]
+            fn a_borrowing_future_may_be_spawned_with_what_it_borrows() {
+                fn spawnable<F: Future + Send + 'static>(_: &F) {}
+                let t = CancellationToken::new();
+                spawnable(&async move {
+                    t.cancelled().await;
+                    t.run_until_cancelled(ready(1)).await;
+                    ready(1).with_cancellation_token(&t).await
+                });
+            }
+
+            #[test]
             fn the_owned_futures_are_static_and_may_be_spawned() {
                 fn spawnable<F: Future + Send + 'static>(_: &F) {}
                 let t = CancellationToken::new();
@@ -318,3 +405,11 @@ macro_rules! dropin {
 
 dropin!(of_tokio_util, tokio_util::sync, tokio_util::future);
 dropin!(of_umbel, umbel, umbel);
+
+/// What ours are and tokio-util's are not.
+#[test]
+fn our_waits_are_unpin_and_unwind_safe() {
+    fn all<T: Unpin + std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
+    all::<umbel::WaitForCancellationFuture<'static>>();
+    all::<umbel::WaitForCancellationFutureOwned>();
+}
