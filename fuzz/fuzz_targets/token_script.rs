@@ -2,5 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use umbel_tests::{counting::CountingAlloc, model::run_bytes};
 
-fuzz_target!(|script: &[u8]| umbel_tests::model::run_script(script));
+#[global_allocator]
+static ALLOCATOR: CountingAlloc = CountingAlloc;
+
+fuzz_target!(|script: &[u8]| run_bytes(script));

@@ -1,36 +1,51 @@
-//! Random scripts on the real tree beside the reference model. The seed of a failing script is in
-//! the panic's message; `fuzz/` drives the same function from its own bytes.
+//! Random scripts on the real tree beside the reference model; `fuzz/` runs the same interpreter.
 
-use umbel_tests::model::run_script;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestRunner};
+use umbel_tests::model::{OP_BYTES, Op, run_bytes, run_script};
 
-/// splitmix64.
-struct Random(u64);
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+/// Mostly calm foreign code, and mostly the first few of everything, so that much happens to them.
+fn op() -> impl Strategy<Value = Op> {
+    let at = prop_oneof![3 => 0..4_u8, 2 => any::<u8>()];
+    let mood = prop_oneof![5 => Just(0), 3 => 0x80..=0xff_u8];
+    (any::<u8>(), at, any::<u8>(), mood)
+        .prop_map(|(what, at, with, mood)| Op::from_bytes([what, at, with, mood]))
+}
+
+/// The same scripts at every run; `PROPTEST_CASES` gives more of them, `PROPTEST_RNG_SEED` others.
+fn config() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let given = |name| std::env::var_os(name).is_some();
+    ProptestConfig {
+        cases: match given("PROPTEST_CASES") {
+            true => default.cases,
+            false if cfg!(miri) => 3,
+            false => 5_000,
+        },
+        rng_seed: match given("PROPTEST_RNG_SEED") {
+            true => default.rng_seed,
+            false => RngSeed::Fixed(0),
+        },
+        // The seed is fixed: nothing to write down.
+        failure_persistence: None,
+        ..default
     }
 }
 
 #[test]
 fn random_scripts_agree_with_the_model() {
-    let (scripts, length) = if cfg!(miri) { (2, 200) } else { (200, 3_000) };
-    for seed in 0..scripts {
-        let mut random = Random(seed);
-        let bytes: Vec<u8> = (0..length).map(|_| random.next() as u8).collect();
-        let run = std::panic::catch_unwind(|| run_script(&bytes));
-        if let Err(panic) = run {
-            eprintln!("seed {seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
+    let most = if cfg!(miri) { 24 } else { 300 };
+    TestRunner::new(config())
+        .run(&vec(op(), 0..most), |script| {
+            run_script(script);
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[test]
 fn the_empty_script() {
-    run_script(&[]);
-    run_script(&[0]);
+    run_bytes(&[]);
+    run_bytes(&[0; OP_BYTES]);
 }
