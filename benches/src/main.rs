@@ -18,14 +18,19 @@
 //! | `alloc.rs` | the allocator that counts |
 //! | `meter.rs` | one measurement |
 //! | `report.rs` | rows, marks, rounds, tables |
+//! | `counts.rs` | `--counts`: instructions instead of times |
 //! | `token/contenders.rs` | umbel and its peers behind a few verbs |
 //! | `token/floors.rs` | the floors |
 //! | `token/workloads.rs` | what is measured, once for all contenders |
 //! | `token/rows.rs` | the rows, as data |
 //!
+//! `--counts` runs the rows of one thread under callgrind and prints what no noise moves. It holds
+//! nothing against the marks, which are about time.
+//!
 //! `cargo test` runs every row once, tiny: a benchmark that has rotted fails there.
 
 mod alloc;
+mod counts;
 mod meter;
 mod report;
 mod token;
@@ -55,12 +60,26 @@ struct Args {
     /// Ten million churned children, not one.
     #[arg(long)]
     full: bool,
+    /// Instructions, atomic operations and cache misses of the rows of one thread, by callgrind.
+    #[arg(long, conflicts_with_all = ["full", "rounds", "quick"])]
+    counts: bool,
+    /// What `--counts` runs under callgrind: one measurement of one contender of the row `only`.
+    #[arg(long, hide = true, value_name = "INDEX")]
+    sample: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum What {
     /// The cancellation token.
     Token,
+}
+
+impl What {
+    fn name(self) -> &'static str {
+        match self {
+            What::Token => "token",
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -73,12 +92,18 @@ fn main() -> ExitCode {
         (_, true) => (meter::Size::Full, args.rounds.get()),
         _ => (meter::Size::Default, args.rounds.get()),
     };
+    if let Some(index) = args.sample {
+        return counts::sample(rows, &args.only, index);
+    }
     if cfg!(debug_assertions) {
         eprintln!("not optimised: run it with --release");
     }
     if !rows.iter().any(|row| row.name.contains(&args.only)) {
         eprintln!("no row's name contains `{}`", args.only);
         return ExitCode::from(2);
+    }
+    if args.counts {
+        return counts::run(args.what.name(), rows, &args.only);
     }
     let missed = report::run(rows, &args.only, size, rounds);
     ExitCode::from(u8::from(missed && !args.report_only && !args.quick))

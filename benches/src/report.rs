@@ -24,6 +24,17 @@ pub(crate) struct Row {
     pub(crate) marks: &'static [Mark],
 }
 
+impl Row {
+    /// Umbel, then the floor if there is one, then the peers.
+    pub(crate) fn contenders(&self) -> Vec<Contender> {
+        [("umbel", self.umbel)]
+            .into_iter()
+            .chain(self.floor)
+            .chain(self.peers.iter().copied())
+            .collect()
+    }
+}
+
 /// What umbel's median must not exceed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Mark {
@@ -75,11 +86,7 @@ pub(crate) struct Verdict {
 /// round every contender has its turn, and another one begins. A reading that was disturbed is taken
 /// again, for a while.
 pub(crate) fn measure(row: &'static Row, size: Size, rounds: usize) -> Measured {
-    let contenders: Vec<Contender> = [("umbel", row.umbel)]
-        .into_iter()
-        .chain(row.floor)
-        .chain(row.peers.iter().copied())
-        .collect();
+    let contenders = row.contenders();
     let run = |sample: Sample, counting| sample(Meter { size, counting });
     if size != Size::Quick {
         contenders.iter().for_each(|(_, sample)| {
@@ -123,7 +130,7 @@ pub(crate) fn measure(row: &'static Row, size: Size, rounds: usize) -> Measured 
 /// The first undisturbed reading, or the last one when the patience is over.
 fn undisturbed(run: impl Fn() -> Reading, size: Size) -> Reading {
     let patience = match size {
-        Size::Quick => Duration::ZERO,
+        Size::Quick | Size::Counts => Duration::ZERO,
         Size::Default | Size::Full => Duration::from_millis(150),
     };
     let start = Instant::now();
@@ -201,7 +208,7 @@ impl fmt::Display for Mark {
 }
 
 /// Three digits that count.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
@@ -210,7 +217,7 @@ fn number(value: f64) -> String {
     }
 }
 
-fn table(header: &[&str], left: usize) -> Table {
+pub(crate) fn table(header: &[&str], left: usize) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(header.iter().copied());

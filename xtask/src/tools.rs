@@ -20,6 +20,8 @@ pub(crate) enum Need {
     NightlyComponent(&'static str),
     /// `cargo install cargo-NAME`: takes minutes, so it is not fetched.
     CargoTool(&'static str),
+    /// A program of the system, by its package's name.
+    Program(&'static str),
 }
 
 /// Looks for things once, and remembers.
@@ -58,6 +60,11 @@ fn provide(need: Need) -> Result<(), String> {
                         --component miri --component rust-src"
                     .into(),
             );
+        }
+        Need::Program(name) => {
+            return Err(format!(
+                "no {name}; get it from the system's packages, for example: apt-get install {name}"
+            ));
         }
         Need::CargoTool(name) => {
             return Err(format!(
@@ -101,6 +108,7 @@ fn present(need: Need) -> bool {
         }
         // `cargo fuzz --version` and the like; cargo itself says so if there is no such command.
         Need::CargoTool(name) => stdout(&format!("cargo {name} --version")).is_some(),
+        Need::Program(name) => stdout(&format!("{name} --version")).is_some(),
     }
 }
 
@@ -130,5 +138,9 @@ mod tests {
             .provide(&Need::Target("no-such-target"))
             .unwrap_err();
         assert!(lack.contains("rustup target add no-such-target"), "{lack}");
+        let lack = Tools::default()
+            .provide(&Need::Program("no-such-program"))
+            .unwrap_err();
+        assert!(lack.contains("no no-such-program; get it"), "{lack}");
     }
 }
