@@ -36,7 +36,6 @@ use crate::token::cursor::{Cursor, Visit};
 use crate::token::node::{Node, WaitSlot};
 use crate::wake::batch::drop_all;
 use crate::wake::slab::{Place, Segment, SlotSet};
-use core::iter::once;
 use core::ptr::null;
 use core::task::Waker;
 
@@ -79,17 +78,44 @@ unsafe fn close_shards(node: *const Node) {
 #[inline]
 pub(crate) unsafe fn release(node: *const Node) {
     // SAFETY: I1 – the reference keeps the node until it is given up.
-    if unsafe { (*node).strong().fetch_sub(1, Ordering::Release) } == 1 {
-        fence(Ordering::Acquire);
+    if unsafe { give_up(node) } {
         let mut burial = Burial {
             node,
             arena: None,
             armed: None,
         };
-        // Most of the dead leave nothing to drop; then no foreign code runs and nothing needs a guard.
-        if let Some(first) = burial.next() {
-            drop_all(once(first).chain(burial));
+        // SAFETY: D1 – the node is ours.
+        let first = unsafe {
+            // Most of the dead have nothing below them, and leave nothing to drop.
+            if (*node).kids.is_empty() && (*node).waits.is_empty() {
+                burial.bury_node().map(Remains::Reason)
+            } else {
+                burial.next()
+            }
+        };
+        if first.is_some() || !burial.node.is_null() {
+            drop_all(first.into_iter().chain(burial));
         }
+    }
+}
+
+/// True: it was the last reference, and all that others did with theirs is seen.
+///
+/// # Safety
+/// As for [`release`].
+#[inline(always)]
+unsafe fn give_up(node: *const Node) -> bool {
+    // SAFETY: I1 – (caller) the reference keeps the node until it is given up.
+    unsafe {
+        // No walker enters a root, so there 1 cannot grow without a handle: no read-modify-write.
+        if (*node).lies_in().is_none() && (*node).strong().load(Ordering::Acquire) == 1 {
+            return true;
+        }
+        if (*node).strong().fetch_sub(1, Ordering::Release) == 1 {
+            fence(Ordering::Acquire);
+            return true;
+        }
+        false
     }
 }
 
@@ -278,7 +304,7 @@ impl Burial {
     ///
     /// # Safety
     /// D1 holds for `self.node`, and it has no slab of children any more.
-    #[inline]
+    #[inline(always)]
     unsafe fn bury_node(&mut self) -> Option<Reason> {
         let node = self.node;
         // SAFETY: D1; its children's slab is gone.

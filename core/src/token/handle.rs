@@ -160,11 +160,16 @@ impl Clone for CancellationToken {
 impl Drop for CancellationToken {
     #[inline]
     fn drop(&mut self) {
-        if self.node().handles().fetch_sub(1, Ordering::Release) == 1 {
+        let handles = self.node().handles();
+        // Only who has a handle makes another, so 1 cannot grow: no read-modify-write for the last.
+        if handles.load(Ordering::Acquire) != 1 {
+            if handles.fetch_sub(1, Ordering::Release) != 1 {
+                return;
+            }
             fence(Ordering::Acquire);
-            // SAFETY: H1 – this was the last handle.
-            unsafe { close(self.as_ptr()) };
         }
+        // SAFETY: H1 – this was the last handle.
+        unsafe { close(self.as_ptr()) };
     }
 }
 

@@ -1,4 +1,4 @@
-use super::codes::{ARMED, OWNED, TAKEN};
+use super::codes::{ARMED, Codes, OWNED, TAKEN};
 use super::*;
 use ::alloc::vec::Vec;
 use std::collections::HashSet;
@@ -133,7 +133,7 @@ fn shards_are_walked_one_after_the_other() {
         let first = slab.claim(core::ptr::null()).segment.cast_mut();
         spread(first);
         spread(first);
-        let table = &(&(*(*first).more.load(Ordering::Relaxed)).0);
+        let table = &(&(*(*first).more.load(Ordering::Relaxed)).first);
         let more: Vec<_> = [2, 5]
             .map(|k| first_segment(&table[k - 1], SLOTS_PER_WORD, core::ptr::null(), k as u16))
             .into();
