@@ -21,18 +21,18 @@ struct Counts {
 }
 
 /// The measurement that callgrind watches; prints how many operations it did.
-pub(crate) fn sample(rows: &[Row], name: &str, index: usize) -> ExitCode {
-    let contenders = rows
-        .iter()
-        .find(|row| row.name == name)
-        .map(Row::contenders);
+pub(crate) fn sample(rows: &[&Row], index: usize) -> ExitCode {
+    let contenders = match rows {
+        [row] => Some(row.contenders()),
+        _ => None,
+    };
     match contenders.as_deref().and_then(|all| all.get(index)) {
         Some((_, sample)) => {
             println!("{}", once(*sample, Size::Counts).alone);
             ExitCode::SUCCESS
         }
         None => {
-            eprintln!("row `{name}` has no contender {index}");
+            eprintln!("not one row, or no contender {index} in it");
             ExitCode::from(2)
         }
     }
@@ -45,8 +45,8 @@ fn once(sample: Sample, size: Size) -> Reading {
     })
 }
 
-/// Counts the rows whose name contains `only`, and prints the table.
-pub(crate) fn run(what: &str, rows: &[Row], only: &str) -> ExitCode {
+/// Counts the rows of one thread, and prints the table.
+pub(crate) fn run(what: &str, rows: &[&Row]) -> ExitCode {
     let mut table = table(
         &[
             "row",
@@ -58,9 +58,8 @@ pub(crate) fn run(what: &str, rows: &[Row], only: &str) -> ExitCode {
         ],
         2,
     );
-    let counted = |row: &&Row| once(row.umbel, Size::Quick).alone > 0;
-    let chosen = rows.iter().filter(|row| row.name.contains(only));
-    for row in chosen.filter(counted) {
+    let counted = |row: &&&Row| once(row.umbel, Size::Quick).alone > 0;
+    for row in rows.iter().filter(counted) {
         eprintln!("{} …", row.name);
         let mut ours = f64::NAN;
         for (i, (name, _)) in row.contenders().into_iter().enumerate() {

@@ -112,6 +112,17 @@ impl Meter {
     /// Nanoseconds of wall time for each of `ops` operations that `run` does while another thread
     /// does the same: from the common start to the end of the later one.
     pub(crate) fn two_threads(self, ops: usize, run: impl Fn() + Sync) -> Reading {
+        self.helped(ops, &run, &run)
+    }
+
+    /// Nanoseconds of wall time for each of `ops` operations that `run` does here and `help` on
+    /// another thread: from the common start to the end of the later one.
+    pub(crate) fn helped(
+        self,
+        ops: usize,
+        help: impl FnOnce() + Send,
+        run: impl FnOnce(),
+    ) -> Reading {
         let (ready, go, done) = (
             AtomicBool::new(false),
             AtomicBool::new(false),
@@ -123,7 +134,7 @@ impl Meter {
                     ready.store(true, Ordering::Release);
                     spin_until(&go);
                     let _done = Finally(&done);
-                    run();
+                    help();
                 })
                 .0
             });
