@@ -424,6 +424,37 @@ fn last_walker_buries() {
     );
 }
 
+/// The last handle dies without a read-modify-write, and sees all the same what was done with others:
+/// a segment of waiters that it overlooked would leak.
+#[test]
+fn the_last_handle_sees_what_others_did() {
+    model("waited on and dropped ∥ dropped", 3, || {
+        let token = CancellationToken::new();
+        let other = token.clone();
+        let waiter = thread::spawn(move || {
+            let mut wait = Box::pin(other.cancelled_owned());
+            let task = Task::new();
+            assert!(task.poll(wait.as_mut()).is_pending());
+            drop(wait);
+            task.assert_no_waker_left();
+        });
+        drop(token);
+        waiter.join().unwrap();
+    });
+}
+
+/// A root whose last child has gone on another thread likewise.
+#[test]
+fn the_roots_last_reference_sees_what_its_children_did() {
+    model("last child dropped ∥ root dropped", 3, || {
+        let root = CancellationToken::new();
+        let child = root.child_token();
+        let dropper = thread::spawn(move || drop(child));
+        drop(root);
+        dropper.join().unwrap();
+    });
+}
+
 /// A node with a boxed reason of its own dies inside a walk: the reason is parked in the slot, and
 /// goes with the next occupant or with the arena. The box is loom's `Arc`: a leak fails the model.
 #[test]

@@ -207,6 +207,11 @@ impl<S: Slot> Segment<S> {
         unsafe { (Self::words(segment) > 1).then_some(&(*segment).codes_or_summary) }
     }
 
+    #[cfg(test)]
+    pub(crate) fn summary_now(&self) -> usize {
+        self.codes_or_summary.load(Ordering::Relaxed)
+    }
+
     /// Makes every TAKEN slot FREE, without touching what lies in it. ARMED ones stay.
     ///
     /// # Safety

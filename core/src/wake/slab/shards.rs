@@ -8,11 +8,9 @@
 //! there is no rest to be found.
 
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering, thread_hint};
-use crate::wake::slab::codes::SHARDS;
+use crate::wake::slab::codes::{HINTS, SHARDS};
 use core::ptr::null_mut;
 
-/// Values of [`thread_hint`].
-const HINTS: usize = 64;
 const MOVES_BITS: usize = 4;
 const MOVES_MOST: usize = (1 << MOVES_BITS) - 1;
 const MOVES_PER_WORD: usize = usize::BITS as usize / MOVES_BITS;
@@ -38,7 +36,11 @@ impl<Segment> Shards<Segment> {
     /// The cell that the calling thread claims from, and its seat.
     #[inline(always)]
     pub(crate) fn mine(&self) -> (usize, Seat) {
-        let hint = thread_hint() % HINTS;
+        self.of(thread_hint() % HINTS)
+    }
+
+    #[inline(always)]
+    fn of(&self, hint: usize) -> (usize, Seat) {
         let seat = Seat {
             word: hint / MOVES_PER_WORD,
             shift: hint % MOVES_PER_WORD * MOVES_BITS,
@@ -65,4 +67,34 @@ impl<Segment> Shards<Segment> {
 pub(crate) struct Seat {
     word: usize,
     shift: usize,
+}
+
+#[cfg(all(test, not(umbel_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_loses_a_race_moves_and_nobody_else() {
+        let shards = Shards::<()>::new();
+        let homes: [usize; HINTS] = core::array::from_fn(|hint| shards.of(hint).0);
+        assert!((0..SHARDS).all(|shard| homes.contains(&shard)));
+        for hint in [0, 1, MOVES_PER_WORD - 1, MOVES_PER_WORD, HINTS - 1] {
+            let (home, seat) = shards.of(hint);
+            shards.move_on(seat);
+            assert_eq!(shards.of(hint).0, (home + 1) % SHARDS);
+        }
+        let moved = (0..HINTS).filter(|&hint| shards.of(hint).0 != homes[hint]);
+        assert_eq!(moved.count(), 5);
+    }
+
+    #[test]
+    fn a_hint_comes_to_rest() {
+        let shards = Shards::<()>::new();
+        let (home, seat) = shards.of(3);
+        for _ in 0..1000 {
+            shards.move_on(seat);
+        }
+        assert_eq!(shards.of(3).0, (home + MOVES_MOST) % SHARDS);
+        assert_eq!(shards.of(4).0, Shards::<()>::new().of(4).0);
+    }
 }
