@@ -271,7 +271,7 @@ pub(crate) fn clone_wakers<K: Kind>(meter: Meter) -> Reading {
 // ------------------------------------------------------------------ S4
 
 /// Never ready; its drop has something to look at.
-pub(crate) struct Idle(Option<Box<()>>);
+pub(crate) struct Idle(Option<Box<u8>>);
 
 impl Idle {
     pub(crate) fn new() -> Self {
@@ -280,7 +280,7 @@ impl Idle {
 }
 
 impl Future for Idle {
-    type Output = Option<Box<()>>;
+    type Output = Option<Box<u8>>;
 
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
         match self.0.take() {

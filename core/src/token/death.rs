@@ -16,9 +16,10 @@
 //!
 //! # Invariants
 //!
-//! - **D1** A node whose `strong` has reached 0 belongs to the one who brought it there: no handle,
-//!   no child and no walker is left, and `upgrade` fails. Walkers at its parent still load its
-//!   atomics, and mark it if it is LIVE, until the slot is FREE.
+//! - **D1** A node whose last reference was given up belongs to the one who did so: no handle, no
+//!   child and no walker is left, and `upgrade` fails (a root, whose `strong` may stay 1, nobody
+//!   upgrades). Walkers at its parent still load its atomics, and mark it if it is LIVE, until the
+//!   slot is FREE.
 //! - **D2** A waiter's code in a dead node is TAKEN or ARMED, and nobody owns it. ARMED is what has no
 //!   registrant any more: a callback that was forgotten, or that the canceller put back; the waker of
 //!   a leaked future, which nobody can poll or drop once the node is dead.
@@ -42,7 +43,7 @@ use core::task::Waker;
 /// The last handle is gone.
 ///
 /// # Safety
-/// The caller brought `handles` to 0, with an Acquire fence after it, and has the handles' reference.
+/// The caller gave up the last handle, with an Acquire fence after it, and has the handles' reference.
 #[inline]
 pub(crate) unsafe fn close(node: *const Node) {
     // SAFETY: I1 – the handles' reference keeps the node.
@@ -107,15 +108,14 @@ pub(crate) unsafe fn release(node: *const Node) {
 unsafe fn give_up(node: *const Node) -> bool {
     // SAFETY: I1 – (caller) the reference keeps the node until it is given up.
     unsafe {
+        let strong = (*node).strong();
         // No walker enters a root, so there 1 cannot grow without a handle: no read-modify-write.
-        if (*node).lies_in().is_none() && (*node).strong().load(Ordering::Acquire) == 1 {
-            return true;
-        }
-        if (*node).strong().fetch_sub(1, Ordering::Release) == 1 {
+        let alone = (*node).lies_in().is_none() && strong.load(Ordering::Relaxed) == 1;
+        let last = alone || strong.fetch_sub(1, Ordering::Release) == 1;
+        if last {
             fence(Ordering::Acquire);
-            return true;
         }
-        false
+        last
     }
 }
 

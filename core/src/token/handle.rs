@@ -162,14 +162,11 @@ impl Drop for CancellationToken {
     fn drop(&mut self) {
         let handles = self.node().handles();
         // Only who has a handle makes another, so 1 cannot grow: no read-modify-write for the last.
-        if handles.load(Ordering::Acquire) != 1 {
-            if handles.fetch_sub(1, Ordering::Release) != 1 {
-                return;
-            }
+        if handles.load(Ordering::Relaxed) == 1 || handles.fetch_sub(1, Ordering::Release) == 1 {
             fence(Ordering::Acquire);
+            // SAFETY: H1 – this was the last handle.
+            unsafe { close(self.as_ptr()) };
         }
-        // SAFETY: H1 – this was the last handle.
-        unsafe { close(self.as_ptr()) };
     }
 }
 

@@ -68,7 +68,7 @@
 //! | publish | swap `state` | SeqCst | above; walkers' loads |
 //! | `is_cancelled` | load `state` | Acquire | `cancel`, `mark` |
 //! | `handles`, `strong` down | `fetch_sub`, fence at zero | Release, Acquire | each other: all use happens before burial |
-//! | `handles`, a root's `strong`, is 1 | load | Acquire | the others' `fetch_sub`: likewise |
+//! | last of `handles`, of a root's `strong` | load of 1, fence | Relaxed, Acquire | the others' `fetch_sub`: likewise |
 //! | `strong` = 1 of an occupant | store | Release | `upgrade` (CAS, Acquire): the fields |
 //! | `place` DONE | store, load | Release, Acquire | each other: "all below is cancelled" |
 //! | burial | swap `state` | AcqRel | the next occupant's swap: the parked reason |
