@@ -52,6 +52,8 @@ pub(crate) enum Mark {
     AtMost(f64),
     /// No allocation, nor a part of one: below one in a thousand operations.
     NoAllocations,
+    /// At most one allocation in so many operations.
+    AllocationIn(u32),
 }
 
 /// What the rounds found of one contender.
@@ -188,6 +190,9 @@ impl Measured {
                 Mark::BestPeerBut(most, name) => (ours / self.best_peer_but(name), most),
                 Mark::AtMost(most) => (ours, most),
                 Mark::NoAllocations => (self.umbel().allocations, 0.001),
+                Mark::AllocationIn(operations) => {
+                    (self.umbel().allocations, 1.0 / f64::from(operations))
+                }
             };
             Verdict {
                 row: self.row.name,
@@ -209,6 +214,7 @@ impl fmt::Display for Mark {
             Mark::BestPeerBut(most, name) => write!(f, "≤ {most} × best peer but {name}"),
             Mark::AtMost(most) => write!(f, "≤ {most}"),
             Mark::NoAllocations => f.write_str("no allocation"),
+            Mark::AllocationIn(operations) => write!(f, "≤ 1 allocation in {operations}"),
         }
     }
 }

@@ -60,7 +60,7 @@
 //! | arm a waiter, then load `state` | set `state`, then load `waits` and the waiters' codes | `cancel_against_first_poll` |
 //! | link `waits`, then load `state` | set `state`, then load `waits` | `cancel_against_first_poll` |
 //! | publish a child, then load the parent's `state` | set `state`, then load `kids`, codes, the child's `state` | `child_against_cancel` |
-//! | free a slot, then set `summary` | clear `summary`, then load the codes | – (only room is lost) |
+//! | free a slot, then load `summary` | clear `summary`, then load the codes | – (only room is lost) |
 //!
 //! | site | op | order | pairs with, and what for |
 //! |---|---|---|---|
