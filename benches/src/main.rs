@@ -1,4 +1,4 @@
-//! Umbel beside its peers and hand-written floors: `cargo xtask bench token`.
+//! Umbel beside its peers and hand-written floors: `cargo xtask bench token`, `cargo xtask bench set`.
 //!
 //! Absolute times mean little on another machine, and ratios within one run mean a lot, so all
 //! contenders of a row run in one process, in turns: one round to warm up, one that counts
@@ -18,16 +18,23 @@
 //! | `alloc.rs` | the allocator that counts |
 //! | `meter.rs` | one measurement |
 //! | `report.rs` | rows, marks, rounds, tables |
+//! | `counts.rs` | `--counts`: instructions instead of times |
 //! | `token/contenders.rs` | umbel and its peers behind a few verbs |
 //! | `token/floors.rs` | the floors |
 //! | `token/workloads.rs` | what is measured, once for all contenders |
 //! | `token/rows.rs` | the rows, as data |
+//! | `set/…` | the same for the set |
+//!
+//! `--counts` runs the rows of one thread under callgrind and prints what no noise moves. It holds
+//! nothing against the marks, which are about time.
 //!
 //! `cargo test` runs every row once, tiny: a benchmark that has rotted fails there.
 
 mod alloc;
+mod counts;
 mod meter;
 mod report;
+mod set;
 mod token;
 
 use clap::{Parser, ValueEnum};
@@ -43,7 +50,7 @@ struct Args {
     /// Timed rounds; the median counts.
     #[arg(long, default_value = "9")]
     rounds: NonZeroUsize,
-    /// Only rows whose name contains this text.
+    /// Only the row of this name, or rows whose name contains this text.
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
     /// Exit with 0 although marks are missed.
@@ -55,70 +62,101 @@ struct Args {
     /// Ten million churned children, not one.
     #[arg(long)]
     full: bool,
+    /// Instructions, atomic operations and cache misses of the rows of one thread, by callgrind.
+    #[arg(long, conflicts_with_all = ["full", "rounds", "quick"])]
+    counts: bool,
+    /// What `--counts` runs under callgrind: one measurement of one contender of the row `only`.
+    #[arg(long, hide = true, value_name = "INDEX")]
+    sample: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum What {
     /// The cancellation token.
     Token,
+    /// The set of futures.
+    Set,
+}
+
+impl What {
+    fn rows(self) -> &'static [report::Row] {
+        match self {
+            What::Token => token::rows::ROWS,
+            What::Set => set::rows::ROWS,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            What::Token => "token",
+            What::Set => "set",
+        }
+    }
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let rows = match args.what {
-        What::Token => token::rows::ROWS,
-    };
+    let rows = report::chosen(args.what.rows(), &args.only);
     let (size, rounds) = match (args.quick, args.full) {
         (true, _) => (meter::Size::Quick, 1),
         (_, true) => (meter::Size::Full, args.rounds.get()),
         _ => (meter::Size::Default, args.rounds.get()),
     };
+    if let Some(index) = args.sample {
+        return counts::sample(&rows, index);
+    }
     if cfg!(debug_assertions) {
         eprintln!("not optimised: run it with --release");
     }
-    if !rows.iter().any(|row| row.name.contains(&args.only)) {
+    if rows.is_empty() {
         eprintln!("no row's name contains `{}`", args.only);
         return ExitCode::from(2);
     }
-    let missed = report::run(rows, &args.only, size, rounds);
+    if args.counts {
+        return counts::run(args.what.name(), &rows);
+    }
+    let missed = report::run(&rows, size, rounds);
     ExitCode::from(u8::from(missed && !args.report_only && !args.quick))
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::What;
     use crate::meter::Size;
     use crate::report;
-    use crate::token::rows::ROWS;
+    use clap::ValueEnum;
 
     #[test]
     fn every_row_runs_and_the_tables_render() {
-        let measured: Vec<_> = ROWS
-            .iter()
-            .map(|row| report::measure(row, Size::Quick, 1))
-            .collect();
-        let text = report::render(&measured);
-        let contenders: usize = ROWS
-            .iter()
-            .map(|row| 1 + row.peers.len() + usize::from(row.floor.is_some()))
-            .sum();
-        assert_eq!(text.lines().count(), 1 + contenders, "{text}");
-        assert!(!text.contains("NaN"), "{text}");
-        let verdicts: Vec<_> = measured
-            .iter()
-            .flat_map(report::Measured::verdicts)
-            .collect();
-        let text = report::judge(&verdicts);
-        for row in ROWS {
-            assert!(row.marks.is_empty() || text.contains(row.name), "{text}");
+        for what in What::value_variants() {
+            let rows = what.rows();
+            let measured: Vec<_> = rows
+                .iter()
+                .map(|row| report::measure(row, Size::Quick, 1))
+                .collect();
+            let text = report::render(&measured);
+            let contenders: usize = rows.iter().map(|row| row.contenders().len()).sum();
+            assert_eq!(text.lines().count(), 1 + contenders, "{text}");
+            assert!(!text.contains("NaN"), "{text}");
+            let verdicts: Vec<_> = measured
+                .iter()
+                .flat_map(report::Measured::verdicts)
+                .collect();
+            let text = report::judge(&verdicts);
+            for row in rows {
+                assert!(row.marks.is_empty() || text.contains(row.name), "{text}");
+            }
+            assert!(!text.contains("NaN"), "{text}");
         }
-        assert!(!text.contains("NaN"), "{text}");
     }
 
     #[test]
     fn names_tell_rows_apart() {
-        let mut names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), ROWS.len());
+        for what in What::value_variants() {
+            let mut names: Vec<_> = what.rows().iter().map(|row| row.name).collect();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), what.rows().len());
+        }
     }
 }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 pub(crate) enum Size {
     /// Just enough to run every line: the smoke test.
     Quick,
+    /// Under an emulator that counts instructions: enough for its numbers not to move.
+    Counts,
     /// What the table is made with.
     Default,
     /// Where the default is a tenth of what the mark says, the whole.
@@ -33,6 +35,8 @@ pub(crate) struct Reading {
     pub(crate) allocations: f64,
     /// Bytes they asked for.
     pub(crate) bytes: f64,
+    /// How many operations [`Meter::one_thread`] measured; 0 if something else did.
+    pub(crate) alone: usize,
     /// The kernel gave a measuring thread's processor to somebody else meanwhile, so that wall time
     /// says little. Sleeping on a lock does not count as such.
     pub(crate) disturbed: bool,
@@ -53,17 +57,22 @@ impl Meter {
     pub(crate) fn ops(self, full: usize) -> usize {
         match self.size {
             Size::Quick => full.min(20),
+            Size::Counts => full.min(20_000),
             Size::Default | Size::Full => full,
         }
     }
 
     /// Nanoseconds of this thread's CPU time for each of `ops` operations that `run` does.
     pub(crate) fn one_thread(self, ops: usize, run: impl FnOnce()) -> Reading {
-        self.clocked(ops, || {
+        let reading = self.clocked(ops, || {
             let start = cpu_time();
-            run();
+            counted_region(run);
             cpu_time() - start
-        })
+        });
+        Reading {
+            alone: ops,
+            ..reading
+        }
     }
 
     /// Nanoseconds of wall time for each of `ops` operations that `run` does while another thread
@@ -103,6 +112,17 @@ impl Meter {
     /// Nanoseconds of wall time for each of `ops` operations that `run` does while another thread
     /// does the same: from the common start to the end of the later one.
     pub(crate) fn two_threads(self, ops: usize, run: impl Fn() + Sync) -> Reading {
+        self.helped(ops, &run, &run)
+    }
+
+    /// Nanoseconds of wall time for each of `ops` operations that `run` does here and `help` on
+    /// another thread: from the common start to the end of the later one.
+    pub(crate) fn helped(
+        self,
+        ops: usize,
+        help: impl FnOnce() + Send,
+        run: impl FnOnce(),
+    ) -> Reading {
         let (ready, go, done) = (
             AtomicBool::new(false),
             AtomicBool::new(false),
@@ -114,7 +134,7 @@ impl Meter {
                     ready.store(true, Ordering::Release);
                     spin_until(&go);
                     let _done = Finally(&done);
-                    run();
+                    help();
                 })
                 .0
             });
@@ -147,7 +167,7 @@ impl Meter {
             value: time.as_nanos() as f64 / ops,
             allocations: counts.calls as f64 / ops,
             bytes: counts.allocated as f64 / ops,
-            disturbed: false,
+            ..Reading::default()
         }
     }
 
@@ -161,10 +181,16 @@ impl Meter {
             value: counts.growth as f64 / ops,
             allocations: counts.calls as f64 / ops,
             bytes: counts.allocated as f64 / ops,
-            disturbed: false,
+            ..Reading::default()
         };
         (reading, output)
     }
+}
+
+/// What [`crate::counts`] has callgrind count: it knows the function by its name.
+#[inline(never)]
+fn counted_region(run: impl FnOnce()) {
+    run();
 }
 
 /// Sets the flag when it is dropped: an assertion that fails must not leave the other thread waiting.

@@ -24,6 +24,17 @@ pub(crate) struct Row {
     pub(crate) marks: &'static [Mark],
 }
 
+impl Row {
+    /// Umbel, then the floor if there is one, then the peers.
+    pub(crate) fn contenders(&self) -> Vec<Contender> {
+        [("umbel", self.umbel)]
+            .into_iter()
+            .chain(self.floor)
+            .chain(self.peers.iter().copied())
+            .collect()
+    }
+}
+
 /// What umbel's median must not exceed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Mark {
@@ -35,10 +46,14 @@ pub(crate) enum Mark {
     Peer(f64, &'static str),
     /// So many times the best of the peers.
     BestPeer(f64),
+    /// So many times the best of the peers, this one left out.
+    BestPeerBut(f64, &'static str),
     /// So much.
     AtMost(f64),
     /// No allocation, nor a part of one: below one in a thousand operations.
     NoAllocations,
+    /// At most one allocation in so many operations.
+    AllocationIn(u32),
 }
 
 /// What the rounds found of one contender.
@@ -75,11 +90,7 @@ pub(crate) struct Verdict {
 /// round every contender has its turn, and another one begins. A reading that was disturbed is taken
 /// again, for a while.
 pub(crate) fn measure(row: &'static Row, size: Size, rounds: usize) -> Measured {
-    let contenders: Vec<Contender> = [("umbel", row.umbel)]
-        .into_iter()
-        .chain(row.floor)
-        .chain(row.peers.iter().copied())
-        .collect();
+    let contenders = row.contenders();
     let run = |sample: Sample, counting| sample(Meter { size, counting });
     if size != Size::Quick {
         contenders.iter().for_each(|(_, sample)| {
@@ -123,7 +134,7 @@ pub(crate) fn measure(row: &'static Row, size: Size, rounds: usize) -> Measured 
 /// The first undisturbed reading, or the last one when the patience is over.
 fn undisturbed(run: impl Fn() -> Reading, size: Size) -> Reading {
     let patience = match size {
-        Size::Quick => Duration::ZERO,
+        Size::Quick | Size::Counts => Duration::ZERO,
         Size::Default | Size::Full => Duration::from_millis(150),
     };
     let start = Instant::now();
@@ -159,6 +170,11 @@ impl Measured {
         &self.lines[1 + usize::from(self.row.floor.is_some())..]
     }
 
+    fn best_peer_but(&self, name: &str) -> f64 {
+        let peers = self.peers().iter().filter(|peer| peer.name != name);
+        peers.map(|peer| peer.median).fold(f64::NAN, f64::min)
+    }
+
     /// The row's marks. What cannot be computed is missed.
     pub(crate) fn verdicts(&self) -> impl Iterator<Item = Verdict> {
         self.row.marks.iter().map(|&mark| {
@@ -170,12 +186,13 @@ impl Measured {
                     let peer = self.peers().iter().find(|peer| peer.name == name);
                     (ours / peer.map_or(f64::NAN, |peer| peer.median), most)
                 }
-                Mark::BestPeer(most) => {
-                    let best = self.peers().iter().map(|peer| peer.median);
-                    (ours / best.fold(f64::NAN, f64::min), most)
-                }
+                Mark::BestPeer(most) => (ours / self.best_peer_but(""), most),
+                Mark::BestPeerBut(most, name) => (ours / self.best_peer_but(name), most),
                 Mark::AtMost(most) => (ours, most),
                 Mark::NoAllocations => (self.umbel().allocations, 0.001),
+                Mark::AllocationIn(operations) => {
+                    (self.umbel().allocations, 1.0 / f64::from(operations))
+                }
             };
             Verdict {
                 row: self.row.name,
@@ -194,14 +211,16 @@ impl fmt::Display for Mark {
             Mark::FloorPlus(most) => write!(f, "≤ floor + {most}"),
             Mark::Peer(most, name) => write!(f, "≤ {most} × {name}"),
             Mark::BestPeer(most) => write!(f, "≤ {most} × best peer"),
+            Mark::BestPeerBut(most, name) => write!(f, "≤ {most} × best peer but {name}"),
             Mark::AtMost(most) => write!(f, "≤ {most}"),
             Mark::NoAllocations => f.write_str("no allocation"),
+            Mark::AllocationIn(operations) => write!(f, "≤ 1 allocation in {operations}"),
         }
     }
 }
 
 /// Three digits that count.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
@@ -210,7 +229,7 @@ fn number(value: f64) -> String {
     }
 }
 
-fn table(header: &[&str], left: usize) -> Table {
+pub(crate) fn table(header: &[&str], left: usize) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(header.iter().copied());
@@ -293,10 +312,19 @@ pub(crate) fn judge(verdicts: &[Verdict]) -> String {
     text
 }
 
-/// Runs the rows whose name contains `only`, prints the tables, and says whether a mark was missed.
-pub(crate) fn run(rows: &'static [Row], only: &str, size: Size, rounds: usize) -> bool {
+/// The row of this name, or those whose name contains the text.
+pub(crate) fn chosen(rows: &'static [Row], only: &str) -> Vec<&'static Row> {
+    let exact: Vec<_> = rows.iter().filter(|row| row.name == only).collect();
+    if exact.is_empty() {
+        return rows.iter().filter(|row| row.name.contains(only)).collect();
+    }
+    exact
+}
+
+/// Runs the rows, prints the tables, and says whether a mark was missed.
+pub(crate) fn run(rows: &[&'static Row], size: Size, rounds: usize) -> bool {
     let mut measured = Vec::new();
-    for row in rows.iter().filter(|row| row.name.contains(only)) {
+    for row in rows {
         eprint!("{} … ", row.name);
         let _ = std::io::stderr().flush();
         let start = Instant::now();
@@ -334,6 +362,8 @@ mod tests {
             Mark::Peer(0.2, "slower"),
             Mark::BestPeer(0.2),
             Mark::BestPeer(0.25),
+            Mark::BestPeerBut(0.19, "slow"),
+            Mark::BestPeerBut(0.2, "slow"),
             Mark::AtMost(9.0),
             Mark::AtMost(10.0),
             Mark::NoAllocations,
@@ -348,7 +378,9 @@ mod tests {
         let (yes, no) = (true, false);
         assert_eq!(
             missed,
-            [yes, no, yes, no, yes, no, yes, no, yes, no, no, yes]
+            [
+                yes, no, yes, no, yes, no, yes, no, yes, no, yes, no, no, yes
+            ]
         );
     }
 
@@ -356,11 +388,28 @@ mod tests {
     fn the_list_names_what_was_missed() {
         let verdicts: Vec<_> = measure(&ROW, Size::Quick, 1).verdicts().collect();
         let text = judge(&verdicts);
-        assert!(text.contains("\n6 of 12 marks missed\n"), "{text}");
+        assert!(text.contains("\n7 of 14 marks missed\n"), "{text}");
         assert!(
             text.contains("\n  row: 1.250, to be ≤ 1.2 × floor\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_whole_name_is_that_row_only() {
+        let row = |name| Row {
+            name,
+            unit: "ns",
+            umbel: fixed::<1>,
+            floor: None,
+            peers: &[],
+            marks: &[],
+        };
+        let rows: &'static [Row] = Box::leak(Box::new([row("N = 1"), row("N = 10")]));
+        let names = |only| -> Vec<_> { chosen(rows, only).iter().map(|row| row.name).collect() };
+        assert_eq!(names("N = 1"), ["N = 1"]);
+        assert_eq!(names("N ="), ["N = 1", "N = 10"]);
+        assert!(names("M").is_empty());
     }
 
     #[test]

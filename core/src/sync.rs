@@ -115,8 +115,8 @@ pub(crate) fn sc_fence() {
     fence(Ordering::SeqCst);
 }
 
-/// A number that differs between threads most of the time and needs no thread-local storage: it
-/// only spreads contention, nothing depends on it.
+/// A number below 256 that differs between threads most of the time and needs no thread-local
+/// storage: it only spreads contention, nothing depends on it.
 #[cfg(not(umbel_loom))]
 #[inline(always)]
 #[allow(dead_code, reason = "the token tree needs `alloc`")]
@@ -126,7 +126,7 @@ pub(crate) fn thread_hint() -> usize {
     const GOLDEN: usize = 0x9E37_79B9_7F4A_7C15_u64 as usize;
     let on_stack = 0_u8;
     let page = (&raw const on_stack).addr() >> 12;
-    page.wrapping_mul(GOLDEN) >> (usize::BITS - 6)
+    page.wrapping_mul(GOLDEN) >> (usize::BITS - 8)
 }
 
 #[cfg(umbel_loom)]
@@ -134,7 +134,7 @@ pub(crate) fn thread_hint() -> usize {
     use core::hash::{Hash, Hasher};
     let mut hasher = std::hash::DefaultHasher::new();
     loom::thread::current().id().hash(&mut hasher);
-    hasher.finish() as usize
+    (hasher.finish() % 256) as usize
 }
 
 /// Stops the program when a reference count is about to overflow (only leaked clones can do that).

@@ -424,6 +424,35 @@ fn last_walker_buries() {
     );
 }
 
+/// The last handle dies without a read-modify-write, and sees all the same what was done with others:
+/// a shard of children that it overlooked would keep the root for ever.
+#[test]
+fn the_last_handle_sees_what_others_did() {
+    model(
+        "child made and dropped, handle dropped ∥ dropped",
+        3,
+        || {
+            let token = CancellationToken::new();
+            let other = token.clone();
+            let parent = thread::spawn(move || drop(other.child_token()));
+            drop(token);
+            parent.join().unwrap();
+        },
+    );
+}
+
+/// A root whose last child has gone on another thread likewise.
+#[test]
+fn the_roots_last_reference_sees_what_its_children_did() {
+    model("last child dropped ∥ root dropped", 3, || {
+        let root = CancellationToken::new();
+        let child = root.child_token();
+        let dropper = thread::spawn(move || drop(child));
+        drop(root);
+        dropper.join().unwrap();
+    });
+}
+
 /// A node with a boxed reason of its own dies inside a walk: the reason is parked in the slot, and
 /// goes with the next occupant or with the arena. The box is loom's `Arc`: a leak fails the model.
 #[test]

@@ -1,12 +1,13 @@
 //! `cargo xtask bench WHAT`: builds the benchmarks as they are shipped and hands over to them.
 
 use crate::step::Cmd;
-use anyhow::{Context, Result};
+use crate::tools::{Need, Tools};
+use anyhow::{Context, Result, anyhow};
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What is measured (`token`) and options; `--help` after it lists them.
+    /// What is measured (`token`, `set`) and options; `--help` after it lists them.
     #[arg(
         required = true,
         trailing_var_arg = true,
@@ -18,6 +19,10 @@ pub(crate) struct Args {
 
 /// The exit code is that of the benchmarks.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    if args.args.iter().any(|arg| arg == "--counts") {
+        let valgrind = Tools::default().provide(&Need::Program("valgrind"));
+        valgrind.map_err(|lack| anyhow!("--counts needs callgrind: {lack}"))?;
+    }
     let line = Cmd::new("cargo run --release -p umbel-bench --").args(args.args);
     println!("$ {line}");
     let status = line.to_command().status().context("no cargo")?;

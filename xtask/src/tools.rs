@@ -61,6 +61,11 @@ fn provide(need: Need) -> Result<(), String> {
                     .into(),
             );
         }
+        Need::Program(name) => {
+            return Err(format!(
+                "no {name}; get it from the system's packages, for example: apt-get install {name}"
+            ));
+        }
         Need::CargoTool(name) => {
             return Err(format!(
                 "no cargo-{name}; get it with: cargo install cargo-{name}"

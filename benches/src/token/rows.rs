@@ -56,6 +56,20 @@ pub(crate) static ROWS: &[Row] = &[
         marks: &[Mark::Floor(1.2)],
     },
     Row {
+        name: "C1 is_cancelled while another thread cancels children",
+        unit: "ns",
+        umbel: ask_cancelling::<Umbel>,
+        floor: Some((
+            "AtomicBool, cancels elsewhere",
+            ask_cancelling_elsewhere::<AtomicBool, Node<1>>,
+        )),
+        peers: &[
+            ("tokio-util", ask_cancelling::<TokioUtil>),
+            ("cancellation-token", ask_cancelling::<CancellationToken>),
+        ],
+        marks: &[Mark::Floor(1.2)],
+    },
+    Row {
         name: "C2 token create+drop",
         unit: "ns",
         umbel: create::<Umbel>,

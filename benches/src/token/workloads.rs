@@ -93,6 +93,27 @@ fn ask_beside<T: Flag, W: Waits>(meter: Meter, asked: &T, waited: &W) -> Reading
     meter.disturbed(ops, register, || ask(asked, ops))
 }
 
+pub(crate) fn ask_cancelling<T: Tree>(meter: Meter) -> Reading {
+    let token = Apart(T::new());
+    ask_beside_cancel(meter, &token.0, &token.0)
+}
+
+/// The floor of [`ask_cancelling`]: the other thread is as busy, elsewhere.
+pub(crate) fn ask_cancelling_elsewhere<T: Flag, P: Tree>(meter: Meter) -> Reading {
+    ask_beside_cancel(meter, &Apart(T::new()).0, &Apart(P::new()).0)
+}
+
+/// What is asked stays live: a token is cancelled once only, so it is children that are cancelled.
+fn ask_beside_cancel<T: Flag, P: Tree>(meter: Meter, asked: &T, parent: &P) -> Reading {
+    let ops = meter.ops(500_000);
+    let cancel = || {
+        let child = parent.child();
+        child.cancel();
+        assert!(child.is_cancelled());
+    };
+    meter.disturbed(ops, cancel, || ask(asked, ops))
+}
+
 // ------------------------------------------------------------------ C2
 
 pub(crate) fn create<T: Flag>(meter: Meter) -> Reading {
@@ -304,7 +325,7 @@ pub(crate) fn bytes_of_token_and_wait<T: Waits>(meter: Meter) -> Reading {
         value: made.value + parked.value,
         allocations: made.allocations + parked.allocations,
         bytes: made.bytes + parked.bytes,
-        disturbed: false,
+        ..Reading::default()
     }
 }
 

@@ -100,11 +100,12 @@ impl Cursor {
         // SAFETY: C1 – segments and slots stay.
         unsafe {
             loop {
-                while let Some(slot) = self.left.pop() {
+                if let Some(slot) = self.left.pop() {
                     let place = Place::in_word(self.segment, self.word, slot);
                     if place.index < Segment::slots(self.segment) {
                         return Some(node_in(place));
                     }
+                    // The rest of the word lies beyond the segment's end.
                 }
                 if self.segment.is_null() {
                     return None;

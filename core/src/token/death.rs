@@ -20,9 +20,10 @@
 //!
 //! # Invariants
 //!
-//! - **D1** A node whose `strong` has reached 0 belongs to the one who brought it there: no handle,
-//!   no child and no walker is left, and `upgrade` fails. Walkers at its parent still load its
-//!   atomics, and mark it if it is LIVE, until the slot is FREE.
+//! - **D1** A node whose last reference was given up belongs to the one who did so: no handle, no
+//!   child and no walker is left, and `upgrade` fails (a plain root, whose `strong` may stay 1,
+//!   nobody upgrades). Walkers at its parent still load its atomics, and mark it if it is LIVE, until the
+//!   slot is FREE.
 //! - **D2** A waiter's code in a dead node is TAKEN or ARMED, and nobody owns it. ARMED is what has no
 //!   registrant any more: a callback that was forgotten, or that the canceller put back; the waker of
 //!   a leaked future, which nobody can poll or drop once the node is dead.
@@ -40,13 +41,13 @@
 //! one out when what lies behind it is whole, and goes on afterwards.
 
 use crate::reason::Reason;
-use crate::sync::{Ordering, dealloc, fence};
+use crate::sync::{Ordering, dealloc};
 use crate::token::cursor::{Cursor, Visit};
 use crate::token::join::{Joined, Link};
 use crate::token::node::{ChildSlot, Node, WaitSlot, node_in};
 use crate::wake::batch::drop_all;
 use crate::wake::slab::{Place, Segment, SlotSet};
-use core::iter::{from_fn, once};
+use core::iter::from_fn;
 use core::mem::forget;
 use core::ptr::null;
 use core::task::{RawWaker, RawWakerVTable, Waker};
@@ -54,7 +55,7 @@ use core::task::{RawWaker, RawWakerVTable, Waker};
 /// The last handle is gone.
 ///
 /// # Safety
-/// The caller brought `handles` to 0, with an Acquire fence after it, and has the handles' reference.
+/// The caller gave up the last handle, acquiring, and has the handles' reference.
 #[inline]
 pub(crate) unsafe fn close(node: *const Node) {
     // SAFETY: I1 – the handles' reference keeps the node.
@@ -75,7 +76,8 @@ unsafe fn close_shards(node: *const Node) {
     unsafe {
         (*node).kids.each_shard(|first| {
             if Segment::close(first) {
-                let before = (*node).strong().fetch_sub(1, Ordering::Release);
+                // Relaxed: the reference that is left releases what was done here.
+                let before = (*node).strong().fetch_sub(1, Ordering::Relaxed);
                 debug_assert!(before > 1, "the handles' reference is left");
             }
         });
@@ -90,13 +92,36 @@ unsafe fn close_shards(node: *const Node) {
 #[inline]
 pub(crate) unsafe fn release(node: *const Node) {
     // SAFETY: I1 – the reference keeps the node until it is given up.
-    if unsafe { (*node).strong().fetch_sub(1, Ordering::Release) } == 1 {
-        fence(Ordering::Acquire);
+    if unsafe { give_up(node) } {
         let mut burial = Burial::of(node);
-        // Most of the dead leave nothing to drop; then no foreign code runs and nothing needs a guard.
-        if let Some(first) = burial.next() {
-            drop_all(once(first).chain(burial));
+        // SAFETY: D1 – the node is ours.
+        let first = unsafe {
+            // Most of the dead have nothing below them, and leave nothing to drop.
+            if (*node).kids.is_empty() && (*node).waits.is_empty() && !(*node).is_joined() {
+                burial.bury_node().map(Remains::Reason)
+            } else {
+                burial.next()
+            }
+        };
+        if first.is_some() || !burial.node.is_null() {
+            drop_all(first.into_iter().chain(burial));
         }
+    }
+}
+
+/// True: it was the last reference, and all that others did with theirs is seen.
+///
+/// # Safety
+/// As for [`release`].
+#[inline(always)]
+unsafe fn give_up(node: *const Node) -> bool {
+    // SAFETY: I1 – (caller) the reference keeps the node until it is given up.
+    unsafe {
+        let strong = (*node).strong();
+        // Nobody upgrades a root but one of `join`: there our 1 cannot grow, and needs no
+        // read-modify-write.
+        let alone = (*node).is_plain_root() && strong.load(Ordering::Acquire) == 1;
+        alone || strong.fetch_sub(1, Ordering::AcqRel) == 1
     }
 }
 
@@ -108,8 +133,7 @@ pub(crate) unsafe fn release(node: *const Node) {
 pub(crate) unsafe fn release_in_walk(node: *const Node) {
     // SAFETY: I1 – the reference keeps the node until it is given up; then D1.
     unsafe {
-        if (*node).strong().fetch_sub(1, Ordering::Release) == 1 {
-            fence(Ordering::Acquire);
+        if (*node).strong().fetch_sub(1, Ordering::AcqRel) == 1 {
             bury_in_walk(node);
         }
     }
@@ -126,8 +150,7 @@ pub(crate) unsafe fn release_far(node: *const Node, dead: &mut *const Node) {
     unsafe {
         let mut dying = null();
         let give_up = |node: *const Node, dying: &mut *const Node| {
-            if (*node).strong().fetch_sub(1, Ordering::Release) == 1 {
-                fence(Ordering::Acquire);
+            if (*node).strong().fetch_sub(1, Ordering::AcqRel) == 1 {
                 push(dying, node);
             }
         };
@@ -167,13 +190,14 @@ pub(crate) unsafe fn pop(list: &mut *const Node) -> Option<*const Node> {
 }
 
 /// # Safety
-/// The caller brought `strong` to 0, with an Acquire fence after it, and holds the parent.
+/// The caller brought `strong` to 0, acquiring, and holds the parent.
 #[cold]
 unsafe fn bury_in_walk(node: *const Node) {
     // SAFETY: (caller) the parent is held, so the shard's reference is not the last.
     unsafe {
         if let Some(parent) = bury_slot_in_walk(node) {
-            let before = (*parent).strong().fetch_sub(1, Ordering::Release);
+            // Relaxed: the walker's own reference releases what was done here.
+            let before = (*parent).strong().fetch_sub(1, Ordering::Relaxed);
             debug_assert!(before > 1, "the walker holds the parent");
         }
     }
@@ -439,7 +463,7 @@ impl Burial {
     ///
     /// # Safety
     /// D1 holds for `self.node`, and it has no slab of children any more.
-    #[inline]
+    #[inline(always)]
     unsafe fn bury_node(&mut self) -> Option<Reason> {
         let node = self.node;
         // SAFETY: D1; its children's slab is gone.
@@ -465,9 +489,8 @@ impl Burial {
             place.vacate();
             self.node = null();
             if Segment::leave(place.segment)
-                && (*parent).strong().fetch_sub(1, Ordering::Release) == 1
+                && (*parent).strong().fetch_sub(1, Ordering::AcqRel) == 1
             {
-                fence(Ordering::Acquire);
                 self.node = parent;
             }
             reason
@@ -484,8 +507,7 @@ impl Burial {
         // ours (D1, D5). J2 – the node's own share is the last to be given up.
         unsafe {
             Joined::unlink_all(joined, |source| {
-                if (*source).strong().fetch_sub(1, Ordering::Release) == 1 {
-                    fence(Ordering::Acquire);
+                if (*source).strong().fetch_sub(1, Ordering::AcqRel) == 1 {
                     push(&mut self.pending, source);
                 }
             });

@@ -43,7 +43,7 @@
 //!
 //! None is called here.
 
-use crate::sync::{AtomicU32, AtomicUsize, Ordering, dealloc};
+use crate::sync::{AtomicU32, AtomicUsize, Ordering, count_overflow, dealloc};
 use crate::time::Instant;
 use crate::token::node::{Node, WaitSlot};
 use crate::wake::slab::{Left, Place, Segment, allocate};
@@ -143,7 +143,9 @@ impl Joined {
             let number = (*joined).linked.load(Ordering::Relaxed);
             debug_assert!(number < (*joined).capacity);
             let place = (*source).waits.claim(source);
-            (*source).strong().fetch_add(1, Ordering::Relaxed);
+            if (*source).strong().fetch_add(1, Ordering::Relaxed) > i32::MAX as u32 {
+                count_overflow();
+            }
             let link = Self::link(joined, number);
             link.write(Link {
                 joined,

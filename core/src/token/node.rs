@@ -64,7 +64,7 @@
 //! | arm a waiter, then load `state` | set `state`, then load `waits` and the waiters' codes | `cancel_against_first_poll` |
 //! | link `waits`, then load `state` | set `state`, then load `waits` | `cancel_against_first_poll` |
 //! | publish a child, then load the parent's `state` | set `state`, then load `kids`, codes, the child's `state` | `child_against_cancel` |
-//! | free a slot, then set `summary` | clear `summary`, then load the codes | – (only room is lost) |
+//! | free a slot, then load `summary` | clear `summary`, then load the codes | – (only room is lost) |
 //!
 //! | site | op | order | pairs with, and what for |
 //! |---|---|---|---|
@@ -72,7 +72,8 @@
 //! | publish | swap `state` | SeqCst | above; walkers' loads |
 //! | the parent's state, before publishing | load | Acquire | `cancel`, `mark`: a `cancel` that is over gives its reason, whatever runs beside |
 //! | `is_cancelled` | load `state` | Acquire | `cancel`, `mark` |
-//! | `handles`, `strong` down | `fetch_sub`, fence at zero | Release, Acquire | each other: all use happens before burial |
+//! | `handles`, `strong` down | `fetch_sub` | AcqRel | each other: all use happens before burial |
+//! | last of `handles`, of a plain root's `strong` | load of 1 | Acquire | the others' `fetch_sub`: likewise |
 //! | `strong` = 1 of an occupant | store | Release | `upgrade` (CAS, Acquire): the fields |
 //! | `place` DONE | store, load | Release, Acquire | each other: "all below is cancelled" |
 //! | `aside` | store, load | Relaxed | – (the writer itself reads it; a later occupant's null comes with `upgrade`) |
@@ -83,7 +84,7 @@
 //! A pointer reason is dropped by nobody here: it is handed to callers whose structure is whole.
 
 use crate::reason::Reason;
-use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, UnsafeCell, sc_fence};
+use crate::sync::{AtomicPtr, AtomicU32, Ordering, UnsafeCell, sc_fence};
 use crate::time::Instant;
 use crate::token::state::State;
 use crate::wake::slab::{Place, Segment, Slab, Slot, allocate};
@@ -148,6 +149,9 @@ pub(crate) enum Outcome {
 
 /// See the module's head. Reached by raw pointers: a `&Node` is made for no longer than one access,
 /// since the node may be gone as soon as a reference is given up.
+///
+/// In this order, so that a cancel of a node without children touches one half only: a root lies on
+/// two cache lines, more often than not.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Node {
@@ -157,13 +161,13 @@ pub(crate) struct Node {
     pub(crate) kids: Slab<ChildSlot>,
     /// Likewise.
     pub(crate) waits: Slab<WaitSlot>,
+    /// Index in `segment`, DONE, NEVER; only DONE changes.
+    place: AtomicU32,
     /// Where the node lies; null for a root. Never written after the slot was made.
     segment: *const Segment<ChildSlot>,
     /// See the module's head.
-    strong: AtomicUsize,
+    strong: AtomicU32,
     handles: AtomicU32,
-    /// Index in `segment`, DONE, NEVER; only DONE changes.
-    place: AtomicU32,
     /// I8.
     aside: AtomicPtr<()>,
     /// I5.
@@ -193,10 +197,10 @@ impl Node {
             state: AtomicPtr::new(state.0),
             kids: Slab::new(),
             waits: Slab::new(),
-            segment,
-            strong: AtomicUsize::new(count as usize),
-            handles: AtomicU32::new(count),
             place: AtomicU32::new(place),
+            segment,
+            strong: AtomicU32::new(count),
+            handles: AtomicU32::new(count),
             aside: AtomicPtr::new(null_mut()),
             deadline: UnsafeCell::new(deadline),
         }
@@ -276,8 +280,14 @@ impl Node {
 
     /// For [`crate::token::death`] and for taking a shard's reference.
     #[inline(always)]
-    pub(crate) fn strong(&self) -> &AtomicUsize {
+    pub(crate) fn strong(&self) -> &AtomicU32 {
         &self.strong
+    }
+
+    /// Whether it is a root, and not one of [`crate::token::join`].
+    #[inline(always)]
+    pub(crate) fn is_plain_root(&self) -> bool {
+        self.segment.is_null() && self.place.load(Ordering::Relaxed) & JOINED == 0
     }
 
     /// Where the node lies; `None` for a root.

@@ -28,7 +28,7 @@ fn counting() -> (Arc<Count>, Waker) {
     (count.clone(), count.into())
 }
 
-fn strong(token: &CancellationToken) -> usize {
+fn strong(token: &CancellationToken) -> u32 {
     token.node().strong().load(Ordering::Relaxed)
 }
 

@@ -89,11 +89,25 @@ use core::task::Waker;
 ///
 /// # Safety
 /// The caller holds `root`, by a handle or as a walker.
+#[inline]
 pub(crate) unsafe fn mark_all(root: *const Node) -> bool {
+    sc_fence();
+    // SAFETY: W1 – (caller) the root is held.
+    unsafe {
+        if (*root).kids.is_empty() {
+            (*root).set_done(); // W3
+            return !(*root).waits.is_empty();
+        }
+        mark_below(root)
+    }
+}
+
+/// # Safety
+/// As for [`mark_all`].
+unsafe fn mark_below(root: *const Node) -> bool {
     // SAFETY: W1 – nodes that we hold stay; children of those are read through atomics only until
     // `upgrade` succeeds.
     unsafe {
-        sc_fence();
         let mut at = root;
         let mut reason = (*at).reason_for_child();
         let mut waiters = !(*at).waits.is_empty();

@@ -9,13 +9,13 @@
 //! ```text
 //! Slab ──► segment ──next──► segment ──next──► …      shard 0: 1 or 4 slots, one word, × 4 each
 //!             │ more (made when a compare-and-swap failed: two threads are here)
-//!             └──► table ──► segment ──► …            shards 1 … 7, chosen by the caller's thread
+//!             └──► table ──► segment ──► …            shards 1 … 8; see `shards`
 //! ```
 //!
-//! One allocation a segment: header (64 bytes, read-mostly), words of slot codes, slots. The slots'
-//! type says how it is aligned.
-//! `summary` has a bit for every word that may have room; `hint`, in the first segment of a shard,
-//! points to the segment in which a slot was freed or found last.
+//! One allocation a segment: header (64 bytes), slots, and words of slot codes; a single word lies in
+//! the header instead. The slots' type says how it is aligned. `summary`, in the header of the others,
+//! has a bit for every word that may have room; `hint`, in the first segment of a shard, points to the
+//! segment in which a slot was freed or found last. Each shard keeps the memory of its own peak.
 //!
 //! # State of a slot: two bits in a word of its segment
 //!
@@ -65,8 +65,9 @@
 //! | claim, disarm, vacate | CAS, `fetch_and` | SeqCst | each other: the slot's content goes from one owner to the next |
 //! | arm, `put_back` | `fetch_or` | SeqCst | `take_armed`: the waker in the slot; and see `token::node` for the total order |
 //! | `take_armed` | load, CAS | SeqCst | arm, `put_back` |
-//! | `summary` clear, then word load | `fetch_and`; load | SeqCst | word freed, then `summary` set: one of both sees the other |
+//! | a full word's `summary` clear, then word load | `fetch_and`; load | SeqCst | word freed, then `summary` load (and set): one of both sees the other |
 //! | `hint` | load, store | Acquire, Release | each other: the fields of a segment that the claimer did not link |
+//! | moves | load, CAS | Relaxed | nothing: a hint |
 //! | `refs` up | `fetch_add`, `fetch_and` | Relaxed | the caller's handle keeps the owner alive meanwhile |
 //! | `refs` down, close | `fetch_sub`, `fetch_or` | AcqRel | each other: all that was done in the shard is seen by who releases the owner |
 //!
@@ -75,14 +76,15 @@
 //! None is called here. Content of slots (wakers) is moved in and out by the callers.
 
 mod codes;
+mod shards;
 mod segment;
 
 pub(crate) use codes::{Left, SlotSet};
 pub(crate) use segment::{Place, Segment, Slot, allocate};
 
-use crate::sync::{AtomicPtr, Ordering, dealloc, thread_hint};
-use crate::wake::slab::codes::{Codes, SHARDS, SLOTS_PER_WORD};
-use crate::wake::slab::segment::Shards;
+use crate::sync::{AtomicPtr, Ordering, dealloc};
+use crate::wake::slab::codes::SLOTS_PER_WORD;
+use crate::wake::slab::shards::Shards;
 use core::alloc::Layout;
 use core::ptr::null_mut;
 
@@ -117,24 +119,14 @@ impl<S: Slot> Slab<S> {
             }
             let more = (*first).more.load(Ordering::Acquire);
             if !more.is_null() {
-                let shard = thread_hint() % SHARDS;
-                if shard != 0 {
-                    let cell = &(&(*more).0)[shard - 1];
-                    first = cell.load(Ordering::Acquire);
-                    if first.is_null() {
-                        first = first_segment(cell, SLOTS_PER_WORD, owner, shard as u16);
-                    }
-                }
+                return claim_in_shard(more, owner);
             }
-            let segment = (*first).hint.load(Ordering::Acquire);
             let mut contended = false;
-            if let Some(index) = Segment::claim(segment, &mut contended) {
-                if contended {
-                    spread(first);
-                }
-                return Place { segment, index };
+            let place = claim_from(first, owner, &mut contended);
+            if contended {
+                spread(first);
             }
-            claim_elsewhere(first, segment, owner)
+            place
         }
     }
 
@@ -169,7 +161,7 @@ impl<S: Slot> Slab<S> {
         unsafe {
             let more = (*self.first()).more.load(Ordering::SeqCst);
             if !more.is_null() {
-                for cell in &(&(*more).0)[shard..] {
+                for cell in &(&(*more).first)[shard..] {
                     let first = cell.load(Ordering::SeqCst);
                     if !first.is_null() {
                         return first;
@@ -205,17 +197,7 @@ impl<S: Slot> Slab<S> {
         while !segment.is_null() {
             // SAFETY: (caller) alone.
             unsafe {
-                let slots = Segment::slots(segment);
-                for word in 0..Segment::words(segment) {
-                    let codes = Segment::codes(segment, word);
-                    let before = Codes(codes.load(Ordering::Relaxed));
-                    let after = before.reset(slots, word);
-                    armed |= before.armed() != SlotSet::EMPTY;
-                    if before != after {
-                        codes.store(after.0, Ordering::Relaxed);
-                        (*segment).summary.fetch_or(1 << word, Ordering::Relaxed);
-                    }
-                }
+                armed |= Segment::reset_codes(segment);
                 segment = self.after(segment);
             }
         }
@@ -280,6 +262,52 @@ unsafe fn first_segment<S: Slot>(
     }
 }
 
+/// Claims a slot in the calling thread's shard.
+///
+/// # Safety
+/// The owner of the slab stays alive during the call; `table` is the slab's.
+#[inline(never)]
+unsafe fn claim_in_shard<S: Slot>(
+    table: *const Shards<Segment<S>>,
+    owner: *const S::Owner,
+) -> Place<S> {
+    // SAFETY: S1 – (caller) the owner lives, so the table and all segments do.
+    unsafe {
+        let (mine, seat) = (*table).mine();
+        let cell = &(&(*table).first)[mine];
+        let mut first = cell.load(Ordering::Acquire);
+        if first.is_null() {
+            first = first_segment(cell, SLOTS_PER_WORD, owner, mine as u16 + 1);
+        }
+        let mut contended = false;
+        let place = claim_from(first, owner, &mut contended);
+        if contended {
+            (*table).move_on(seat);
+        }
+        place
+    }
+}
+
+/// Claims a slot in the shard of `first`.
+///
+/// # Safety
+/// The owner of the slab stays alive during the call; `first` is the first segment of a shard.
+#[inline(always)]
+unsafe fn claim_from<S: Slot>(
+    first: *mut Segment<S>,
+    owner: *const S::Owner,
+    contended: &mut bool,
+) -> Place<S> {
+    // SAFETY: S1 – (caller) the owner lives.
+    unsafe {
+        let segment = (*first).hint.load(Ordering::Acquire);
+        match Segment::claim(segment, contended) {
+            Some(index) => Place { segment, index },
+            None => claim_elsewhere(first, segment, owner, contended),
+        }
+    }
+}
+
 /// Looks through the whole shard, from `start` to its end and once from its beginning; adds a
 /// segment if nothing is free.
 ///
@@ -290,14 +318,14 @@ unsafe fn claim_elsewhere<S: Slot>(
     first: *mut Segment<S>,
     start: *mut Segment<S>,
     owner: *const S::Owner,
+    contended: &mut bool,
 ) -> Place<S> {
     // SAFETY: S1 – (caller) the owner lives.
     unsafe {
         let mut segment = start;
         let mut from_first = core::ptr::eq(start, first);
-        let mut contended = false;
         let place = loop {
-            if let Some(index) = Segment::claim(segment, &mut contended) {
+            if let Some(index) = Segment::claim(segment, contended) {
                 break Place { segment, index };
             }
             let next = (*segment).next.load(Ordering::Acquire);
@@ -330,9 +358,6 @@ unsafe fn claim_elsewhere<S: Slot>(
         if !core::ptr::eq(segment, start) {
             (*first).hint.store(segment, Ordering::Release);
         }
-        if contended {
-            spread(first);
-        }
         place
     }
 }
@@ -340,17 +365,17 @@ unsafe fn claim_elsewhere<S: Slot>(
 /// Two threads met in one word: gives the slab its table of shards.
 ///
 /// # Safety
-/// The owner of the slab stays alive during the call; `first` is the first segment of a shard.
+/// The owner of the slab stays alive during the call; `first` is its very first segment.
 #[cold]
 unsafe fn spread<S: Slot>(first: *mut Segment<S>) {
     // SAFETY: S1 – (caller) the owner lives; S3 – a table that could not be linked was seen by nobody.
     unsafe {
-        if (*first).shard != 0 || !(*first).more.load(Ordering::Relaxed).is_null() {
+        if !(*first).more.load(Ordering::Relaxed).is_null() {
             return;
         }
-        let layout = Layout::new::<Shards<S>>();
-        let table = allocate(layout).cast::<Shards<S>>();
-        table.write(Shards(core::array::from_fn(|_| AtomicPtr::new(null_mut()))));
+        let layout = Layout::new::<Shards<Segment<S>>>();
+        let table = allocate(layout).cast::<Shards<Segment<S>>>();
+        table.write(Shards::new());
         let linked =
             (*first)
                 .more
@@ -370,10 +395,10 @@ unsafe fn free_behind<S: Slot>(first: *mut Segment<S>) {
     unsafe {
         let table = (*first).more.load(Ordering::Relaxed);
         if !table.is_null() {
-            for cell in &(*table).0 {
+            for cell in &(*table).first {
                 free_list(cell.load(Ordering::Relaxed));
             }
-            dealloc(table.cast(), Layout::new::<Shards<S>>());
+            dealloc(table.cast(), Layout::new::<Shards<Segment<S>>>());
         }
         free_list((*first).next.load(Ordering::Relaxed));
     }

@@ -6,6 +6,7 @@ mod size {
     pub(crate) const SLOTS_PER_WORD: usize = usize::BITS as usize / 2;
     pub(crate) const MAX_WORDS: usize = usize::BITS as usize;
     pub(crate) const SHARDS: usize = 8;
+    pub(crate) const HINTS: usize = 256;
 }
 /// Small, so that models cross every boundary.
 #[cfg(umbel_loom)]
@@ -13,8 +14,9 @@ mod size {
     pub(crate) const SLOTS_PER_WORD: usize = 2;
     pub(crate) const MAX_WORDS: usize = 2;
     pub(crate) const SHARDS: usize = 2;
+    pub(crate) const HINTS: usize = 16;
 }
-pub(crate) use size::{MAX_WORDS, SHARDS, SLOTS_PER_WORD};
+pub(crate) use size::{HINTS, MAX_WORDS, SHARDS, SLOTS_PER_WORD};
 
 /// What `disarm` leaves behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,9 @@
 
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering, alloc, dealloc, sc_fence};
 use crate::wake::slab::codes::{
-    ARMED, Codes, Left, MAX_WORDS, OWNED, SHARDS, SLOTS_PER_WORD, SlotSet, TAKEN,
+    ARMED, Codes, Left, MAX_WORDS, OWNED, SLOTS_PER_WORD, SlotSet, TAKEN,
 };
+use crate::wake::slab::shards::Shards;
 use ::alloc::alloc::handle_alloc_error;
 use core::alloc::Layout;
 use core::ptr::null_mut;
@@ -30,40 +31,52 @@ const CLOSED: usize = 1 << (usize::BITS - 1);
 const UNCHARGED: usize = 1 << (usize::BITS - 2);
 
 /// The header of a segment; see the module's head for what lies behind it.
+///
+/// In this order, so that what a walk reads is next to the first slots: where slots are not aligned
+/// to cache lines, it often shares one with them.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Segment<S: Slot> {
-    /// The next one of the same shard. Written once.
-    pub(crate) next: AtomicPtr<Segment<S>>,
-    /// First of a shard only: where a free slot is likely.
-    pub(crate) hint: AtomicPtr<Segment<S>>,
-    /// First of shard 0 only: the other shards. Written once.
-    pub(crate) more: AtomicPtr<Shards<S>>,
-    /// Bit `w`: word `w` may have a free slot. Not kept if there is one word only.
-    pub(crate) summary: AtomicUsize,
     owner: *const S::Owner,
     /// The first segment of this shard.
     pub(crate) first: *const Segment<S>,
+    /// First of a shard only: where a free slot is likely.
+    pub(crate) hint: AtomicPtr<Segment<S>>,
     /// First of a shard of children only: how many there are, CLOSED, UNCHARGED.
     refs: AtomicUsize,
+    /// First of shard 0 only: the other shards. Written once.
+    pub(crate) more: AtomicPtr<Shards<Segment<S>>>,
+    /// The next one of the same shard. Written once.
+    pub(crate) next: AtomicPtr<Segment<S>>,
+    /// The codes, if there is one word only. Otherwise the summary, bit `w`: word `w` may have a
+    /// free slot.
+    codes_or_summary: AtomicUsize,
     pub(crate) slots: u16,
     pub(crate) words: u16,
     pub(crate) shard: u16,
 }
 
-/// The first segments of shards 1 and up; null until somebody comes.
-#[derive(Debug)]
-pub(crate) struct Shards<S: Slot>(pub(crate) [AtomicPtr<Segment<S>>; SHARDS - 1]);
+/// Where the slots of a segment begin: the same in all, so that nothing is read to find one.
+const fn slots_at<S: Slot>() -> usize {
+    size_of::<Segment<S>>().next_multiple_of(align_of::<S>())
+}
 
-/// The layout of a segment of `slots` slots, and where the slots begin.
-fn layout<S: Slot>(slots: usize) -> (Layout, usize) {
-    let words = Layout::array::<AtomicUsize>(slots.div_ceil(SLOTS_PER_WORD));
-    let slots = Layout::array::<S>(slots);
-    let whole = words
-        .and_then(|words| Layout::new::<Segment<S>>().extend(words))
-        .and_then(|(head, _)| head.extend(slots?));
-    match whole {
-        Ok(found) => found,
+/// The layout of a segment of `slots` slots: header, slots, and the words of codes if there are
+/// several.
+fn layout<S: Slot>(slots: usize) -> Layout {
+    const {
+        assert!(
+            size_of::<S>() % align_of::<AtomicUsize>() == 0,
+            "the words lie behind the slots"
+        );
+    }
+    let words = match slots.div_ceil(SLOTS_PER_WORD) {
+        1 => 0,
+        words => words,
+    };
+    let size = slots_at::<S>() + slots * size_of::<S>() + words * size_of::<AtomicUsize>();
+    match Layout::from_size_align(size, align_of::<S>().max(align_of::<Segment<S>>())) {
+        Ok(layout) => layout,
         Err(_) => unreachable!("a segment is far smaller than the address space"),
     }
 }
@@ -93,16 +106,22 @@ impl<S: Slot> Segment<S> {
         shard: u16,
         claimed: bool,
     ) -> *mut Self {
-        let (layout, slots_at) = layout::<S>(slots);
         let words = slots.div_ceil(SLOTS_PER_WORD);
+        let codes_of = |word| {
+            let claimed = if claimed && word == 0 { OWNED } else { 0 };
+            Codes::unused(slots, word).0 | claimed
+        };
         // SAFETY: S3 – the block is ours alone, large enough by `layout`, and has a header at least.
         unsafe {
-            let segment = allocate(layout).cast::<Self>();
+            let segment = allocate(layout::<S>(slots)).cast::<Self>();
             segment.write(Segment {
                 next: AtomicPtr::new(null_mut()),
                 hint: AtomicPtr::new(segment),
                 more: AtomicPtr::new(null_mut()),
-                summary: AtomicUsize::new(usize::MAX >> (usize::BITS as usize - words)),
+                codes_or_summary: AtomicUsize::new(match words {
+                    1 => codes_of(0),
+                    _ => usize::MAX >> (usize::BITS as usize - words),
+                }),
                 owner,
                 first: if first.is_null() { segment } else { first },
                 refs: AtomicUsize::new(UNCHARGED),
@@ -110,15 +129,13 @@ impl<S: Slot> Segment<S> {
                 words: words as u16,
                 shard,
             });
-            let codes = segment.add(1).cast::<AtomicUsize>();
-            for word in 0..words {
-                let mut unused = Codes::unused(slots, word);
-                if claimed && word == 0 {
-                    unused.0 |= OWNED;
+            if words > 1 {
+                let codes = Self::behind_slots(segment).cast_mut();
+                for word in 0..words {
+                    codes.add(word).write(AtomicUsize::new(codes_of(word)));
                 }
-                codes.add(word).write(AtomicUsize::new(unused.0));
             }
-            let first_slot = segment.cast::<u8>().add(slots_at).cast::<S>();
+            let first_slot = segment.byte_add(slots_at::<S>()).cast::<S>();
             for index in 0..slots {
                 S::init(first_slot.add(index), segment, index);
             }
@@ -139,7 +156,7 @@ impl<S: Slot> Segment<S> {
     /// Nobody else reaches the segment any more, and nothing in it needs to be dropped.
     pub(crate) unsafe fn dealloc(segment: *mut Self) {
         // SAFETY: (caller) exclusive; the layout is that of `new`.
-        unsafe { dealloc(segment.cast(), layout::<S>((*segment).slots.into()).0) }
+        unsafe { dealloc(segment.cast(), layout::<S>((*segment).slots.into())) }
     }
 
     #[inline(always)]
@@ -160,11 +177,65 @@ impl<S: Slot> Segment<S> {
         unsafe { (*segment).words.into() }
     }
 
+    /// Where the words of codes lie if there are several.
+    #[inline(always)]
+    unsafe fn behind_slots(segment: *const Self) -> *const AtomicUsize {
+        // SAFETY: S1, S3, S4 – the same arithmetic as in `layout`.
+        unsafe {
+            let slots = Self::slots(segment) * size_of::<S>();
+            segment.byte_add(slots_at::<S>() + slots).cast()
+        }
+    }
+
     /// The codes of word `word`, which is below `words`.
     #[inline(always)]
     pub(crate) unsafe fn codes<'a>(segment: *const Self, word: usize) -> &'a AtomicUsize {
-        // SAFETY: S1, S4 – the words follow the header; its size is a multiple of their alignment.
-        unsafe { &*segment.add(1).cast::<AtomicUsize>().add(word) }
+        // SAFETY: S1, S4 – behind the slots are as many as `words` says, unless that is one.
+        unsafe {
+            if Self::words(segment) == 1 {
+                &(*segment).codes_or_summary
+            } else {
+                &*Self::behind_slots(segment).add(word)
+            }
+        }
+    }
+
+    /// The summary; `None` if the segment has one word only.
+    #[inline(always)]
+    unsafe fn summary<'a>(segment: *const Self) -> Option<&'a AtomicUsize> {
+        // SAFETY: S1.
+        unsafe { (Self::words(segment) > 1).then_some(&(*segment).codes_or_summary) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn summary_now(&self) -> usize {
+        self.codes_or_summary.load(Ordering::Relaxed)
+    }
+
+    /// Makes every TAKEN slot FREE, without touching what lies in it. ARMED ones stay; true: there
+    /// are some.
+    ///
+    /// # Safety
+    /// Besides: the caller is alone with the segment, and nobody owns a slot of it.
+    pub(crate) unsafe fn reset_codes(segment: *const Self) -> bool {
+        // SAFETY: (caller) as for `codes`.
+        unsafe {
+            let slots = Self::slots(segment);
+            let mut armed = false;
+            for word in 0..Self::words(segment) {
+                let codes = Self::codes(segment, word);
+                let before = Codes(codes.load(Ordering::Relaxed));
+                let after = before.reset(slots, word);
+                armed |= before.armed() != SlotSet::EMPTY;
+                if before != after {
+                    codes.store(after.0, Ordering::Relaxed);
+                    if let Some(summary) = Self::summary(segment) {
+                        summary.fetch_or(1 << word, Ordering::Relaxed);
+                    }
+                }
+            }
+            armed
+        }
     }
 
     /// Slots of word `word` (below `words`) that are not FREE, among them those beyond the end.
@@ -194,16 +265,23 @@ impl<S: Slot> Segment<S> {
     /// FREE → OWNED of any slot of the segment.
     #[inline(always)]
     pub(crate) unsafe fn claim(segment: *const Self, contended: &mut bool) -> Option<usize> {
-        // SAFETY: (caller) as for `codes`; bits of `summary` stand for words only.
+        // SAFETY: (caller) as for `codes`; bits of the summary stand for words only.
         unsafe {
-            if (*segment).words == 1 {
+            let Some(summary) = Self::summary(segment) else {
                 return Self::claim_in(segment, 0, contended);
-            }
-            let mut words = (*segment).summary.load(Ordering::Relaxed);
+            };
+            let mut words = summary.load(Ordering::Relaxed);
             while words != 0 {
                 let word = words.trailing_zeros() as usize;
                 if let Some(index) = Self::claim_in(segment, word, contended) {
                     return Some(index);
+                }
+                // Clear, then look again: who frees a slot of a full word looks at the bit after it.
+                summary.fetch_and(!(1 << word), Ordering::SeqCst);
+                sc_fence();
+                let codes = Codes(Self::codes(segment, word).load(Ordering::SeqCst));
+                if codes.free() != SlotSet::EMPTY {
+                    summary.fetch_or(1 << word, Ordering::SeqCst);
                 }
                 words &= words - 1;
             }
@@ -212,43 +290,22 @@ impl<S: Slot> Segment<S> {
     }
 
     #[inline(always)]
-    pub(crate) unsafe fn claim_in(
-        segment: *const Self,
-        word: usize,
-        contended: &mut bool,
-    ) -> Option<usize> {
+    unsafe fn claim_in(segment: *const Self, word: usize, contended: &mut bool) -> Option<usize> {
         // SAFETY: (caller) as for `codes`.
-        let (codes, summary, words) = unsafe {
-            let summary = &(*segment).summary;
-            (Self::codes(segment, word), summary, (*segment).words)
-        };
+        let codes = unsafe { Self::codes(segment, word) };
         let mut seen = Codes(codes.load(Ordering::Relaxed));
-        let claimed = loop {
-            let Some((after, slot)) = seen.claim() else {
-                break None;
-            };
+        loop {
+            let (after, slot) = seen.claim()?;
             let swapped =
                 codes.compare_exchange(seen.0, after.0, Ordering::SeqCst, Ordering::Relaxed);
             match swapped {
-                Ok(_) => {
-                    seen = after;
-                    break Some(word * SLOTS_PER_WORD + slot);
-                }
+                Ok(_) => return Some(word * SLOTS_PER_WORD + slot),
                 Err(now) => {
                     *contended = true;
                     seen = Codes(now);
                 }
             }
-        };
-        if words > 1 && seen.free() == SlotSet::EMPTY {
-            // Clear, then look again: who frees a slot of a full word sets the bit after it.
-            summary.fetch_and(!(1 << word), Ordering::SeqCst);
-            sc_fence();
-            if Codes(codes.load(Ordering::SeqCst)).free() != SlotSet::EMPTY {
-                summary.fetch_or(1 << word, Ordering::SeqCst);
-            }
         }
-        claimed
     }
 
     /// To be called after a slot of word `word` became FREE; `before` are the codes until then.
@@ -256,9 +313,14 @@ impl<S: Slot> Segment<S> {
     unsafe fn freed(segment: *const Self, word: usize, before: Codes) {
         // SAFETY: S1.
         unsafe {
-            if (*segment).words > 1 && before.free() == SlotSet::EMPTY {
-                sc_fence();
-                (*segment).summary.fetch_or(1 << word, Ordering::SeqCst);
+            if before.free() == SlotSet::EMPTY {
+                if let Some(summary) = Self::summary(segment) {
+                    sc_fence();
+                    // Mostly set: it is cleared only when somebody has looked for room in vain.
+                    if summary.load(Ordering::SeqCst) & 1 << word == 0 {
+                        summary.fetch_or(1 << word, Ordering::SeqCst);
+                    }
+                }
             }
             let hint = &(*(*segment).first).hint;
             if !core::ptr::eq(hint.load(Ordering::Relaxed), segment) {
@@ -338,16 +400,10 @@ impl<S: Slot> Place<S> {
 
     #[inline(always)]
     pub(crate) unsafe fn slot(self) -> *const S {
-        // SAFETY: S1, S4 – the same arithmetic as in `layout`: header, words, padding, slots.
+        // SAFETY: S1, S4 – the same arithmetic as in `layout`.
         unsafe {
-            let words = usize::from((*self.segment).words);
-            let words_end = size_of::<Segment<S>>() + size_of::<AtomicUsize>() * words;
-            let at = words_end.next_multiple_of(align_of::<S>());
-            self.segment
-                .cast::<u8>()
-                .add(at)
-                .cast::<S>()
-                .add(self.index)
+            let slots = self.segment.byte_add(slots_at::<S>()).cast::<S>();
+            slots.add(self.index)
         }
     }
 

@@ -1,4 +1,4 @@
-use super::codes::{ARMED, OWNED, TAKEN};
+use super::codes::{ARMED, Codes, OWNED, TAKEN};
 use super::*;
 use ::alloc::vec::Vec;
 use std::collections::HashSet;
@@ -133,7 +133,7 @@ fn shards_are_walked_one_after_the_other() {
         let first = slab.claim(core::ptr::null()).segment.cast_mut();
         spread(first);
         spread(first);
-        let table = &(&(*(*first).more.load(Ordering::Relaxed)).0);
+        let table = &(&(*(*first).more.load(Ordering::Relaxed)).first);
         let more: Vec<_> = [2, 5]
             .map(|k| first_segment(&table[k - 1], SLOTS_PER_WORD, core::ptr::null(), k as u16))
             .into();
@@ -147,6 +147,51 @@ fn shards_are_walked_one_after_the_other() {
         let mut heads = Vec::new();
         slab.each_shard(|head| heads.push(head.cast_mut()));
         assert_eq!(heads, walked);
+        slab.free();
+    }
+}
+
+#[test]
+fn claimers_leave_the_shard_in_which_they_met() {
+    let slab = Slab::<Empty>::new();
+    // SAFETY: as above.
+    unsafe {
+        let first = slab.claim(core::ptr::null());
+        assert_eq!((*first.segment).shard, 0);
+        spread(first.segment.cast_mut());
+        first.vacate();
+        let place = slab.claim(core::ptr::null());
+        assert_ne!((*place.segment).shard, 0);
+        // The same thread comes to the same shard.
+        let other = slab.claim(core::ptr::null());
+        assert_eq!(other.segment, place.segment);
+        slab.free();
+    }
+}
+
+#[test]
+fn a_word_that_was_full_is_found_again() {
+    let slab = Slab::<Empty>::new();
+    let claim = || {
+        // SAFETY: as above.
+        unsafe { slab.claim(core::ptr::null()) }
+    };
+    // The third segment is the first with several words.
+    let small = Empty::FIRST + SLOTS_PER_WORD;
+    let places: Vec<_> = (0..small + 4 * SLOTS_PER_WORD).map(|_| claim()).collect();
+    let large = places[small].segment;
+    // SAFETY: claimed above, and vacated once.
+    unsafe {
+        assert_eq!(Segment::words(large), 4);
+        // Nobody has looked in vain: the last word keeps its bit although it is full.
+        assert_eq!((*large).summary_now(), 0b1000);
+        assert_eq!(Segment::claim(large, &mut false), None);
+        assert_eq!((*large).summary_now(), 0);
+        let freed = places[small + SLOTS_PER_WORD];
+        freed.vacate();
+        assert_eq!((*large).summary_now(), 0b0010);
+        let again = claim();
+        assert_eq!((again.segment, again.index), (freed.segment, freed.index));
         slab.free();
     }
 }
