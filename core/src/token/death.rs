@@ -206,7 +206,7 @@ unsafe fn bury_in_walk(node: *const Node) {
 /// Returns the parent if a reference to it is now the caller's to give up.
 ///
 /// # Safety
-/// The caller brought `strong` of a node that is not a root to 0, with an Acquire fence after it.
+/// The caller brought `strong` of a node that is not a root to 0, acquiring.
 unsafe fn bury_slot_in_walk(node: *const Node) -> Option<*const Node> {
     // SAFETY: D1; I2 – the node's own shard keeps the parent until `leave`.
     unsafe {
