@@ -19,7 +19,10 @@ use core::ptr::NonNull;
 /// A shared reference to a block may be used on any thread, at any time, whatever is done to the
 /// block (given back, taken again) meanwhile: all access to what can change is atomic or under a
 /// right that the type's own rules hand out.
-#[allow(dead_code, reason = "Rust 1.85 does not see its use in the bounds below")]
+#[allow(
+    dead_code,
+    reason = "Rust 1.85 does not see its use in the bounds below"
+)]
 pub(crate) unsafe trait Block: Sized + 'static {
     /// A block as it is when it lies in a pool.
     #[cfg(feature = "alloc")]
