@@ -128,9 +128,9 @@ fn a_cancelled_fixed_run_drops_all() {
         pending::<Outcome>().await
     }));
     run.stall();
-    parked.take().into_iter().for_each(Waker::wake);
     token.cancel_with(Reason::shutdown());
-    assert!(run.is_woken());
+    assert!(run.is_woken(), "by the cancellation alone");
+    parked.take().into_iter().for_each(Waker::wake);
     let failure = run.finish().unwrap_err();
     assert!(matches!(&failure, FixedFailure::Cancelled(r) if r.kind() == ReasonKind::Shutdown));
     assert_eq!(polls.get(), 2, "not polled again, though woken");
@@ -290,6 +290,42 @@ fn waits_with_wakers_of_their_own_are_woken() {
     assert_eq!(run.finish(), Ok(()));
     assert_eq!(done.get(), 5);
     drop(token);
+}
+
+/// Two slots become free at once: who is served first passes the word on.
+#[test]
+fn two_free_slots_serve_two_waits() {
+    static POOL: WakePool<2> = WakePool::new();
+    let (blocked, met) = (Gate::new(), Gate::new());
+    let n = Nursery::<2>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run(async {
+        let mut waits = pin!(umbel_core::FutureSet::new());
+        for _ in 0..2 {
+            let blocks = async {
+                blocked.pass().await;
+                Ok(())
+            };
+            n.try_spawn(blocks).unwrap();
+        }
+        for opens in [false, true] {
+            let met = &met;
+            waits.push(n.spawn_wait(async move {
+                if opens {
+                    met.open();
+                }
+                met.pass().await; // the first child ends only if the second runs
+                Ok(())
+            }));
+        }
+        for _ in 0..2 {
+            let next = poll_fn(|cx| futures_core::Stream::poll_next(waits.as_mut(), cx));
+            next.await.unwrap().unwrap();
+        }
+        Ok(())
+    }));
+    run.stall();
+    blocked.open();
+    assert_eq!(run.finish(), Ok(()));
 }
 
 /// Who waits for room when the nursery ends is told, wherever he is.

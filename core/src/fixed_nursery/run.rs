@@ -4,11 +4,12 @@
 //!
 //! 1. Take in what was woken. Children have bits `0..N` of the pool, body and stop signal share bit
 //!    `N`.
-//! 2. If the signal is cancelled, that is the end. It is looked at again before each poll of anything.
-//! 3. If bit `N` was set: poll the wait for the signal, then the body.
-//! 4. Poll children in the order of their queue, at most `N`: those that were woken, and those spawned
-//!    meanwhile. If some are left, wake the own task.
-//! 5. If all have ended well, that is the end.
+//! 2. If bit `N` was set, or in the first turn: poll the wait for the signal; if that is cancelled, it
+//!    is the end. Poll the body.
+//! 3. Poll children in the order of their queue, at most `N`: those that were woken, and those spawned
+//!    meanwhile. Before each, if the signal is cancelled, it is the end. If some are left, wake the own
+//!    task.
+//! 4. If all have ended well, it is the end.
 //!
 //! The end, whatever its cause: children are dropped youngest first, then the body; who waits for room
 //! is told.
@@ -170,9 +171,6 @@ where
         });
         // SAFETY: X2 – it is dropped with this call.
         let _open = unsafe { gate.open(slots) };
-        if let Some(failure) = Self::cancelled(stop) {
-            return Poll::Ready(Err(failure));
-        }
         if is_rung {
             // SAFETY: the owner took a pool for N.
             let waker = unsafe { owner.waker(N) };
@@ -211,9 +209,6 @@ where
             if let Some(value) = self.value.take() {
                 return Poll::Ready(Ok(value));
             }
-        }
-        if let Some(failure) = Self::cancelled(stop) {
-            return Poll::Ready(Err(failure));
         }
         if !registered || !slots.is_queue_empty() {
             cx.waker().wake_by_ref();
