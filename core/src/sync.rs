@@ -31,9 +31,9 @@ mod imp {
     #[cfg(all(feature = "alloc", not(feature = "portable-atomic")))]
     pub(crate) use alloc::sync::Arc;
     #[cfg(not(feature = "portable-atomic"))]
-    pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence};
+    pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
     #[cfg(feature = "portable-atomic")]
-    pub(crate) use portable_atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence};
+    pub(crate) use portable_atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
     #[cfg(all(feature = "alloc", feature = "portable-atomic"))]
     pub(crate) use portable_atomic_util::Arc;
 
@@ -59,7 +59,7 @@ mod imp {
 mod imp {
     pub(crate) use super::step::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
     pub(crate) use alloc::sync::Arc;
-    pub(crate) use core::sync::atomic::{Ordering, fence};
+    pub(crate) use core::sync::atomic::Ordering;
 }
 
 #[allow(unused_imports, reason = "most of it needs `alloc`")]

@@ -31,7 +31,7 @@
 //! one out when what lies behind it is whole, and goes on afterwards.
 
 use crate::reason::Reason;
-use crate::sync::{Ordering, dealloc, fence};
+use crate::sync::{Ordering, dealloc};
 use crate::token::cursor::{Cursor, Visit};
 use crate::token::node::{Node, WaitSlot};
 use crate::wake::batch::drop_all;
@@ -43,7 +43,7 @@ use core::task::Waker;
 /// The last handle is gone.
 ///
 /// # Safety
-/// The caller brought `handles` to 0, with an Acquire fence after it, and has the handles' reference.
+/// The caller brought `handles` to 0, acquiring, and has the handles' reference.
 #[inline]
 pub(crate) unsafe fn close(node: *const Node) {
     // SAFETY: I1 – the handles' reference keeps the node.
@@ -79,8 +79,7 @@ unsafe fn close_shards(node: *const Node) {
 #[inline]
 pub(crate) unsafe fn release(node: *const Node) {
     // SAFETY: I1 – the reference keeps the node until it is given up.
-    if unsafe { (*node).strong().fetch_sub(1, Ordering::Release) } == 1 {
-        fence(Ordering::Acquire);
+    if unsafe { (*node).strong().fetch_sub(1, Ordering::AcqRel) } == 1 {
         let mut burial = Burial {
             node,
             arena: None,
@@ -101,15 +100,14 @@ pub(crate) unsafe fn release(node: *const Node) {
 pub(crate) unsafe fn release_in_walk(node: *const Node) {
     // SAFETY: I1 – the reference keeps the node until it is given up; then D1.
     unsafe {
-        if (*node).strong().fetch_sub(1, Ordering::Release) == 1 {
-            fence(Ordering::Acquire);
+        if (*node).strong().fetch_sub(1, Ordering::AcqRel) == 1 {
             bury_in_walk(node);
         }
     }
 }
 
 /// # Safety
-/// The caller brought `strong` to 0, with an Acquire fence after it, and holds the parent.
+/// The caller brought `strong` to 0, acquiring, and holds the parent.
 #[cold]
 unsafe fn bury_in_walk(node: *const Node) {
     // SAFETY: D1; walkers do not enter the root of their walk, so there is a parent, and (caller)
@@ -298,9 +296,8 @@ impl Burial {
             place.vacate();
             self.node = null();
             if Segment::leave(place.segment)
-                && (*parent).strong().fetch_sub(1, Ordering::Release) == 1
+                && (*parent).strong().fetch_sub(1, Ordering::AcqRel) == 1
             {
-                fence(Ordering::Acquire);
                 self.node = parent;
             }
             reason

@@ -6,7 +6,7 @@
 //!   (I1) and all its ancestors (I2) live as long as it does.
 
 use crate::reason::Reason;
-use crate::sync::{Ordering, count_overflow, fence};
+use crate::sync::{Ordering, count_overflow};
 use crate::time::Instant;
 use crate::token::death::close;
 use crate::token::node::{Node, new_child};
@@ -160,8 +160,7 @@ impl Clone for CancellationToken {
 impl Drop for CancellationToken {
     #[inline]
     fn drop(&mut self) {
-        if self.node().handles().fetch_sub(1, Ordering::Release) == 1 {
-            fence(Ordering::Acquire);
+        if self.node().handles().fetch_sub(1, Ordering::AcqRel) == 1 {
             // SAFETY: H1 – this was the last handle.
             unsafe { close(self.as_ptr()) };
         }
