@@ -129,12 +129,13 @@ pub(crate) fn thread_hint() -> usize {
     page.wrapping_mul(GOLDEN) >> (usize::BITS - 6)
 }
 
+/// The thread's number in this execution of the model, which must be repeatable: loom shows it by
+/// `Debug` only, and an id's hash differs between executions.
 #[cfg(umbel_loom)]
 pub(crate) fn thread_hint() -> usize {
-    use core::hash::{Hash, Hasher};
-    let mut hasher = std::hash::DefaultHasher::new();
-    loom::thread::current().id().hash(&mut hasher);
-    hasher.finish() as usize
+    let id = std::format!("{:?}", loom::thread::current().id());
+    let digits = id.bytes().filter(u8::is_ascii_digit);
+    digits.fold(0, |number, digit| 10 * number + usize::from(digit - b'0'))
 }
 
 /// Stops the program when a reference count is about to overflow (only leaked clones can do that).

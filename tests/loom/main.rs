@@ -8,6 +8,8 @@ mod nursery;
 mod set;
 mod time;
 mod token;
+mod token_memory;
+mod token_order;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

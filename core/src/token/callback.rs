@@ -291,7 +291,8 @@ impl Registration {
     pub(crate) fn flag(token: &CancellationToken) -> Self {
         let registration = Self::armed(token, || ());
         if token.node().is_cancelled_after_arming() {
-            registration.word().fetch_or(GONE, Ordering::Release);
+            // Relaxed: nobody has the flag yet, and we have seen what is to be published.
+            registration.word().fetch_or(GONE, Ordering::Relaxed);
         }
         registration
     }

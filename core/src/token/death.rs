@@ -64,7 +64,8 @@ unsafe fn close_shards(node: *const Node) {
     unsafe {
         (*node).kids.each_shard(|first| {
             if Segment::close(first) {
-                let before = (*node).strong().fetch_sub(1, Ordering::Release);
+                // Relaxed: the reference that is left releases what was done here.
+                let before = (*node).strong().fetch_sub(1, Ordering::Relaxed);
                 debug_assert!(before > 1, "the handles' reference is left");
             }
         });
@@ -122,7 +123,8 @@ unsafe fn bury_in_walk(node: *const Node) {
         (*node).set_free_parking();
         place.vacate();
         if Segment::leave(place.segment) {
-            let before = (*parent).strong().fetch_sub(1, Ordering::Release);
+            // Relaxed: the walker's own reference releases what was done here.
+            let before = (*parent).strong().fetch_sub(1, Ordering::Relaxed);
             debug_assert!(before > 1, "the walker holds the parent");
         }
     }
@@ -283,6 +285,8 @@ impl Burial {
         unsafe {
             let Some(place) = (*node).lies_in() else {
                 (*node).waits.free();
+                #[cfg(umbel_loom)]
+                (*node).ends();
                 let reason = (*node).take_reason_of_root();
                 dealloc(node.cast_mut().cast(), Node::LAYOUT);
                 self.node = null();

@@ -168,6 +168,11 @@ impl Slot for WaitSlot {
         // SAFETY: (caller) `at` is ours to write.
         unsafe { at.write(WaitSlot(UnsafeCell::new(MaybeUninit::uninit()))) }
     }
+
+    #[cfg(umbel_loom)]
+    fn ends(&self) {
+        self.0.with_mut(|_| ());
+    }
 }
 
 /// The slot of one child, on a cache line of its own: a sibling's churn does not slow its readers.
@@ -190,6 +195,11 @@ impl Slot for ChildSlot {
         );
         // SAFETY: (caller) `at` is ours to write.
         unsafe { at.write(ChildSlot(empty)) }
+    }
+
+    #[cfg(umbel_loom)]
+    fn ends(&self) {
+        self.0.ends();
     }
 }
 
@@ -403,12 +413,18 @@ impl Node {
 
     // -------------------------------------------------------------- burial
 
+    /// To be called before the memory goes: see [`Slot::ends`].
+    #[cfg(umbel_loom)]
+    pub(crate) fn ends(&self) {
+        self.deadline.with_mut(|_| ());
+    }
+
     /// cancelled or LIVE → FREE. Returns the reason that the node owned, or that the slot kept.
     ///
     /// # Safety
     /// The node is dead (`strong` is 0) or an empty slot, and the caller is the one to bury it.
     pub(crate) unsafe fn set_free(&self) -> Option<Reason> {
-        let before = State(self.state.swap(State::FREE.0, Ordering::AcqRel));
+        let before = State(self.state.swap(State::FREE.0, Ordering::Relaxed));
         // SAFETY: the swap took the word away, so nobody takes the reference a second time.
         unsafe { before.into_owned() }
     }
@@ -430,7 +446,7 @@ impl Node {
     pub(crate) unsafe fn set_free_parking(&self) {
         // The only other writers are walkers, LIVE → borrowed, and neither of the two is parked.
         let before = State(self.state.load(Ordering::Relaxed));
-        self.state.swap(before.parked().0, Ordering::AcqRel);
+        self.state.swap(before.parked().0, Ordering::Relaxed);
     }
 }
 

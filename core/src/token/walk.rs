@@ -125,7 +125,6 @@ impl Wakes {
     /// # Safety
     /// The caller holds a handle of `root` for as long as the walker exists.
     pub(crate) unsafe fn new(root: *const Node) -> Wakes {
-        sc_fence();
         // SAFETY: W1 – (caller) the root is held.
         unsafe { Self::entering(root, root) }
     }
