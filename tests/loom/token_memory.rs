@@ -11,8 +11,9 @@ use std::hash::{Hash, Hasher};
 use std::pin::pin;
 use umbel_core::CancellationToken;
 
-/// Waits for a moment: claims a slot, writes to it, and gives it back.
-fn wait_a_moment(token: &CancellationToken) {
+/// Reads what lies in the node; claims a slot, writes to it, and gives it back.
+fn use_all_of(token: &CancellationToken) {
+    assert_eq!(token.deadline(), None);
     let task = Task::new();
     {
         let mut wait = pin!(token.cancelled());
@@ -46,8 +47,8 @@ fn handles_go_on_two_threads() {
     model("wait and drop of a handle ∥ the same", 3, || {
         let token = CancellationToken::new();
         let other = token.clone();
-        let thread = thread::spawn(move || wait_a_moment(&other));
-        wait_a_moment(&token);
+        let thread = thread::spawn(move || use_all_of(&other));
+        use_all_of(&token);
         drop(token);
         thread.join().unwrap();
     });
@@ -60,11 +61,11 @@ fn a_slot_goes_from_one_wait_to_another() {
         let token = CancellationToken::new();
         let other = token.clone();
         let thread = thread::spawn(move || {
-            wait_a_moment(&other);
-            wait_a_moment(&other);
+            use_all_of(&other);
+            use_all_of(&other);
         });
-        wait_a_moment(&token);
-        wait_a_moment(&token);
+        use_all_of(&token);
+        use_all_of(&token);
         thread.join().unwrap();
     });
 }
@@ -79,10 +80,10 @@ fn parent_and_child_go_on_two_threads() {
             let parent = CancellationToken::new();
             let child = parent.child_token();
             let thread = thread::spawn(move || {
-                wait_a_moment(&parent);
+                use_all_of(&parent);
                 drop(parent);
             });
-            wait_a_moment(&child);
+            use_all_of(&child);
             drop(child);
             thread.join().unwrap();
         },
@@ -98,10 +99,10 @@ fn siblings_go_on_two_threads() {
         let two = parent.child_token();
         drop(parent);
         let thread = thread::spawn(move || {
-            wait_a_moment(&one);
+            use_all_of(&one);
             drop(one);
         });
-        wait_a_moment(&two);
+        use_all_of(&two);
         drop(two);
         thread.join().unwrap();
     });
@@ -166,6 +167,69 @@ fn growth_against_cancel() {
                 .all(CancellationToken::is_cancelled)
         );
     });
+}
+
+/// Two threads meet in one word of waiters, so that the slab spreads over shards; each claims in
+/// segments and tables that the other made, and a walk finds them.
+#[test]
+fn shards_on_two_threads() {
+    model("two waits, cancel ∥ two waits", 3, || {
+        let token = CancellationToken::new();
+        let other = token.clone();
+        let two_waits = |token: &CancellationToken| {
+            let task = Task::new();
+            {
+                let mut waits = [token.cancelled(), token.cancelled()];
+                for wait in &mut waits {
+                    let _ = task.poll(pin!(wait));
+                }
+                token.cancel();
+            }
+            task.assert_no_waker_left();
+        };
+        let thread = thread::spawn(move || two_waits(&other));
+        two_waits(&token);
+        thread.join().unwrap();
+    });
+}
+
+/// The hint leads to a segment that another thread made and that this one has never seen.
+#[test]
+fn a_hint_leads_to_an_unseen_segment() {
+    model("growth, two children dropped ∥ child_token", 3, || {
+        let token = CancellationToken::new();
+        let other = token.clone();
+        let thread = thread::spawn(move || {
+            let (one, two) = (other.child_token(), other.child_token());
+            drop(one);
+            drop(two);
+        });
+        let child = token.child_token();
+        thread.join().unwrap();
+        drop((child, token));
+    });
+}
+
+/// A walker comes to a child that dies, and enters the slot when the next one is there: it may not
+/// find the memory that the first one freed.
+#[test]
+fn a_walker_enters_the_next_occupant() {
+    model(
+        "cancel ∥ death of a child with a child, next one",
+        3,
+        || {
+            let root = CancellationToken::new();
+            let child = root.child_token();
+            let grandchild = child.child_token();
+            let above = root.clone();
+            let cancel = thread::spawn(move || above.cancel());
+            drop(grandchild);
+            drop(child);
+            let next = root.child_token().child_token();
+            cancel.join().unwrap();
+            drop((next, root));
+        },
+    );
 }
 
 /// T7: a slot that is freed in a full word while the word's last free slot is claimed is found again.

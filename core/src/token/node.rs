@@ -371,10 +371,10 @@ impl Node {
         (!state.is_free()).then_some(state.for_child())
     }
 
-    /// The reason for children of this node, which is cancelled.
+    /// The reason for children of this node, which the caller has seen to be cancelled, acquiring.
     #[inline(always)]
     pub(crate) fn reason_for_child(&self) -> State {
-        State(self.state.load(Ordering::Acquire)).for_child()
+        State(self.state.load(Ordering::Relaxed)).for_child()
     }
 
     /// Whether this node and all that was below it at some earlier moment is cancelled.

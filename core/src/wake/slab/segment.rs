@@ -1,7 +1,7 @@
 //! A segment of a slab, and the place of a slot in it. The rules (S1 … S5) and the orderings: see
 //! `wake::slab`.
 
-use crate::sync::{AtomicPtr, AtomicUsize, Ordering, alloc, dealloc, sc_fence};
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering, alloc, dealloc};
 use crate::wake::slab::codes::{
     ARMED, Codes, Left, MAX_WORDS, OWNED, SHARDS, SLOTS_PER_WORD, SlotSet, TAKEN,
 };
@@ -253,11 +253,12 @@ impl<S: Slot> Segment<S> {
             }
         };
         if words > 1 && seen.free() == SlotSet::EMPTY {
-            // Clear, then look again: who frees a slot of a full word sets the bit after it.
-            summary.fetch_and(!(1 << word), Ordering::SeqCst);
-            sc_fence();
-            if Codes(codes.load(Ordering::SeqCst)).free() != SlotSet::EMPTY {
-                summary.fetch_or(1 << word, Ordering::SeqCst);
+            // Clear, then look again: who frees a slot of a full word sets the bit after it. Either
+            // that comes later, or it is acquired here, and the free slot is seen. The last
+            // `fetch_or` goes on with what it acquired.
+            summary.fetch_and(!(1 << word), Ordering::Acquire);
+            if Codes(codes.load(Ordering::Relaxed)).free() != SlotSet::EMPTY {
+                summary.fetch_or(1 << word, Ordering::Relaxed);
             }
         }
         claimed
@@ -269,8 +270,7 @@ impl<S: Slot> Segment<S> {
         // SAFETY: S1.
         unsafe {
             if (*segment).words > 1 && before.free() == SlotSet::EMPTY {
-                sc_fence();
-                (*segment).summary.fetch_or(1 << word, Ordering::SeqCst);
+                (*segment).summary.fetch_or(1 << word, Ordering::Release);
             }
             let hint = &(*(*segment).first).hint;
             if !core::ptr::eq(hint.load(Ordering::Relaxed), segment) {
