@@ -11,15 +11,16 @@ use std::hash::{Hash, Hasher};
 use std::pin::pin;
 use umbel_core::CancellationToken;
 
-/// Reads what lies in the node; claims a slot, writes to it, and gives it back.
+/// Claims a slot, writes to it, and gives it back; reads what lies in the node.
 fn use_all_of(token: &CancellationToken) {
-    assert_eq!(token.deadline(), None);
     let task = Task::new();
     {
         let mut wait = pin!(token.cancelled());
         let _ = task.poll(wait.as_mut());
     }
     task.assert_no_waker_left();
+    // The last access: no later one publishes it but the drop of the handle.
+    assert_eq!(token.deadline(), None);
 }
 
 /// Where the node lies. `Hash` is the node's identity.
@@ -173,23 +174,24 @@ fn growth_against_cancel() {
 /// segments and tables that the other made, and a walk finds them.
 #[test]
 fn shards_on_two_threads() {
-    model("two waits, cancel ∥ two waits", 3, || {
+    model("two waits ∥ a wait, cancel", 3, || {
         let token = CancellationToken::new();
-        let other = token.clone();
-        let two_waits = |token: &CancellationToken| {
-            let task = Task::new();
-            {
-                let mut waits = [token.cancelled(), token.cancelled()];
-                for wait in &mut waits {
-                    let _ = task.poll(pin!(wait));
-                }
-                token.cancel();
+        let (one, two) = (Task::new(), Task::new());
+        let (other, task) = (token.clone(), two.clone());
+        let thread = thread::spawn(move || {
+            let mut waits = [other.cancelled(), other.cancelled()];
+            for wait in &mut waits {
+                let _ = task.poll(pin!(wait));
             }
-            task.assert_no_waker_left();
-        };
-        let thread = thread::spawn(move || two_waits(&other));
-        two_waits(&token);
+        });
+        {
+            let mut wait = pin!(token.cancelled());
+            let _ = one.poll(wait.as_mut());
+            token.cancel();
+        }
         thread.join().unwrap();
+        one.assert_no_waker_left();
+        two.assert_no_waker_left();
     });
 }
 

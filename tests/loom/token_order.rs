@@ -151,20 +151,24 @@ fn a_late_unregister_publishes() {
 fn what_is_handed_down_publishes() {
     model(
         "cancel of the middle ∥ cancel above ∥ a look below",
-        2,
+        3,
         || {
             let root = CancellationToken::new();
             let mid = root.child_token();
             let low = mid.child_token();
             let note = Note::new();
-            let cancel = note.then_cancel(&mid, Reason::error("mid"));
             let above = thread::spawn(move || root.cancel_with(why(2)));
-            if let Some(reason) = low.reason().filter(|reason| *reason != why(2)) {
-                note.assert_seen();
-                assert_eq!(reason.to_string(), "mid");
-            }
-            cancel.join().unwrap();
+            let seen = note.clone();
+            let look = thread::spawn(move || {
+                if let Some(reason) = low.reason().filter(|reason| *reason != why(2)) {
+                    seen.assert_seen();
+                    assert_eq!(reason.to_string(), "mid");
+                }
+            });
+            note.write();
+            mid.cancel_with(Reason::error("mid"));
             above.join().unwrap();
+            look.join().unwrap();
         },
     );
 }

@@ -5,6 +5,7 @@
 mod bench;
 mod ci;
 mod deep;
+mod orderings;
 mod step;
 mod table;
 mod tools;

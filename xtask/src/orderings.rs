@@ -65,7 +65,11 @@ struct Row {
 impl Row {
     fn parse(file: &str, line: &str) -> Result<Row> {
         let mut parts = line.splitn(3, " | ").map(str::trim);
-        let mut next = || parts.next().context("a row is BEFORE | FROM -> TO | SHOWN BY");
+        let mut next = || {
+            parts
+                .next()
+                .context("a row is BEFORE | FROM -> TO | SHOWN BY")
+        };
         let (before, change, shown) = (next()?, next()?, next()?);
         let (from, to) = change.split_once("->").context("a change is FROM -> TO")?;
         let (by, what) = shown.split_once(' ').context("shown by TOOL TEST")?;
@@ -86,7 +90,10 @@ impl Row {
     }
 
     fn name(&self) -> String {
-        let (from, to) = (self.from.trim_start_matches(ENUM), self.to.trim_start_matches(ENUM));
+        let (from, to) = (
+            self.from.trim_start_matches(ENUM),
+            self.to.trim_start_matches(ENUM),
+        );
         format!("{}: {} {from} -> {to}", self.file, self.before)
     }
 
@@ -105,10 +112,16 @@ impl Row {
             .collect();
         let ends = |&end: &usize| dense[..end].ends_with(&pattern);
         let mut found = (pattern.len()..=dense.len()).filter(ends);
-        let end = found.next().with_context(|| format!("{} is not there", self.name()))?;
+        let end = found
+            .next()
+            .with_context(|| format!("{} is not there", self.name()))?;
         ensure!(found.next().is_none(), "{} is there twice", self.name());
         let end = places[end - 1] + 1;
-        ensure!(text[..end].ends_with(&self.from), "{}: `from` is broken up", self.name());
+        ensure!(
+            text[..end].ends_with(&self.from),
+            "{}: `from` is broken up",
+            self.name()
+        );
         Ok(end - self.from.len()..end)
     }
 
@@ -129,7 +142,10 @@ impl Row {
         let miri = |name: &str| {
             test("cargo +nightly miri test -p umbel-tests --test it")
                 .target_dir("orderings/miri")
-                .env("MIRIFLAGS", format!("-Zmiri-env-forward=UMBEL_WEAKENED {SEEDS}"))
+                .env(
+                    "MIRIFLAGS",
+                    format!("-Zmiri-env-forward=UMBEL_WEAKENED {SEEDS}"),
+                )
                 .args(["--", "--exact", name].map(String::from))
         };
         let (cmd, always): (_, &[usize]) = match &self.shown {
@@ -139,14 +155,20 @@ impl Row {
             Shown::Argued(_) => return None,
         };
         let control = choose(&cmd, always);
-        Some((control, choose(&cmd, &[always, &[chosen]].concat()).must_fail()))
+        Some((
+            control,
+            choose(&cmd, &[always, &[chosen]].concat()).must_fail(),
+        ))
     }
 }
 
 const ENUM: &str = "Ordering::";
 
 fn expression(text: &str) -> String {
-    if matches!(text, "SeqCst" | "AcqRel" | "Acquire" | "Release" | "Relaxed") {
+    if matches!(
+        text,
+        "SeqCst" | "AcqRel" | "Acquire" | "Release" | "Relaxed"
+    ) {
         format!("{ENUM}{text}")
     } else {
         text.to_owned()
@@ -181,7 +203,10 @@ fn weaken(text: &str, rows: &[&(usize, Row)]) -> Result<String> {
     let mut sites = BTreeMap::<_, Vec<_>>::new();
     for (number, row) in rows {
         let place = row.find(text)?;
-        sites.entry((place.start, place.end)).or_default().push((number, &row.to));
+        sites
+            .entry((place.start, place.end))
+            .or_default()
+            .push((number, &row.to));
     }
     let mut text = text.to_owned();
     for ((start, end), choices) in sites.into_iter().rev() {
@@ -265,8 +290,14 @@ mod tests {
         let mut missing = Vec::new();
         for (file, rows) in by_file(&table()) {
             let text = fs::read_to_string(workspace().join(SOURCES).join(file)).unwrap();
-            let covered: Vec<_> = rows.iter().map(|(_, row)| row.find(&text).unwrap().start).collect();
-            for site in sites(&text).into_iter().filter(|site| !covered.contains(site)) {
+            let covered: Vec<_> = rows
+                .iter()
+                .map(|(_, row)| row.find(&text).unwrap().start)
+                .collect();
+            for site in sites(&text)
+                .into_iter()
+                .filter(|site| !covered.contains(site))
+            {
                 let line = text[..site].matches('\n').count() + 1;
                 missing.push(format!("{file}:{line}"));
             }
@@ -305,7 +336,9 @@ mod tests {
 
     #[test]
     fn a_place_that_is_not_there_once_is_refused() {
-        let row = |before: &str| Row::parse("f.rs", &format!("{before} | SeqCst -> Relaxed | loom m::t")).unwrap();
+        let row = |before: &str| {
+            Row::parse("f.rs", &format!("{before} | SeqCst -> Relaxed | loom m::t")).unwrap()
+        };
         let text = "a.load(Ordering::SeqCst); b.load(Ordering::SeqCst)";
         assert!(row("a.load(").find(text).is_ok());
         assert!(row(".load(").find(text).is_err());
