@@ -8,13 +8,13 @@
 //!
 //! `state` is a [`Reason`]'s word, or one of two things that no `Reason` is:
 //!
-//! | word | low bits | meaning | set by |
-//! |---|---|---|---|
-//! | null | `00` | LIVE | [`Node::root`]; [`new_child`] when it publishes |
-//! | inline | `01` | cancelled; the reason is the word | `cancel`, [`Node::mark`], [`new_child`] |
-//! | pointer | `00` | cancelled; the reason belongs to an ancestor | [`Node::mark`], [`new_child`] |
-//! | pointer | `10` | cancelled; the reason belongs to this node | [`Node::cancel`] |
-//! | any | `11` | FREE: an empty slot; a pointer above the tag is a *parked* reason | burial |
+//! | word | low bits | meaning | set by | model |
+//! |---|---|---|---|---|
+//! | null | `00` | LIVE | [`Node::root`]; [`new_child`] when it publishes | `child_against_cancel` |
+//! | inline | `01` | cancelled; the reason is the word | `cancel`, [`Node::mark`], [`new_child`] | `two_cancels_of_one_token` |
+//! | pointer | `00` | cancelled; the reason belongs to an ancestor | [`Node::mark`], [`new_child`] | `boxed_reasons_race` |
+//! | pointer | `10` | cancelled; the reason belongs to this node | [`Node::cancel`] | `boxed_reasons_race` |
+//! | any | `11` | FREE: an empty slot; a pointer above the tag is a *parked* reason | burial | `parked_reason_is_dropped_once` |
 //!
 //! A parked reason belonged to a node that died inside a walk, where nothing may be freed: the next
 //! occupant of the slot, or the burial of the slab, drops it.
@@ -31,6 +31,11 @@
 //! ```
 //!
 //! 1–4 [`new_child`] · 5 [`Node::cancel`], [`Node::mark`] · 6, 7 [`crate::token::death`]
+//!
+//! Models: 1–4 against 5 `child_against_cancel`; 5 against itself `two_cancels_at_two_levels`; 6 and 7
+//! against 5 `last_walker_buries`, `child_reuse_against_cancel`, against themselves
+//! `parent_and_child_go_on_two_threads`; 7 and then 1–4 against 5 `walker_enters_a_half_made_child`,
+//! `a_walker_enters_the_next_occupant`, `the_next_occupant_is_not_done`.
 //!
 //! `handles` counts handles. `strong` counts what keeps the node from dying: 1 for all handles
 //! together, 1 for each shard of children, 1 for each walker inside.
@@ -53,24 +58,28 @@
 //!
 //! # Orderings
 //!
-//! Four pairs are "set mine, then look at yours" and need the single total order of `SeqCst`:
+//! Three pairs are "set mine, then look at yours" and need the single total order of `SeqCst`:
 //!
 //! | here | against | shown by model |
 //! |---|---|---|
 //! | arm a waiter, then load `state` | set `state`, then load `waits` and the waiters' codes | `cancel_against_first_poll` |
 //! | link `waits`, then load `state` | set `state`, then load `waits` | `cancel_against_first_poll` |
 //! | publish a child, then load the parent's `state` | set `state`, then load `kids`, codes, the child's `state` | `child_against_cancel` |
-//! | free a slot, then set `summary` | clear `summary`, then load the codes | – (only room is lost) |
 //!
-//! | site | op | order | pairs with, and what for |
-//! |---|---|---|---|
-//! | `cancel`, `mark` | CAS `state` | SeqCst | above; publishes what was written before `cancel` |
-//! | publish | swap `state` | SeqCst | above; walkers' loads |
-//! | `is_cancelled` | load `state` | Acquire | `cancel`, `mark` |
-//! | `handles`, `strong` down | `fetch_sub`, fence at zero | Release, Acquire | each other: all use happens before burial |
-//! | `strong` = 1 of an occupant | store | Release | `upgrade` (CAS, Acquire): the fields |
-//! | `place` DONE | store, load | Release, Acquire | each other: "all below is cancelled" |
-//! | burial | swap `state` | AcqRel | the next occupant's swap: the parked reason |
+//! | site | op | order | pairs with, and what for | shown by model |
+//! |---|---|---|---|---|
+//! | `cancel`, `mark` | CAS `state` | SeqCst | above; publishes what was written before `cancel` | `the_flag_publishes`, `what_is_handed_down_publishes` |
+//! | a `cancel` that loses | failed CAS `state` | Acquire | the `cancel` that won | `losing_publishes` |
+//! | publish | swap `state` | SeqCst | above; walkers' loads | `child_against_cancel` |
+//! | `is_cancelled`, `reason` | load `state` | Acquire | `cancel`, `mark` | `the_flag_publishes`, `the_reason_publishes` |
+//! | `handles`, `strong` down | `fetch_sub` | AcqRel | each other: all use happens before burial | `handles_go_on_two_threads`, `parent_and_child_go_on_two_threads` |
+//! | `strong` down, never to 0 | `fetch_sub` | Relaxed | – (the reference that the same thread gives up next releases) | |
+//! | `strong` = 1 of an occupant | store | Release | `upgrade` (CAS, Acquire): the fields | `child_reuse_against_cancel`, `a_walker_enters_the_next_occupant` |
+//! | `place` DONE | store, load | Release, Acquire | each other: "all below is cancelled" | `two_cancels_of_one_token` |
+//! | burial | swap `state` | Relaxed | – (the slot's code hands a parked reason to the next occupant) | |
+//!
+//! `cargo xtask deep orderings` weakens each of them, and those of the modules around, by one step
+//! and sees the model fail; its table says of the few that no model can fail on why they are there.
 //!
 //! # Foreign code
 //!

@@ -23,7 +23,8 @@
 //! # Orderings
 //!
 //! See `token::node`: a node's flag is set (SeqCst) before its `waits`, `kids` and codes are looked
-//! at (SeqCst).
+//! at (SeqCst). Between the passes nothing more is needed: each flag has its place in the total order
+//! before the first code is loaded.
 //!
 //! # Foreign code
 //!
