@@ -810,7 +810,14 @@ fn debug_shows_the_own_state_only() {
         format!("{:?}", token.child_token()),
         "CancellationToken { is_cancelled: true, reason: Some(Reason { kind: Custom, code: 3 }) }"
     );
-    assert!(format!("{:?}", token.cancelled()).contains("WaitForCancellationFuture"));
+    assert_eq!(
+        format!("{:?}", token.cancelled()),
+        "WaitForCancellationFuture { .. }"
+    );
+    assert_eq!(
+        format!("{:?}", token.cancelled_owned()),
+        "WaitForCancellationFutureOwned { .. }"
+    );
 }
 
 #[test]

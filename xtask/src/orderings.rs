@@ -241,11 +241,13 @@ pub(crate) fn pieces(checkout: impl FnOnce(&Path) -> Result<()>) -> Result<Vec<S
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         Ok(fs::write(path, change(&text)?)?)
     };
-    let rows = rows(TABLE)?;
+    let mut rows = rows(TABLE)?;
     edit("sync.rs", &facade)?;
     for (file, rows) in by_file(&rows) {
         edit(file, &|text| weaken(text, &rows))?;
     }
+    // What takes long comes last.
+    rows.sort_by_key(|(_, row)| matches!(row.shown, Shown::Miri(_)));
     let piece = |(number, row): &(usize, Row)| {
         let (control, weakened) = row.run(*number, &root)?;
         let step = Step::new(row.name()).cmd(control).cmd(weakened);
