@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
 use std::future::{Future, pending, ready};
+use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -794,6 +795,13 @@ fn clones_are_equal_and_relatives_are_not() {
     assert_ne!(token, child);
     assert_ne!(child, token.child_token());
     assert_ne!(CancellationToken::default(), CancellationToken::new());
+    let hash = |token: &CancellationToken| {
+        let mut hasher = std::hash::DefaultHasher::new();
+        token.hash(&mut hasher);
+        hasher.finish()
+    };
+    assert_eq!(hash(&token), hash(&token.clone()));
+    assert_ne!(hash(&token), hash(&child));
     let set: HashSet<_> = [token.clone(), token.clone(), child].into();
     assert_eq!(set.len(), 2);
 }
