@@ -31,9 +31,9 @@ mod imp {
     #[cfg(all(feature = "alloc", not(feature = "portable-atomic")))]
     pub(crate) use alloc::sync::Arc;
     #[cfg(not(feature = "portable-atomic"))]
-    pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence};
+    pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
     #[cfg(feature = "portable-atomic")]
-    pub(crate) use portable_atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence};
+    pub(crate) use portable_atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
     #[cfg(all(feature = "alloc", feature = "portable-atomic"))]
     pub(crate) use portable_atomic_util::Arc;
 
@@ -59,7 +59,7 @@ mod imp {
 mod imp {
     pub(crate) use super::step::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
     pub(crate) use alloc::sync::Arc;
-    pub(crate) use core::sync::atomic::{Ordering, fence};
+    pub(crate) use core::sync::atomic::Ordering;
 }
 
 #[allow(unused_imports, reason = "most of it needs `alloc`")]
@@ -129,12 +129,14 @@ pub(crate) fn thread_hint() -> usize {
     page.wrapping_mul(GOLDEN) >> (usize::BITS - 8)
 }
 
+/// The thread's number in this execution of the model, which must be repeatable: loom shows it by
+/// `Debug` only, and an id's hash differs between executions.
 #[cfg(umbel_loom)]
 pub(crate) fn thread_hint() -> usize {
-    use core::hash::{Hash, Hasher};
-    let mut hasher = std::hash::DefaultHasher::new();
-    loom::thread::current().id().hash(&mut hasher);
-    (hasher.finish() % 256) as usize
+    let id = std::format!("{:?}", loom::thread::current().id());
+    let digits = id.bytes().filter(u8::is_ascii_digit);
+    let number = digits.fold(0, |number, digit| 10 * number + usize::from(digit - b'0'));
+    number % 256
 }
 
 /// Stops the program when a reference count is about to overflow (only leaked clones can do that).

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
 use std::future::{Future, pending, ready};
+use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -794,6 +795,13 @@ fn clones_are_equal_and_relatives_are_not() {
     assert_ne!(token, child);
     assert_ne!(child, token.child_token());
     assert_ne!(CancellationToken::default(), CancellationToken::new());
+    let hash = |token: &CancellationToken| {
+        let mut hasher = std::hash::DefaultHasher::new();
+        token.hash(&mut hasher);
+        hasher.finish()
+    };
+    assert_eq!(hash(&token), hash(&token.clone()));
+    assert_ne!(hash(&token), hash(&child));
     let set: HashSet<_> = [token.clone(), token.clone(), child].into();
     assert_eq!(set.len(), 2);
 }
@@ -810,7 +818,14 @@ fn debug_shows_the_own_state_only() {
         format!("{:?}", token.child_token()),
         "CancellationToken { is_cancelled: true, reason: Some(Reason { kind: Custom, code: 3 }) }"
     );
-    assert!(format!("{:?}", token.cancelled()).contains("WaitForCancellationFuture"));
+    assert_eq!(
+        format!("{:?}", token.cancelled()),
+        "WaitForCancellationFuture { .. }"
+    );
+    assert_eq!(
+        format!("{:?}", token.cancelled_owned()),
+        "WaitForCancellationFutureOwned { .. }"
+    );
 }
 
 #[test]

@@ -145,22 +145,53 @@ fn ci_runs_the_readmes_commands() {
     assert_eq!(readme_commands(&readme), expected);
 }
 
+/// Of what is in backquotes, the names of tests: they have two underscores at least.
+fn named_tests(text: &str) -> impl Iterator<Item = &str> {
+    let word = |name: &&str| {
+        name.matches('_').count() >= 2
+            && name
+                .bytes()
+                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+    };
+    text.split('`').skip(1).step_by(2).filter(word)
+}
+
 #[test]
-fn the_readmes_tests_exist() {
-    let readme = fs::read_to_string(workspace().join("README.md")).expect("a README");
-    let mut sources = sources(&workspace().join("tests"));
-    sources.extend(self::sources(&workspace().join("core/src")));
-    let missing: Vec<_> = readme
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .filter(|name| name.matches('_').count() >= 2 && !name.contains(['*', '/', ':', '-']))
-        .filter(|name| {
-            let definition = format!("fn {name}()");
-            !sources.values().any(|text| text.contains(&definition))
-        })
-        .collect();
-    assert_eq!(missing, [""; 0], "named in the README, but no test");
+fn the_tests_that_are_named_exist() {
+    let core = sources(&workspace().join("core/src"));
+    let mut all = sources(&workspace().join("tests"));
+    all.extend(core.clone());
+    let is_test = |name: &str| {
+        let definition = format!("fn {name}()");
+        all.values().any(|text| text.contains(&definition))
+    };
+    let mut missing = Vec::new();
+    for page in ["README.md", "docs/proofs.md"] {
+        let text = fs::read_to_string(workspace().join(page)).expect(page);
+        let unknown = named_tests(&text).filter(|name| !is_test(name));
+        missing.extend(unknown.map(|name| format!("{page}: {name}")));
+    }
+    // The heads of modules name functions too.
+    let is_function = |name: &str| {
+        let definitions = [format!("fn {name}("), format!("fn {name}<")];
+        core.values()
+            .any(|text| definitions.iter().any(|fun| text.contains(fun)))
+    };
+    for (file, text) in &core {
+        let head: String = text
+            .lines()
+            .filter(|line| line.starts_with("//!"))
+            .collect();
+        let unknown = named_tests(&head).filter(|name| !is_test(name) && !is_function(name));
+        missing.extend(unknown.map(|name| format!("core/src/{file}: {name}")));
+    }
+    assert_eq!(missing, [""; 0], "named, but no test");
+}
+
+#[test]
+fn only_words_with_two_underscores_are_taken_for_tests() {
+    let text = "`t_01_a` and `take_armed`, `cargo_x_y --z`, `crate::a_b_c`, `b_c_d`";
+    assert_eq!(named_tests(text).collect::<Vec<_>>(), ["t_01_a", "b_c_d"]);
 }
 
 /// The lines of the first block fenced as `sh`, without their comments.

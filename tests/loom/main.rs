@@ -11,6 +11,8 @@ mod set_fixed;
 mod time;
 mod token;
 mod token_groups;
+mod token_memory;
+mod token_order;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

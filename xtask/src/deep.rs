@@ -3,6 +3,7 @@
 //! A piece that has passed leaves a mark in `target/deep/JOB/TREE/`, where `TREE` is git's hash of
 //! the sources: a re-run goes on where the last one stopped, and a changed source starts over.
 
+use crate::orderings;
 use crate::qemu;
 use crate::step::{self, Cmd, Outcome, Row, Step, target_dir};
 use crate::tools::{self, Need, Tools};
@@ -15,6 +16,9 @@ use std::time::Duration;
 
 /// Every target in `fuzz/fuzz_targets/`.
 pub(crate) const FUZZ_TARGETS: [&str; 1] = ["token_script"];
+
+/// Machines unlike ours: 32 bits wide; big-endian.
+const MIRI_TARGETS: [&str; 2] = ["i686-unknown-linux-gnu", "s390x-unknown-linux-gnu"];
 
 /// A piece that takes longer has failed.
 const PIECE_LIMIT: Duration = Duration::from_secs(29 * 60);
@@ -34,8 +38,12 @@ pub(crate) struct Args {
 enum Job {
     /// Miri on the core's tests with many seeds, under stacked and tree borrows.
     MiriSeeds,
+    /// Miri on the core's tests and the token's as for other machines: 32 bits, and big-endian.
+    MiriTargets,
     /// Each loom model with one more preemption than in CI.
     LoomWide,
+    /// Each ordering of the token tree, weakened, makes the test fail that is said to show it.
+    Orderings,
     /// cargo-mutants over the core: no change of the code goes unnoticed by the tests.
     Mutants,
     /// ThreadSanitizer over the tests.
@@ -59,7 +67,9 @@ impl Job {
             Job::MiriSeeds => (0..16)
                 .flat_map(|piece| miri(piece * 8..(piece + 1) * 8))
                 .collect(),
+            Job::MiriTargets => MIRI_TARGETS.map(miri_target).into(),
             Job::LoomWide => loom_wide()?,
+            Job::Orderings => orderings::pieces(checkout)?,
             Job::Mutants => (0..64).map(|piece| mutants(piece, 64)).collect(),
             Job::Tsan => sanitizer("thread", tools)?,
             Job::Asan => sanitizer("address", tools)?,
@@ -169,12 +179,27 @@ impl Marks {
 /// Git's hash of all files that are not ignored, committed or not. It is built in an index of its
 /// own, so the user's index stays as it is.
 fn source_tree(dir: &Path) -> Result<String> {
-    let index = std::path::absolute(dir.join("index"))?
-        .display()
-        .to_string();
-    let git = |line: &str| tools::stdout(&Cmd::new(line).env("GIT_INDEX_FILE", index.as_str()));
-    git("git add --all").context("`git add` into a fresh index failed; is this a git checkout?")?;
-    git("git write-tree").context("`git write-tree` failed")
+    let index = own_index(dir)?;
+    let add = Cmd::new("git add --all").env("GIT_INDEX_FILE", &index);
+    tools::stdout(&add).context("`git add` into a fresh index failed; is this a git checkout?")?;
+    let write = Cmd::new("git write-tree").env("GIT_INDEX_FILE", &index);
+    tools::stdout(&write).context("`git write-tree` failed")
+}
+
+fn own_index(dir: &Path) -> Result<String> {
+    let index = std::path::absolute(dir.join("index"))?;
+    Ok(index.display().to_string())
+}
+
+/// Writes all files that are not ignored, as they are now, to a new folder.
+fn checkout(to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    source_tree(to)?;
+    let index = own_index(to)?;
+    let prefix = format!("--prefix={}/", to.display());
+    let copy = Cmd::new("git checkout-index --all").arg(prefix);
+    tools::stdout(&copy.env("GIT_INDEX_FILE", &index)).context("`git checkout-index` failed")?;
+    Ok(fs::remove_file(index)?)
 }
 
 // ------------------------------------------------------------------ the jobs
@@ -205,6 +230,27 @@ pub(crate) fn miri(seeds: Range<u32>) -> Vec<Step> {
                 .must_run_tests()
         })
         .into()
+}
+
+/// Miri on the core's own tests and on the tests of the token, as if on `target`.
+fn miri_target(target: &str) -> Step {
+    let test = |what: &str| {
+        Cmd::new(&format!(
+            "cargo +nightly miri test {what} --target {target}"
+        ))
+    };
+    let flags = "-Zmiri-strict-provenance";
+    Step::new(format!("miri for {target}"))
+        .need(Need::NightlyComponent("miri"))
+        .need(Need::NightlyComponent("rust-src"))
+        .cmd(test("-p umbel-core --features std --lib").env("MIRIFLAGS", flags))
+        .cmd(
+            test("-p umbel-tests --test it")
+                .args(["--", "token"].map(String::from))
+                .env("MIRIFLAGS", flags),
+        )
+        .limit(PIECE_LIMIT)
+        .must_run_tests()
 }
 
 /// All loom models. The profile is a release build that keeps assertions.
@@ -250,6 +296,8 @@ fn mutants(piece: usize, of: usize) -> Step {
             Cmd::new("cargo mutants -p umbel-core --test-package umbel-core,umbel-tests")
                 .args(["--baseline", "skip", "--timeout", "120"].map(String::from))
                 .args(["--sharding", "round-robin", "--no-shuffle"].map(String::from))
+                // Compiled for loom only; `deep orderings` shows that the models need it.
+                .args(["--exclude-re", "::ends with|impl Drop for WakeCell"].map(String::from))
                 .arg("--shard")
                 .arg(format!("{piece}/{of}"))
                 .arg("--output")

@@ -7,6 +7,7 @@ mod bench;
 mod ci;
 mod coverage;
 mod deep;
+mod orderings;
 mod qemu;
 mod size;
 mod step;

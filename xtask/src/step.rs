@@ -22,6 +22,8 @@ pub(crate) fn stop_on_ctrl_c() -> Result<()> {
 pub(crate) struct Cmd {
     words: Vec<String>,
     env: Vec<(&'static str, String)>,
+    /// It is to fail: its success is the failure.
+    fails: bool,
 }
 
 impl Cmd {
@@ -30,7 +32,13 @@ impl Cmd {
         Cmd {
             words: line.split_whitespace().map(str::to_owned).collect(),
             env: Vec::new(),
+            fails: false,
         }
+    }
+
+    pub(crate) fn must_fail(mut self) -> Self {
+        self.fails = true;
+        self
     }
 
     pub(crate) fn env(mut self, key: &'static str, value: impl Into<String>) -> Self {
@@ -96,6 +104,9 @@ impl Cmd {
 impl std::fmt::Display for Cmd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let quoted = |word: &str| shlex::try_quote(word).map_or(word.to_owned(), Into::into);
+        if self.fails {
+            f.write_str("! ")?;
+        }
         for (key, value) in &self.env {
             write!(f, "{key}={} ", quoted(value))?;
         }
@@ -211,7 +222,7 @@ fn outcome(step: &Step, tools: &mut Tools, deadline: Instant, tests: &mut u64) -
     for cmd in &step.cmds {
         println!("$ {cmd}");
         match run_cmd(cmd, deadline, tests) {
-            Ok(End::Exited(status)) if status.success() => {}
+            Ok(End::Exited(status)) if status.success() != cmd.fails => {}
             Ok(End::Exited(status)) => return Outcome::Failed(format!("{status}: {cmd}")),
             Ok(End::OverTime) => {
                 return Outcome::Failed(format!(
@@ -307,8 +318,14 @@ mod tests {
         let good = Step::new("good").run_line("cargo --version");
         assert_eq!(run_quietly(&good).outcome, Outcome::Passed);
 
-        let bad = good.run_line("cargo --no-such-flag");
+        let fails = Cmd::new("cargo --no-such-flag");
+        let bad = good.clone().cmd(fails.clone());
         assert!(matches!(run_quietly(&bad).outcome, Outcome::Failed(_)));
+
+        let shown = good.cmd(fails.must_fail());
+        assert_eq!(run_quietly(&shown).outcome, Outcome::Passed);
+        let survives = shown.cmd(Cmd::new("cargo --version").must_fail());
+        assert!(matches!(run_quietly(&survives).outcome, Outcome::Failed(_)));
     }
 
     #[test]

@@ -7,11 +7,11 @@
 //!
 //! # State: three bits of the block's `word`
 //!
-//! | bit | meaning | set by |
-//! |---|---|---|
-//! | GONE | the closure was moved out, to be called or dropped by who set the bit | the canceller, the registration, burial |
-//! | SLOT_LEFT | the waker does not use the block any more | the canceller; burial |
-//! | HOLDER_LEFT | the registration does not use the block any more | the registration |
+//! | bit | meaning | set by | model |
+//! |---|---|---|---|
+//! | GONE | the closure was moved out, to be called or dropped by who set the bit | the canceller, the registration, burial | `unregister_against_cancel`, `death_with_a_forgotten_callback_against_cancel_above` |
+//! | SLOT_LEFT | the waker does not use the block any more | the canceller; burial | `drop_of_a_registration_and_reuse_against_cancel`; `two_cancels_at_two_levels_against_forgotten` |
+//! | HOLDER_LEFT | the registration does not use the block any more | the registration | `forget_against_cancel` |
 //!
 //! While the registration holds the block, the word is 0 exactly as long as the token is not
 //! cancelled: [`Flag`](crate::Flag) shows it to the outside.
@@ -51,10 +51,10 @@
 //! | take back SLOT_LEFT | `fetch_and` | Relaxed | – (alone; `put_back` publishes it to burial) |
 //!
 //! The closure itself is published by `arm` and never comes back, so who sets GONE acquires nothing.
-//! Models: `flag_against_cancel` shows the reader's side of GONE; the writer's side loom hides, since
-//! its fence in `token::walk` releases too. `on_cancel_against_cancel` shows the look at the flag.
-//! That of "leave" protects plain reads of the block against its freeing, which loom does not watch:
-//! weakened, it fails `racing_unregister_and_cancel` under miri.
+//! Models: `the_flag_for_c_publishes` shows both sides of GONE, `on_cancel_against_cancel` the look
+//! at the flag. The order of "leave" protects plain reads of the block against its freeing, which loom
+//! does not watch: weakened, it fails `racing_unregister_and_cancel` under miri. Who unregisters too
+//! late has acquired what the canceller released: by "leave" (`a_late_unregister_publishes`).
 //!
 //! # Foreign code
 //!
@@ -291,7 +291,8 @@ impl Registration {
     pub(crate) fn flag(token: &CancellationToken) -> Self {
         let registration = Self::armed(token, || ());
         if token.node().is_cancelled_after_arming() {
-            registration.word().fetch_or(GONE, Ordering::Release);
+            // Relaxed: nobody has the flag yet, and we have seen what is to be published.
+            registration.word().fetch_or(GONE, Ordering::Relaxed);
         }
         registration
     }

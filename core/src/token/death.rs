@@ -470,6 +470,8 @@ impl Burial {
         unsafe {
             let Some(place) = (*node).lies_in() else {
                 (*node).waits.free();
+                #[cfg(umbel_loom)]
+                (*node).ends();
                 let reason = (*node).take_reason_of_root();
                 match Joined::of(node) {
                     None => dealloc(node.cast_mut().cast(), Node::LAYOUT),

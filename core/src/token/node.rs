@@ -32,6 +32,11 @@
 //! [`Node::cancel_as_child`] · 6, 7 [`crate::token::death`]. Under a parent that is cancelled when 3
 //! comes, the child is published cancelled.
 //!
+//! Models: 1–4 against 5 `child_against_cancel`; 5 against itself `two_cancels_at_two_levels`; 6 and 7
+//! against 5 `last_walker_buries`, `child_reuse_against_cancel`, against themselves
+//! `parent_and_child_go_on_two_threads`; 7 and then 1–4 against 5 `walker_enters_a_half_made_child`,
+//! `a_walker_enters_the_next_occupant`, `the_next_occupant_is_not_done`.
+//!
 //! `handles` counts handles. `strong` counts what keeps the node from dying: 1 for all handles
 //! together, 1 for each shard of children, 1 for each walker inside.
 //!
@@ -57,27 +62,32 @@
 //!
 //! # Orderings
 //!
-//! Four pairs are "set mine, then look at yours" and need the single total order of `SeqCst`:
+//! Three pairs are "set mine, then look at yours" and need the single total order of `SeqCst`:
 //!
 //! | here | against | shown by model |
 //! |---|---|---|
 //! | arm a waiter, then load `state` | set `state`, then load `waits` and the waiters' codes | `cancel_against_first_poll` |
 //! | link `waits`, then load `state` | set `state`, then load `waits` | `cancel_against_first_poll` |
 //! | publish a child, then load the parent's `state` | set `state`, then load `kids`, codes, the child's `state` | `child_against_cancel` |
-//! | free a slot, then load `summary` | clear `summary`, then load the codes | – (only room is lost) |
+//! | free a slot, then load `summary` | clear `summary`, then load the codes | `room_is_not_lost` |
 //!
-//! | site | op | order | pairs with, and what for |
-//! |---|---|---|---|
-//! | `cancel`, `mark`, `cancel_as_child` | CAS `state` | SeqCst | above; publishes what was written before `cancel` |
-//! | publish | swap `state` | SeqCst | above; walkers' loads |
-//! | the parent's state, before publishing | load | Acquire | `cancel`, `mark`: a `cancel` that is over gives its reason, whatever runs beside |
-//! | `is_cancelled` | load `state` | Acquire | `cancel`, `mark` |
-//! | `handles`, `strong` down | `fetch_sub` | AcqRel | each other: all use happens before burial |
-//! | last of `handles`, of a plain root's `strong` | load of 1 | Acquire | the others' `fetch_sub`: likewise |
-//! | `strong` = 1 of an occupant | store | Release | `upgrade` (CAS, Acquire): the fields |
-//! | `place` DONE | store, load | Release, Acquire | each other: "all below is cancelled" |
-//! | `aside` | store, load | Relaxed | – (the writer itself reads it; a later occupant's null comes with `upgrade`) |
-//! | burial | swap `state` | AcqRel | the next occupant's swap: the parked reason |
+//! | site | op | order | pairs with, and what for | shown by model |
+//! |---|---|---|---|---|
+//! | `cancel`, `mark`, `cancel_as_child` | CAS `state` | SeqCst | above; publishes what was written before `cancel` | `the_flag_publishes`, `what_is_handed_down_publishes` |
+//! | a `cancel` that loses | failed CAS `state` | Acquire | the `cancel` that won | `losing_publishes` |
+//! | publish | swap `state` | SeqCst | above; walkers' loads | `child_against_cancel` |
+//! | the parent's state, before publishing | load | Acquire | `cancel`, `mark`: a `cancel` that is over gives its reason, whatever runs beside | `child_of_the_cancelled_against_cancel_children` |
+//! | `is_cancelled`, `reason` | load `state` | Acquire | `cancel`, `mark` | `the_flag_publishes`, `the_reason_publishes` |
+//! | `handles`, `strong` down | `fetch_sub` | AcqRel | each other: all use happens before burial | `handles_go_on_two_threads`, `parent_and_child_go_on_two_threads` |
+//! | last of `handles`, of a plain root's `strong` | load of 1 | Acquire | the others' `fetch_sub`: likewise | `the_last_handle_sees_what_others_did`, `the_roots_last_reference_sees_what_its_children_did` |
+//! | `strong` down, never to 0 | `fetch_sub` | Relaxed | – (the reference that the same thread gives up next releases) | |
+//! | `strong` = 1 of an occupant | store | Release | `upgrade` (CAS, Acquire): the fields | `child_reuse_against_cancel`, `a_walker_enters_the_next_occupant` |
+//! | `place` DONE | store, load | Release, Acquire | each other: "all below is cancelled" | `two_cancels_of_one_token` |
+//! | `aside` | store, load | Relaxed | – (the writer itself reads it; a later occupant's null comes with `upgrade`) | |
+//! | burial | swap `state` | Relaxed | – (the slot's code hands a parked reason to the next occupant) | |
+//!
+//! `cargo xtask deep orderings` weakens each of them, and those of the modules around, by one step
+//! and sees the model fail; its table says of the few that no model can fail on why they are there.
 //!
 //! # Foreign code
 //!
@@ -105,6 +115,11 @@ impl Slot for WaitSlot {
         // SAFETY: (caller) `at` is ours to write.
         unsafe { at.write(WaitSlot(UnsafeCell::new(MaybeUninit::uninit()))) }
     }
+
+    #[cfg(umbel_loom)]
+    fn ends(&self) {
+        self.0.with_mut(|_| ());
+    }
 }
 
 /// The slot of one child, on a cache line of its own: a sibling's churn does not slow its readers.
@@ -121,6 +136,11 @@ impl Slot for ChildSlot {
         let empty = Node::new(State::FREE, 0, segment, place_of(index), Instant::NEVER);
         // SAFETY: (caller) `at` is ours to write.
         unsafe { at.write(ChildSlot(empty)) }
+    }
+
+    #[cfg(umbel_loom)]
+    fn ends(&self) {
+        self.0.ends();
     }
 }
 
@@ -336,10 +356,10 @@ impl Node {
         (!state.is_free()).then_some(state.for_child())
     }
 
-    /// The reason for children of this node, which is cancelled.
+    /// The reason for children of this node, which the caller has seen to be cancelled, acquiring.
     #[inline(always)]
     pub(crate) fn reason_for_child(&self) -> State {
-        State(self.state.load(Ordering::Acquire)).for_child()
+        State(self.state.load(Ordering::Relaxed)).for_child()
     }
 
     /// LIVE → cancelled with a clone of `reason` as a reason of its own, by one who cancels the
@@ -455,12 +475,18 @@ impl Node {
 
     // -------------------------------------------------------------- burial
 
+    /// To be called before the memory goes: see [`Slot::ends`].
+    #[cfg(umbel_loom)]
+    pub(crate) fn ends(&self) {
+        self.deadline.with_mut(|_| ());
+    }
+
     /// cancelled or LIVE → FREE. Returns the reason that the node owned, or that the slot kept.
     ///
     /// # Safety
     /// The node is dead (`strong` is 0) or an empty slot, and the caller is the one to bury it.
     pub(crate) unsafe fn set_free(&self) -> Option<Reason> {
-        let before = State(self.state.swap(State::FREE.0, Ordering::AcqRel));
+        let before = State(self.state.swap(State::FREE.0, Ordering::Relaxed));
         // SAFETY: the swap took the word away, so nobody takes the reference a second time.
         unsafe { before.into_owned() }
     }
@@ -488,7 +514,7 @@ impl Node {
     pub(crate) unsafe fn set_free_parking(&self) {
         // The only other writers are walkers, LIVE → borrowed, and neither of the two is parked.
         let before = State(self.state.load(Ordering::Relaxed));
-        self.state.swap(before.parked().0, Ordering::AcqRel);
+        self.state.swap(before.parked().0, Ordering::Relaxed);
     }
 }
 

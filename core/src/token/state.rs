@@ -1,16 +1,14 @@
 //! The word that says whether a node is cancelled, and why.
 //!
-//! It is a [`Reason`]'s word, or one of two things that no `Reason` is:
+//! It is a [`Reason`]'s word, or one of two things that no `Reason` is. What sets it is in `token::node`:
 //!
-//! What sets it, in `token::node`:
-//!
-//! | word | low bits | meaning | set by |
-//! |---|---|---|---|
-//! | null | `00` | LIVE | `Node::root`; `new_child` when it publishes |
-//! | inline | `01` | cancelled; the reason is the word | all who cancel |
-//! | pointer | `00` | cancelled; the reason belongs to an ancestor | `Node::mark`, `new_child` |
-//! | pointer | `10` | cancelled; the reason belongs to this node | `Node::cancel`, `Node::cancel_as_child` |
-//! | any | `11` | FREE: an empty slot; a pointer above the tag is a *parked* reason | burial |
+//! | word | low bits | meaning | set by | model |
+//! |---|---|---|---|---|
+//! | null | `00` | LIVE | `Node::root`; `new_child` when it publishes | `child_against_cancel` |
+//! | inline | `01` | cancelled; the reason is the word | all who cancel | `two_cancels_of_one_token` |
+//! | pointer | `00` | cancelled; the reason belongs to an ancestor | `Node::mark`, `new_child` | `boxed_reasons_race` |
+//! | pointer | `10` | cancelled; the reason belongs to this node | `Node::cancel`, `Node::cancel_as_child` | `boxed_reasons_race` |
+//! | any | `11` | FREE: an empty slot; a pointer above the tag is a *parked* reason | burial | `parked_reason_is_dropped_once` |
 //!
 //! A parked reason belonged to a node that died inside a walk, where nothing may be freed: the next
 //! occupant of the slot, or the burial of the slab, drops it.

@@ -7,12 +7,12 @@
 //!
 //! # State
 //!
-//! | `segment` | slot's code | the waker in the slot belongs to |
-//! |---|---|---|
-//! | null | – | nobody: not registered |
-//! | set | OWNED | the wait (there is none: only inside a call) |
-//! | set | ARMED | the wait, which gets it back by `disarm` |
-//! | set | TAKEN | the canceller; `waker` here must not be used but for comparing |
+//! | `segment` | slot's code | the waker in the slot belongs to | model, against `cancel` |
+//! |---|---|---|---|
+//! | null | – | nobody: not registered | `cancel_against_first_poll` |
+//! | set | OWNED | the wait (there is none: only inside a call) | `cancel_against_repoll` |
+//! | set | ARMED | the wait, which gets it back by `disarm` | `cancel_against_drop_and_reuse` |
+//! | set | TAKEN | the canceller; `waker` here must not be used but for comparing | `the_end_of_a_wait_publishes` |
 //!
 //! # Invariants
 //!

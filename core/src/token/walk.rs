@@ -67,7 +67,8 @@
 //! # Orderings
 //!
 //! See `token::node`: a node's flag is set (SeqCst) before its `waits`, `kids` and codes are looked
-//! at (SeqCst). `aside` needs none: see there.
+//! at (SeqCst). Between the passes nothing more is needed: each flag has its place in the total order
+//! before the first code is loaded. `aside` needs none: see there.
 //!
 //! # Foreign code
 //!
@@ -227,7 +228,6 @@ impl Wakes {
     /// # Safety
     /// The caller holds `root`, by a handle or as a walker, for as long as this walker exists.
     pub(crate) unsafe fn new(root: *const Node) -> Wakes {
-        sc_fence();
         // SAFETY: W1 – (caller) the root is held.
         unsafe {
             let mut wakes = Wakes {

@@ -5,12 +5,12 @@
 //!
 //! # State
 //!
-//! | value | meaning | who may touch the slot |
-//! |---|---|---|
-//! | `IDLE` | nobody is inside | nobody |
-//! | `REGISTERING` | the registrant is storing a waker | the registrant |
-//! | `WAKING` | somebody is taking the waker out | who set the bit from `IDLE` |
-//! | both | somebody came to wake during a registration | the registrant, who then wakes in his place |
+//! | value | meaning | who may touch the slot | model of the way in and out |
+//! |---|---|---|---|
+//! | `IDLE` | nobody is inside | nobody | `a_start_beside_a_registration_leaves_the_cell_idle` |
+//! | `REGISTERING` | the registrant is storing a waker | the registrant | `move_against_first_poll` |
+//! | `WAKING` | somebody is taking the waker out | who set the bit from `IDLE` | `move_against_another_tasks_poll` |
+//! | both | somebody came to wake during a registration | the registrant, who then wakes in his place | `start_against_waiting_for_room` |
 //!
 //! # Invariants
 //!
@@ -30,8 +30,10 @@
 //! | wake done | `fetch_and(!WAKING)` | Release | the next claim |
 //!
 //! Register, then look at the event again: an event published before `wake` is either seen by that
-//! look or finds the waker. Both sides are read-modify-writes of one word, so no fence is needed
-//! (the models of the clock and of the nursery: "cell" in the tables at their heads).
+//! look or finds the waker. Both sides are read-modify-writes of one word, so no fence is needed.
+//! Models: `a_start_beside_a_registration_leaves_the_cell_idle`, `start_against_waiting_for_room` for
+//! the orderings and both ways to leave; `move_against_another_tasks_poll` for a wake that comes
+//! during a registration.
 //!
 //! Three orders no model can fail on. A registration that finds somebody inside need not acquire: it
 //! wakes its own task, which looks again. The leave's success reads what this side wrote. And after

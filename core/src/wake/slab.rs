@@ -26,15 +26,16 @@
 //! | `11` | ARMED | nobody (waiters only): the waker in it waits for its owner or a canceller |
 //! | `10` | TAKEN | the canceller who took it, until the slab's owner is dead |
 //!
-//! | from → to | who | operation |
-//! |---|---|---|
-//! | FREE → OWNED | claimer | [`Slab::claim`], CAS |
-//! | OWNED → ARMED | the slot's owner, its content being written | [`Place::arm`], `fetch_or` |
-//! | ARMED → OWNED, FREE | the slot's owner | [`Place::disarm`], CAS, only if still ARMED |
-//! | ARMED → TAKEN | a canceller, all armed slots of a word at once | [`Segment::take_armed`], CAS |
-//! | OWNED → FREE | the slot's owner (children only) | [`Place::vacate`], `fetch_and` |
-//! | TAKEN → ARMED | the canceller, the content being written again | [`Place::put_back`], `fetch_or` |
-//! | TAKEN → FREE | burial of the slab's owner, alone | [`Slab::reset_codes`] |
+//! | from → to | who | operation | model |
+//! |---|---|---|---|
+//! | FREE → OWNED | claimer | [`Slab::claim`], CAS | `a_slot_goes_from_one_wait_to_another` |
+//! | OWNED → ARMED | the slot's owner, its content being written | [`Place::arm`], `fetch_or` | `cancel_against_first_poll` |
+//! | ARMED → OWNED | the slot's owner | [`Place::disarm`], CAS, only if still ARMED | `cancel_against_repoll` |
+//! | ARMED → FREE | the slot's owner | [`Place::disarm`], CAS, only if still ARMED | `cancel_against_drop_and_reuse` |
+//! | ARMED → TAKEN | a canceller, all armed slots of a word at once | [`Segment::take_armed`], CAS | `a_walker_reads_wakers_of_a_dying_child` |
+//! | OWNED → FREE | the slot's owner (children only) | [`Place::vacate`], `fetch_and` | `child_reuse_against_cancel` |
+//! | TAKEN → ARMED | the canceller, the content being written again | [`Place::put_back`], `fetch_or` | `two_cancels_at_two_levels_against_forgotten` |
+//! | TAKEN → FREE | burial of the slab's owner, alone | [`Slab::reset_codes`] | `last_walker_buries` |
 //!
 //! TAKEN never becomes FREE while the slab's owner lives: given back so early, a registrant that was
 //! stopped before it claims could write into a slot from which the canceller still reads. ARMED
@@ -59,17 +60,20 @@
 //!
 //! # Orderings
 //!
-//! | site | op | order | pairs with, and what for |
-//! |---|---|---|---|
-//! | link a segment or the table | CAS | SeqCst | loads of walkers (SeqCst) and claimers (Acquire): its fields; "linked before armed" in the total order |
-//! | claim, disarm, vacate | CAS, `fetch_and` | SeqCst | each other: the slot's content goes from one owner to the next |
-//! | arm, `put_back` | `fetch_or` | SeqCst | `take_armed`: the waker in the slot; and see `token::node` for the total order |
-//! | `take_armed` | load, CAS | SeqCst | arm, `put_back` |
-//! | a full word's `summary` clear, then word load | `fetch_and`; load | SeqCst | word freed, then `summary` load (and set): one of both sees the other |
-//! | `hint` | load, store | Acquire, Release | each other: the fields of a segment that the claimer did not link |
-//! | moves | load, CAS | Relaxed | nothing: a hint |
-//! | `refs` up | `fetch_add`, `fetch_and` | Relaxed | the caller's handle keeps the owner alive meanwhile |
-//! | `refs` down, close | `fetch_sub`, `fetch_or` | AcqRel | each other: all that was done in the shard is seen by who releases the owner |
+//! | site | op | order | pairs with, and what for | shown by model |
+//! |---|---|---|---|---|
+//! | link a segment or the table | CAS | SeqCst | loads of walkers (SeqCst) and claimers (Acquire): its fields; "linked before armed" in the total order | `growth_on_two_threads`, `shards_on_two_threads`, `child_against_cancel` |
+//! | claim, vacate | CAS, `fetch_and` | SeqCst | each other: the slot's content goes from one owner to the next | `child_reuse_against_cancel` |
+//! | disarm | CAS | SeqCst | the next claim | `a_slot_goes_from_one_wait_to_another` |
+//! | disarm that comes too late | load, failed CAS | Acquire | `take_armed`: what was written before the cancellation | `the_end_of_a_wait_publishes` |
+//! | arm, `put_back` | `fetch_or` | SeqCst | `take_armed`: the waker in the slot; and see `token::node` for the total order | `cancel_against_first_poll` |
+//! | `take_armed` | load, CAS | SeqCst | arm, `put_back` | `cancel_against_repoll` |
+//! | a full word's `summary` clear, then word load | `fetch_and`; load | SeqCst | word freed, then `summary` load (and set): one of both sees the other | `room_is_not_lost` |
+//! | `hint` | load, store | Acquire, Release | each other: the fields of a segment that the claimer did not link | `a_hint_leads_to_an_unseen_segment` |
+//! | moves | load, CAS | Relaxed | nothing: a hint | |
+//! | `refs` up | `fetch_add`, `fetch_and` | Relaxed | the caller's handle keeps the owner alive meanwhile | |
+//! | `refs` down | `fetch_sub` | AcqRel | each other, close: all that was done in the shard is seen by who releases the owner | `siblings_go_on_two_threads` |
+//! | close | `fetch_or` | Acquire | `refs` down (the handles' reference, given up next, releases) | `parent_and_child_go_on_two_threads` |
 //!
 //! # Foreign code
 //!

@@ -22,6 +22,11 @@ pub(crate) trait Slot: Sized {
     /// # Safety
     /// `at` is slot number `index` of `segment`, allocated, unwritten and reachable by nobody else.
     unsafe fn init(at: *mut Self, segment: *const Segment<Self>, index: usize);
+
+    /// Called before the slot's memory goes: loom sees no plain end of it, so it is told that the
+    /// caller has what lies in the slot to himself.
+    #[cfg(umbel_loom)]
+    fn ends(&self);
 }
 
 /// The owner has no handle left: the shard's last child gives the shard's reference back. Set once.
@@ -155,6 +160,13 @@ impl<S: Slot> Segment<S> {
     /// # Safety
     /// Nobody else reaches the segment any more, and nothing in it needs to be dropped.
     pub(crate) unsafe fn dealloc(segment: *mut Self) {
+        // SAFETY: (caller) exclusive, and every slot was written by `new`.
+        #[cfg(umbel_loom)]
+        unsafe {
+            for index in 0..Self::slots(segment) {
+                (*Place { segment, index }.slot()).ends();
+            }
+        }
         // SAFETY: (caller) exclusive; the layout is that of `new`.
         unsafe { dealloc(segment.cast(), layout::<S>((*segment).slots.into())) }
     }
@@ -355,7 +367,7 @@ impl<S: Slot> Segment<S> {
     #[must_use]
     pub(crate) unsafe fn close(first: *const Self) -> bool {
         // SAFETY: S1.
-        unsafe { (*first).refs.fetch_or(CLOSED, Ordering::AcqRel) == 0 }
+        unsafe { (*first).refs.fetch_or(CLOSED, Ordering::Acquire) == 0 }
     }
 
     /// Takes back `close`, for the next owner of the same slab. The caller is alone.
@@ -425,7 +437,8 @@ impl<S: Slot> Place<S> {
     }
 
     /// ARMED → `left`, by the slot's owner. True: the content is the owner's again. False: a
-    /// canceller took it, and the slot is not the owner's any more.
+    /// canceller took it, the slot is not the owner's any more, and what was written before the
+    /// cancellation is visible.
     #[inline(always)]
     #[must_use]
     pub(crate) unsafe fn disarm(self, left: Left) -> bool {
@@ -433,10 +446,10 @@ impl<S: Slot> Place<S> {
         // SAFETY: (caller) see the head of the impl.
         unsafe {
             let codes = Segment::codes(self.segment, word);
-            let mut seen = Codes(codes.load(Ordering::Relaxed));
+            let mut seen = Codes(codes.load(Ordering::Acquire));
             while let Some(after) = seen.disarm(slot, left) {
                 let swapped =
-                    codes.compare_exchange(seen.0, after.0, Ordering::SeqCst, Ordering::Relaxed);
+                    codes.compare_exchange(seen.0, after.0, Ordering::SeqCst, Ordering::Acquire);
                 match swapped {
                     Ok(_) => {
                         if left == Left::Free {

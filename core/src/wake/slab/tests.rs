@@ -1,4 +1,4 @@
-use super::codes::{ARMED, Codes, OWNED, TAKEN};
+use super::codes::{ARMED, Codes, MAX_WORDS, OWNED, TAKEN};
 use super::*;
 use ::alloc::vec::Vec;
 use std::collections::HashSet;
@@ -86,6 +86,27 @@ fn reset_frees_what_is_taken_and_keeps_what_is_armed() {
         Codes(short.0 | taken | armed).reset(3, 0),
         Codes(short.0 | armed)
     );
+}
+
+#[test]
+fn segments_grow_to_a_word_then_fourfold_up_to_a_bound() {
+    let most = MAX_WORDS * SLOTS_PER_WORD;
+    let mut sizes = [1; 8];
+    for at in 1..sizes.len() {
+        sizes[at] = Segment::<Empty>::growth(sizes[at - 1]);
+    }
+    let word = SLOTS_PER_WORD;
+    let expected = [
+        1,
+        word,
+        4 * word,
+        16 * word,
+        most.min(64 * word),
+        most,
+        most,
+        most,
+    ];
+    assert_eq!(sizes, expected);
 }
 
 #[test]

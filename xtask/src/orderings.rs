@@ -1,0 +1,351 @@
+//! Each ordering of the token tree is needed: weakened, it makes a test fail.
+//!
+//! `orderings.txt` says for every ordering what it may be weakened to and which test fails then, or
+//! why no tool can show that it is needed. All weakenings are compiled into one copy of the
+//! workspace, where `UMBEL_WEAKENED` chooses among them by their numbers: a row costs two runs of one
+//! test, not a build.
+
+use crate::step::{Cmd, Step, target_dir};
+use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const TABLE: &str = include_str!("../orderings.txt");
+
+/// Where the table's files are.
+const SOURCES: &str = "core/src";
+
+/// Stands for all fences of the facade: see [`Shown::Bare`].
+const NO_FENCES: usize = 0;
+
+/// Added to the facade's copy, which knows the environment under every checker.
+const CHOICE: &str = r#"
+/// Whether this weakening is chosen.
+#[allow(dead_code)]
+pub(crate) fn weakened(number: usize) -> bool {
+    static CHOSEN: std::sync::OnceLock<std::vec::Vec<usize>> = std::sync::OnceLock::new();
+    let chosen = CHOSEN.get_or_init(|| {
+        let text = std::env::var("UMBEL_WEAKENED").unwrap_or_default();
+        text.split(',').filter_map(|number| number.parse().ok()).collect()
+    });
+    chosen.contains(&number)
+}
+"#;
+
+/// Miri schedules at random: a race shows under some of so many seeds.
+const SEEDS: &str = "-Zmiri-many-seeds=0..64";
+
+/// How it is shown that an ordering is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Shown {
+    /// This loom model fails.
+    Loom(String),
+    /// This loom model passes without the facade's fences and fails with the weakening on top. For
+    /// what a `SeqCst` fence that is there for another reason would hide: it acquires and releases.
+    Bare(String),
+    /// This test of `it` fails under miri.
+    Miri(String),
+    /// No tool can show it; this is why.
+    Argued(String),
+}
+
+#[derive(Debug, Clone)]
+struct Row {
+    file: String,
+    /// Together with `from` it occurs once in the file; blanks do not count.
+    before: String,
+    from: String,
+    to: String,
+    shown: Shown,
+}
+
+impl Row {
+    fn parse(file: &str, line: &str) -> Result<Row> {
+        let mut parts = line.splitn(3, " | ").map(str::trim);
+        let mut next = || {
+            parts
+                .next()
+                .context("a row is BEFORE | FROM -> TO | SHOWN BY")
+        };
+        let (before, change, shown) = (next()?, next()?, next()?);
+        let (from, to) = change.split_once("->").context("a change is FROM -> TO")?;
+        let (by, what) = shown.split_once(' ').context("shown by TOOL TEST")?;
+        let what = what.trim().to_owned();
+        Ok(Row {
+            file: file.to_owned(),
+            before: before.to_owned(),
+            from: expression(from.trim()),
+            to: expression(to.trim()),
+            shown: match by {
+                "loom" => Shown::Loom(what),
+                "bare" => Shown::Bare(what),
+                "miri" => Shown::Miri(what),
+                "argued" => Shown::Argued(what),
+                _ => bail!("nothing is shown by {by}"),
+            },
+        })
+    }
+
+    fn name(&self) -> String {
+        let (from, to) = (
+            self.from.trim_start_matches(ENUM),
+            self.to.trim_start_matches(ENUM),
+        );
+        format!("{}: {} {from} -> {to}", self.file, self.before)
+    }
+
+    /// Where `from` is in the file's text.
+    fn find(&self, text: &str) -> Result<Range<usize>> {
+        let (dense, places): (Vec<_>, Vec<_>) = text
+            .bytes()
+            .enumerate()
+            .filter(|(_, byte)| !byte.is_ascii_whitespace())
+            .map(|(place, byte)| (byte, place))
+            .unzip();
+        let pattern: Vec<_> = [&self.before, &self.from]
+            .into_iter()
+            .flat_map(|part| part.bytes())
+            .filter(|byte| !byte.is_ascii_whitespace())
+            .collect();
+        let ends = |&end: &usize| dense[..end].ends_with(&pattern);
+        let mut found = (pattern.len()..=dense.len()).filter(ends);
+        let end = found
+            .next()
+            .with_context(|| format!("{} is not there", self.name()))?;
+        ensure!(found.next().is_none(), "{} is there twice", self.name());
+        let end = places[end - 1] + 1;
+        ensure!(
+            text[..end].ends_with(&self.from),
+            "{}: `from` is broken up",
+            self.name()
+        );
+        Ok(end - self.from.len()..end)
+    }
+
+    /// The test that fails, and the command that runs it under the weakenings given.
+    fn run(&self, chosen: usize, root: &Path) -> Option<(Cmd, Cmd)> {
+        let choose = |cmd: &Cmd, numbers: &[usize]| {
+            let numbers: Vec<_> = numbers.iter().map(usize::to_string).collect();
+            cmd.clone().env("UMBEL_WEAKENED", numbers.join(","))
+        };
+        let manifest = root.join("Cargo.toml").display().to_string();
+        let test = |line: &str| Cmd::new(line).arg("--manifest-path").arg(&manifest);
+        let loom = |model: &str| {
+            test("cargo test -p umbel-tests --test loom --profile models")
+                .target_dir("orderings/loom")
+                .env("RUSTFLAGS", "--cfg umbel_loom")
+                // A backtrace through memory that a weakened ordering has ruined may have no end.
+                .env("RUST_BACKTRACE", "0")
+                .args(["--", "--exact", model].map(String::from))
+        };
+        let miri = |name: &str| {
+            test("cargo +nightly miri test -p umbel-tests --test it")
+                .target_dir("orderings/miri")
+                .env(
+                    "MIRIFLAGS",
+                    format!("-Zmiri-env-forward=UMBEL_WEAKENED {SEEDS}"),
+                )
+                .args(["--", "--exact", name].map(String::from))
+        };
+        let (cmd, always): (_, &[usize]) = match &self.shown {
+            Shown::Loom(model) => (loom(model), &[]),
+            Shown::Bare(model) => (loom(model), &[NO_FENCES]),
+            Shown::Miri(name) => (miri(name), &[]),
+            Shown::Argued(_) => return None,
+        };
+        let control = choose(&cmd, always);
+        Some((
+            control,
+            choose(&cmd, &[always, &[chosen]].concat()).must_fail(),
+        ))
+    }
+}
+
+const ENUM: &str = "Ordering::";
+
+fn expression(text: &str) -> String {
+    if matches!(
+        text,
+        "SeqCst" | "AcqRel" | "Acquire" | "Release" | "Relaxed"
+    ) {
+        format!("{ENUM}{text}")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// The rows with their numbers, which begin behind [`NO_FENCES`].
+fn rows(table: &str) -> Result<Vec<(usize, Row)>> {
+    let mut file = "";
+    let mut rows = Vec::new();
+    for line in table.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix('[') {
+            file = name.strip_suffix(']').context("a file is in brackets")?;
+        } else if !line.is_empty() && !line.starts_with('#') {
+            let row = Row::parse(file, line).with_context(|| line.to_owned())?;
+            rows.push((rows.len() + 1, row));
+        }
+    }
+    Ok(rows)
+}
+
+fn by_file(rows: &[(usize, Row)]) -> BTreeMap<&str, Vec<&(usize, Row)>> {
+    let mut files = BTreeMap::<_, Vec<_>>::new();
+    for row in rows {
+        files.entry(row.1.file.as_str()).or_default().push(row);
+    }
+    files
+}
+
+/// Writes every weakening into a file's text, each behind its number.
+fn weaken(text: &str, rows: &[&(usize, Row)]) -> Result<String> {
+    let mut sites = BTreeMap::<_, Vec<_>>::new();
+    for (number, row) in rows {
+        let place = row.find(text)?;
+        sites
+            .entry((place.start, place.end))
+            .or_default()
+            .push((number, &row.to));
+    }
+    let mut text = text.to_owned();
+    for ((start, end), choices) in sites.into_iter().rev() {
+        let strong = &text[start..end];
+        let choice: String = choices
+            .iter()
+            .map(|(number, to)| format!("if crate::sync::weakened({number}) {{ {to} }} else "))
+            .collect();
+        let choice = format!("({choice}{{ {strong} }})");
+        text.replace_range(start..end, &choice);
+    }
+    Ok(text)
+}
+
+/// What of the facade is the same in every copy: the choice, and its fences.
+fn facade(text: &str) -> Result<String> {
+    let fence = "fence(Ordering::SeqCst);";
+    ensure!(text.matches(fence).count() == 1, "the facade has one fence");
+    let choice = format!("if !weakened({NO_FENCES}) {{ {fence} }}");
+    Ok(text.replace(fence, &choice) + CHOICE)
+}
+
+/// Makes the copy; `checkout` writes the workspace's files to a folder. A piece for each row.
+pub(crate) fn pieces(checkout: impl FnOnce(&Path) -> Result<()>) -> Result<Vec<Step>> {
+    let root: PathBuf = std::path::absolute(target_dir().join("orderings/tree"))?;
+    if root.exists() {
+        fs::remove_dir_all(&root)?;
+    }
+    checkout(&root)?;
+    let edit = |file: &str, change: &dyn Fn(&str) -> Result<String>| -> Result<()> {
+        let path = root.join(SOURCES).join(file);
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(fs::write(path, change(&text)?)?)
+    };
+    let mut rows = rows(TABLE)?;
+    edit("sync.rs", &facade)?;
+    for (file, rows) in by_file(&rows) {
+        edit(file, &|text| weaken(text, &rows))?;
+    }
+    // What takes long comes last.
+    rows.sort_by_key(|(_, row)| matches!(row.shown, Shown::Miri(_)));
+    let piece = |(number, row): &(usize, Row)| {
+        let (control, weakened) = row.run(*number, &root)?;
+        let step = Step::new(row.name()).cmd(control).cmd(weakened);
+        Some(step.limit(Duration::from_secs(15 * 60)).must_run_tests())
+    };
+    Ok(rows.iter().filter_map(piece).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workspace() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    }
+
+    fn table() -> Vec<(usize, Row)> {
+        rows(TABLE).unwrap()
+    }
+
+    /// Offsets of what a row must cover: every ordering above `Relaxed`, every mark of the total order.
+    fn sites(text: &str) -> Vec<usize> {
+        let mut offset = 0;
+        let mut sites = Vec::new();
+        for line in text.split_inclusive('\n') {
+            let code = line.split("//").next().unwrap_or(line);
+            if code.trim() == "mod tests;" {
+                break;
+            }
+            for what in ["SeqCst", "AcqRel", "Acquire", "Release"] {
+                let what = format!("{ENUM}{what}");
+                sites.extend(code.match_indices(&what).map(|(at, _)| offset + at));
+            }
+            sites.extend(code.match_indices("sc_fence()").map(|(at, _)| offset + at));
+            offset += line.len();
+        }
+        sites
+    }
+
+    #[test]
+    fn every_row_fits_the_sources_and_no_ordering_is_without_one() {
+        let mut missing = Vec::new();
+        for (file, rows) in by_file(&table()) {
+            let text = fs::read_to_string(workspace().join(SOURCES).join(file)).unwrap();
+            let covered: Vec<_> = rows
+                .iter()
+                .map(|(_, row)| row.find(&text).unwrap().start)
+                .collect();
+            for site in sites(&text)
+                .into_iter()
+                .filter(|site| !covered.contains(site))
+            {
+                let line = text[..site].matches('\n').count() + 1;
+                missing.push(format!("{file}:{line}"));
+            }
+        }
+        assert_eq!(missing, [""; 0], "no row in xtask/orderings.txt");
+    }
+
+    #[test]
+    fn the_named_tests_exist() {
+        for (_, row) in table() {
+            let (folder, name) = match &row.shown {
+                Shown::Loom(name) | Shown::Bare(name) => ("loom", name),
+                Shown::Miri(name) => ("it", name),
+                Shown::Argued(_) => continue,
+            };
+            let (module, test) = name.split_once("::").unwrap();
+            let path = workspace().join(format!("tests/{folder}/{module}.rs"));
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.contains(&format!("fn {test}()")), "no {folder} {name}");
+        }
+    }
+
+    #[test]
+    fn a_weakening_is_a_choice_at_the_place_named() {
+        let text = "fn a() { x.swap(\n    1,\n    Ordering::SeqCst,\n) }\nfn b() { x.load(Ordering::SeqCst); sc_fence(); }";
+        let table = "[f.rs]\nx.swap(1, | SeqCst -> Release | loom m::t\nx.swap(1, | SeqCst -> Acquire | argued so\nx.load(Ordering::SeqCst); | sc_fence() -> () | loom m::t";
+        let rows = rows(table).unwrap();
+        let weakened = weaken(text, &by_file(&rows)["f.rs"]).unwrap();
+        assert_eq!(
+            weakened,
+            "fn a() { x.swap(\n    1,\n    (if crate::sync::weakened(1) { Ordering::Release } else \
+             if crate::sync::weakened(2) { Ordering::Acquire } else { Ordering::SeqCst }),\n) }\n\
+             fn b() { x.load(Ordering::SeqCst); (if crate::sync::weakened(3) { () } else { sc_fence() }); }"
+        );
+    }
+
+    #[test]
+    fn a_place_that_is_not_there_once_is_refused() {
+        let row = |before: &str| {
+            Row::parse("f.rs", &format!("{before} | SeqCst -> Relaxed | loom m::t")).unwrap()
+        };
+        let text = "a.load(Ordering::SeqCst); b.load(Ordering::SeqCst)";
+        assert!(row("a.load(").find(text).is_ok());
+        assert!(row(".load(").find(text).is_err());
+        assert!(row("c.load(").find(text).is_err());
+    }
+}
