@@ -292,6 +292,38 @@ fn waits_with_wakers_of_their_own_are_woken() {
     drop(token);
 }
 
+/// Who was told that there is room, and gives up, tells the next one.
+#[test]
+fn who_gives_up_his_turn_wakes_the_next() {
+    static POOL: WakePool<1> = WakePool::new();
+    let blocked = Gate::new();
+    let n = Nursery::<1>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run(async {
+        let blocks = async {
+            blocked.pass().await;
+            Ok(())
+        };
+        n.try_spawn(blocks).unwrap();
+        let tasks = [
+            umbel_tests::exec::Wakes::new(),
+            umbel_tests::exec::Wakes::new(),
+        ];
+        let mut waits = [(); 2].map(|()| Some(Box::pin(n.spawn_wait(ready(Ok(()))))));
+        for (wait, (_, waker)) in waits.iter_mut().zip(&tasks) {
+            let wait = wait.as_mut().unwrap().as_mut();
+            assert!(wait.poll(&mut Context::from_waker(waker)).is_pending());
+        }
+        blocked.open();
+        yields(2).await;
+        let counts = || tasks.each_ref().map(|(wakes, _)| wakes.count());
+        assert_eq!(counts(), [1, 0]);
+        waits[0] = None;
+        assert_eq!(counts(), [1, 1]);
+        Ok(())
+    }));
+    assert_eq!(run.finish(), Ok(()));
+}
+
 /// Two slots become free at once: who is served first passes the word on.
 #[test]
 fn two_free_slots_serve_two_waits() {
@@ -422,6 +454,34 @@ fn n_10_nobody_starves_in_a_fixed_nursery() {
         parked.take().into_iter().for_each(Waker::wake);
     }
     assert!(links.get() >= 20);
+}
+
+/// Children that spawn without end, and wake nobody, leave the run to be polled again.
+#[test]
+fn what_is_left_of_a_turn_wakes_the_task() {
+    static POOL: WakePool<2> = WakePool::new();
+    let links = Counter::default();
+    fn link<'env>(
+        n: &'env Nursery<'env, 2>,
+        links: &'env Counter,
+    ) -> impl Future<Output = Outcome> + 'env {
+        poll_fn(move |_| {
+            links.hit();
+            let next: Pin<Box<dyn Future<Output = Outcome> + 'env>> = Box::pin(link(n, links));
+            n.try_spawn(next).unwrap();
+            Poll::Ready(Ok(()))
+        })
+    }
+    let n = Nursery::<2>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run(async {
+        n.try_spawn(link(&n, &links)).unwrap();
+        pending::<Outcome>().await
+    }));
+    for turn in 1..10 {
+        assert!(run.poll().is_pending());
+        assert!(run.is_woken());
+        assert_eq!(links.get(), 2 * turn, "as many as there are slots");
+    }
 }
 
 /// Only what was woken is polled: not the body for a child's wake, nor the other way round.
