@@ -43,7 +43,7 @@
 //! | feature | gives |
 //! |---|---|
 //! | `alloc` (default) | the token tree, the set, the nursery, the virtual clock |
-//! | `std` | panics of foreign wakers are caught and resumed when all are woken; `Cancelled` becomes an `io::Error`; threads wait for tokens |
+//! | `std` | panics of children are caught and resumed when all have ended, those of foreign wakers when all are woken; `Cancelled` becomes an `io::Error`; threads wait for tokens |
 //! | `portable-atomic` | targets without compare-and-swap; the program chooses portable-atomic's backend |
 //!
 //! Without `alloc` there are reasons, clocks, `Spawn`, `CancelSignal`, `or_cancelled` and

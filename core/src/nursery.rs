@@ -14,6 +14,7 @@
 //! | `policy` | what an error does to the siblings |
 //! | `deadline` | the one alarm |
 //! | `limit` | places for running children |
+//! | `panics` | the first panic, until all have ended |
 //! | `node` | one child's memory |
 //! | `list` | the queue for room, the list of running children |
 //! | `shared` | what nursery and handles share: the inbox |
@@ -27,18 +28,22 @@ pub(crate) mod failure;
 pub(crate) mod policy;
 pub(crate) mod deadline;
 pub(crate) mod limit;
+pub(crate) mod panics;
 pub(crate) mod node;
 pub(crate) mod list;
 pub(crate) mod shared;
 pub(crate) mod join;
 pub(crate) mod handle;
 pub(crate) mod drive;
+#[cfg(all(test, not(feature = "std"), not(umbel_loom)))]
+mod tests;
 
 use crate::observe::Name;
 use crate::sync::Arc;
 use crate::time::alarm::Alarm;
 use crate::time::{Instant, Timer};
 use crate::token::CancellationToken;
+use crate::wake::batch::each;
 use alloc::boxed::Box;
 use core::cell::Cell;
 use core::fmt;
@@ -84,16 +89,31 @@ use shared::Shared;
 ///
 /// # Guarantees
 ///
-/// - Awaited, `run` returns only when every child has ended: on success, error and cancellation.
+/// - Awaited, `run` returns only when every child has ended: on success, error, cancellation and
+///   (with the feature `std`) panic.
 /// - In a cancelled nursery no plain child, and not the body, is polled again.
 /// - One child that is always ready starves nobody: each child is polled at most once a turn, and the
 ///   outer task gets to yield.
+///
+/// # Panics
+///
+/// With the feature `std`, a panic in a child or in the body is caught there and cancels the nursery,
+/// whatever its policy: the plain children are dropped, the graceful ones told. When all have ended,
+/// the panic goes on in whoever polls the nursery. The same holds for a panic in anything else that
+/// the nursery calls in its own poll: drops of children, outputs and errors, wakers of those who await
+/// a child, policy and timer. The first panic wins, later ones are dropped; a panic that was caught is
+/// lost if the nursery is dropped before all have ended. A timer that panics is dropped and the nursery
+/// forced.
+///
+/// Without `std` a panic unwinds to whoever polls the nursery at once, and what lives is dropped with
+/// the nursery.
 ///
 /// # Dropping
 ///
 /// A nursery that is dropped, run or not, drops its children, youngest first, cancels its token with
 /// [`ReasonKind::Dropped`](crate::ReasonKind::Dropped) and refuses new ones. Nothing graceful happens
-/// then: graceful children are dropped like the others.
+/// then: graceful children are dropped like the others. If drops panic, everything is dropped all the
+/// same and the first panic is resumed (without `std`, a second one aborts).
 ///
 /// # Memory
 ///
@@ -219,8 +239,8 @@ impl<'env, E: Send + 'env> Nursery<'env, E> {
     /// # Panics
     ///
     /// If a deadline or a grace was set without a [`timer`](Self::timer). The future panics if it is
-    /// polled after it was ready or after a panic. A panic of the body or a child goes to whoever
-    /// polls the nursery.
+    /// polled after it was ready or has panicked, and when all have ended if something in it has
+    /// [panicked](Self#panics).
     #[track_caller]
     pub fn run<T, B>(self, body: B) -> Run<'env, E, T, B>
     where
@@ -259,12 +279,23 @@ pin_project! {
     /// A nursery at work; made by [`Nursery::run`].
     #[must_use = "futures do nothing unless polled"]
     pub struct Run<'env, E, T, B> {
-        // Dropped before the body: children go first, youngest first.
         engine: Engine<'env, E>,
         value: Option<T>,
         done: bool,
         #[pin]
         body: Option<B>,
+    }
+
+    impl<E, T, B> PinnedDrop for Run<'_, E, T, B> {
+        /// The children go first, youngest first, then the body, whoever panics.
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            each(0..3, |step| match step {
+                0 => this.engine.close(),
+                1 => this.body.set(None),
+                _ => drop(this.value.take()),
+            });
+        }
     }
 }
 

@@ -1298,6 +1298,48 @@ fn a_queue_of_ready_children_does_not_keep_the_outer_task() {
     assert_eq!(ran.load(SeqCst), 1000);
 }
 
+/// Spawns one like itself and ends.
+fn breeds<'env>(h: Handle<'env, Bad>, born: &'env AtomicUsize) -> Breed<'env> {
+    Box::pin(async move {
+        born.fetch_add(1, SeqCst);
+        let next = breeds(h.clone(), born);
+        drop(h.spawn(next));
+        Ok(())
+    })
+}
+
+type Breed<'env> = Pin<Box<dyn Future<Output = Result<(), Bad>> + Send + 'env>>;
+
+#[test]
+fn n10_children_that_spawn_without_end_let_the_outer_task_and_siblings_go_on() {
+    for limit in [1, 2, 7, usize::MAX] {
+        let born = AtomicUsize::new(0);
+        let gate = Gate::new();
+        let n = N::new().limit(limit);
+        let h = n.handle();
+        let mut task = Task::new(n.run(async {
+            gate.pass().await;
+            h.cancel();
+            pending::<Result<(), Bad>>().await
+        }));
+        for _ in 0..3 {
+            drop(h.spawn(breeds(h.clone(), &born)));
+        }
+        for _ in 0..10 {
+            let before = born.load(SeqCst);
+            assert!(task.poll().is_pending());
+            assert!(task.is_woken(), "there is more to do");
+            let born = born.load(SeqCst) - before;
+            assert!(
+                (1..=100).contains(&born),
+                "{born} in one turn, limit {limit}"
+            );
+        }
+        gate.open();
+        assert_eq!(reason(&task.finish().unwrap_err()), ReasonKind::Explicit);
+    }
+}
+
 #[test]
 fn n_11_many_wakes_are_one_wake_of_the_parent() {
     let wakers = std::sync::Mutex::new(Vec::new());

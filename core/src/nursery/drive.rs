@@ -31,18 +31,26 @@
 //! # Invariants
 //!
 //! - **D1** `Running` children point to `shared`, which the engine keeps alive; the set is dropped first.
-//! - **D2** Every way out of the set passes through `Running::drop`: it unlinks the child and gives
-//!   its place back.
+//! - **D2** Every way out of the set passes through `Running::drop`: it unlinks the child, gives its
+//!   place back, and lets go of the child.
 //!
 //! # Foreign code
 //!
-//! Children, body, alarm and their drops may use any handle of this nursery. They never reach the
-//! set, the queue or the list: those are changed by the engine alone, between calls of foreign code.
+//! Children, body, policy, alarm, joiners' wakers and the drops of all that may use any handle of this
+//! nursery. They never reach the set, the queue or the list: those are changed by the engine alone,
+//! between calls of foreign code.
+//!
+//! Each call of foreign code within a turn is made through [`Shared::guard`] or [`Panics`]: with `std` a
+//! panic is kept there, the nursery is cancelled, the turn goes on, and [`finish`](Engine::finish)
+//! resumes the panic. Without `std` it unwinds, `in_turn` stays set, and all is left to the drop. Not
+//! guarded is the outer task's own waker, at a turn's start and end: nothing is half-done then.
+//!
+//! [`Panics`]: crate::nursery::panics::Panics
 
-use crate::nursery::deadline::BoxAlarm;
+use crate::nursery::deadline::{Alarm, BoxAlarm};
 use crate::nursery::failure::{Cause, Failure, JoinErrorKind};
 use crate::nursery::list::{Chain, Queue};
-use crate::nursery::node::NurserySide;
+use crate::nursery::node::{Exit, NurserySide};
 use crate::nursery::policy::{FailFast, Policy, sealed::Verdict};
 use crate::nursery::report::Report;
 use crate::nursery::shared::{Shared, bit};
@@ -51,12 +59,13 @@ use crate::set::FutureSet;
 use crate::sync::Arc;
 use crate::time::Instant;
 use crate::token::{CancellationToken, WaitForCancellationFutureOwned};
-use crate::wake::batch::each;
+use crate::wake::batch::{drop_all, each};
 use crate::wake::ready::Desk;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
 use core::pin::Pin;
 use core::ptr::NonNull;
 use core::task::{Context, Poll};
@@ -90,7 +99,7 @@ pub(crate) struct Engine<'env, E> {
     errors: Vec<E>,
     /// Places taken from ended children, for the queue.
     places: usize,
-    /// Set while a turn runs; still set at the next turn if that one panicked.
+    /// Set while a turn runs; still set at the next turn if a panic unwound through that one.
     in_turn: bool,
     _env: PhantomData<fn(&'env ()) -> &'env ()>,
 }
@@ -161,22 +170,44 @@ impl<'env, E: 'env> Engine<'env, E> {
         self.token_wait = Some(self.shared.token.clone().cancelled_owned());
         let inherited = self.shared.token.deadline().unwrap_or(Instant::NEVER);
         let deadline = self.deadline.min(inherited);
-        if let Some(alarm) = &mut self.alarm {
-            if deadline.is_due(alarm.now()) {
-                self.shared.token.cancel_with(Reason::deadline_exceeded());
-            } else {
-                alarm.as_mut().set(deadline);
+        let past = self.ask_alarm(|alarm| {
+            let past = deadline.is_due(alarm.now());
+            if !past {
+                alarm.set(deadline);
             }
+            past
+        });
+        if past == Some(true) {
+            self.cancel(Reason::deadline_exceeded());
         }
+    }
+
+    /// Asks the alarm, if there is one. If it panics, nobody would end the grace: the nursery is forced.
+    fn ask_alarm<R>(
+        &mut self,
+        ask: impl FnOnce(Pin<&mut (dyn Alarm + Send + 'env)>) -> R,
+    ) -> Option<R> {
+        let (shared, slot) = (&self.shared, &mut self.alarm);
+        let alarm = slot.as_mut()?;
+        let answer = shared.guard(|| ask(alarm.as_mut()));
+        if answer.is_none() {
+            let broken = slot.take();
+            shared.guard(|| drop(broken));
+            shared.guard(|| shared.force(Reason::sibling_failed()));
+        }
+        answer
     }
 
     /// Whether what the alarm was set to has come.
     fn alarm_rang(&mut self) -> bool {
         let waker = self.desk.waker(bit::ALARM);
-        self.alarm.as_mut().is_some_and(|alarm| {
-            let mut cx = Context::from_waker(&waker);
-            alarm.as_mut().poll(&mut cx).is_ready()
-        })
+        let polled = self.ask_alarm(|alarm| alarm.poll(&mut Context::from_waker(&waker)));
+        matches!(polled, Some(Poll::Ready(())))
+    }
+
+    /// Wakes whoever waits for the token: foreign code.
+    fn cancel(&self, reason: Reason) {
+        self.shared.guard(|| self.shared.token.cancel_with(reason));
     }
 
     fn look_at_signals<B>(&mut self, rang: usize, body: Pin<&mut Option<B>>) {
@@ -186,9 +217,7 @@ impl<'env, E: 'env> Engine<'env, E> {
         if rang & 1 << bit::ALARM != 0 && self.alarm_rang() {
             match self.phase {
                 Phase::Draining => self.drop_graceful(),
-                _ => {
-                    self.shared.token.cancel_with(Reason::deadline_exceeded());
-                }
+                _ => self.cancel(Reason::deadline_exceeded()),
             }
         }
         if rang & 1 << bit::FORCE != 0 {
@@ -198,7 +227,7 @@ impl<'env, E: 'env> Engine<'env, E> {
                 if Pin::new(wait).poll(&mut cx).is_ready() {
                     let reason = token.reason().unwrap_or(Reason::explicit());
                     self.force_on = None;
-                    self.shared.force(reason);
+                    self.shared.guard(|| self.shared.force(reason));
                 }
             }
             if self.phase == Phase::Draining && self.shared.is_forced() {
@@ -226,13 +255,16 @@ impl<'env, E: 'env> Engine<'env, E> {
             return;
         };
         let waker = self.desk.waker(bit::BODY);
-        let Poll::Ready(result) = future.poll(&mut Context::from_waker(&waker)) else {
+        let mut cx = Context::from_waker(&waker);
+        let polled = self.shared.guard(|| future.poll(&mut cx));
+        if let Some(Poll::Pending) = polled {
             return;
-        };
-        body.set(None);
-        match result {
-            Ok(output) => *value = Some(output),
-            Err(error) => self.failed(error),
+        }
+        self.shared.guard(|| body.set(None));
+        match polled {
+            Some(Poll::Ready(Ok(output))) => *value = Some(output),
+            Some(Poll::Ready(Err(error))) => self.failed(error),
+            _ => {}
         }
     }
 
@@ -248,7 +280,7 @@ impl<'env, E: 'env> Engine<'env, E> {
                         self.shared.counts.failed();
                         self.failed(error);
                     }
-                    End::Cut => {}
+                    End::Counted => {}
                 }
             }
             self.places += self.shared.poller.freed.take();
@@ -298,7 +330,11 @@ impl<'env, E: 'env> Engine<'env, E> {
 
     fn start(&mut self, child: NurserySide) {
         if child.start() {
+            let waiting = child.take_waiting();
             self.set.push(Running::new(child, &self.shared));
+            if let Some(waker) = waiting {
+                self.shared.guard(|| waker.wake());
+            }
         } else {
             // Its spawner gave up; only the place is of interest.
             self.shared.swept(1);
@@ -307,14 +343,15 @@ impl<'env, E: 'env> Engine<'env, E> {
     }
 
     /// The nursery is cancelled: the child never starts.
-    fn refuse(&mut self, child: NurserySide) {
+    fn refuse(&self, child: NurserySide) {
+        let shared = &self.shared;
         if !child.claim(0) {
-            self.shared.swept(1);
+            shared.swept(1);
             return;
         }
-        self.shared.counts.cancelled();
-        self.shared.poller.cut.set(true);
-        child.end(JoinErrorKind::Cancelled, self.shared.token.reason());
+        shared.counts.cancelled();
+        shared.poller.cut.set(true);
+        shared.guard(|| child.end(JoinErrorKind::Cancelled, shared.token.reason()));
     }
 
     /// Places that nobody queues for go back to the common store.
@@ -330,11 +367,16 @@ impl<'env, E: 'env> Engine<'env, E> {
 
     /// The body or a child returned an error.
     fn failed(&mut self, error: E) {
+        let shared = &self.shared;
         let deciding = self.phase == Phase::Running && self.cause.is_none();
-        if deciding
-            && self.policy.failed(&error) == Verdict::CancelRest
-            && self.shared.token.cancel_with(Reason::sibling_failed())
-        {
+        let cancels = deciding
+            && shared.guard(|| self.policy.failed(&error)) == Some(Verdict::CancelRest)
+            && {
+                let mut first = false;
+                shared.guard(|| first = shared.token.cancel_with(Reason::sibling_failed()));
+                first
+            };
+        if cancels {
             self.cause = Some(error);
         } else {
             self.errors.push(error);
@@ -347,16 +389,13 @@ impl<'env, E: 'env> Engine<'env, E> {
         }
         self.phase = Phase::Draining;
         self.token_wait = None;
-        let poller = &self.shared.poller;
-        if let Some(alarm) = &mut self.alarm {
+        let grace = self.shared.grace;
+        let now = self.ask_alarm(|alarm| {
             let now = alarm.now();
-            poller.drain.set(Some((now, now)));
-            let end = self
-                .shared
-                .grace
-                .map_or(Instant::NEVER, |grace| now + grace);
-            alarm.as_mut().set(end);
-        }
+            alarm.set(grace.map_or(Instant::NEVER, |grace| now + grace));
+            now
+        });
+        self.shared.poller.drain.set(now.map(|now| (now, now)));
         // Youngest first: what came in last, what waits, what runs, the body.
         for child in self.shared.take().reversed() {
             self.refuse(child);
@@ -367,7 +406,7 @@ impl<'env, E: 'env> Engine<'env, E> {
         self.end_running(false, JoinErrorKind::Cancelled);
         if body.is_some() {
             self.shared.poller.cut.set(true);
-            body.set(None);
+            self.shared.guard(|| body.set(None));
         }
         // The grace may be nothing, and it may have been forced already.
         if self.alarm_rang() || self.shared.is_forced() {
@@ -377,9 +416,10 @@ impl<'env, E: 'env> Engine<'env, E> {
 
     /// The time is only read while it is needed.
     fn tick(&mut self) {
-        let poller = &self.shared.poller;
-        if let (Some(alarm), Some((from, _))) = (&self.alarm, poller.drain.get()) {
-            poller.drain.set(Some((from, alarm.now())));
+        if let Some((from, _)) = self.shared.poller.drain.get() {
+            if let Some(now) = self.ask_alarm(|alarm| alarm.now()) {
+                self.shared.poller.drain.set(Some((from, now)));
+            }
         }
     }
 
@@ -394,17 +434,17 @@ impl<'env, E: 'env> Engine<'env, E> {
         let reason = shared.token.reason();
         // SAFETY: L2 – ending a child links and unlinks nothing; foreign code cannot reach the list.
         let running = unsafe { shared.poller.running.iter() };
-        each(running, |child| {
+        for child in running {
             if child.is_alive() && child.is_graceful() == graceful {
                 cut(shared, &child, kind, reason.clone());
             }
-        });
+        }
         self.set.retain(|running| running.child.is_alive());
     }
 
     // -------------------------------------------------------------- the end
 
-    /// After `Ready`: the outcome.
+    /// After `Ready`: the outcome, or the first panic.
     pub(crate) fn finish<T>(&mut self, value: Option<T>) -> Result<T, Failure<E>> {
         let shared = &self.shared;
         let report = Report {
@@ -413,6 +453,14 @@ impl<'env, E: 'env> Engine<'env, E> {
             drained: shared.poller.drained.take(),
         };
         shared.set_report(report.clone());
+        let panics = &shared.poller.panics;
+        if panics.caught() {
+            let (cause, errors) = (self.cause.take(), core::mem::take(&mut self.errors));
+            panics.catch(|| drop(value));
+            panics.catch(|| drop_all(cause.into_iter().chain(errors)));
+            panics.resume();
+            unreachable!("a panic was kept");
+        }
         let mut errors = core::mem::take(&mut self.errors);
         let cause = if let Some(error) = self.cause.take() {
             Cause::Error(error)
@@ -429,32 +477,50 @@ impl<'env, E: 'env> Engine<'env, E> {
         Err(Failure {
             cause,
             rest: errors,
-            report,
+            report: Box::new(report),
         })
     }
 }
 
-impl<E> Drop for Engine<'_, E> {
-    /// N9: shuts, and drops the children youngest first, whoever panics; the body is dropped after
-    /// the engine.
-    fn drop(&mut self) {
-        if self.phase == Phase::Ended {
-            return;
+impl<E> Engine<'_, E> {
+    /// N9: shuts, and drops the children youngest first, then all else that is not ours, whoever
+    /// panics. No effect a second time.
+    pub(crate) fn close(&mut self) {
+        let shared = &self.shared;
+        let mut incoming = Chain::EMPTY;
+        let early = self.phase != Phase::Ended;
+        if early {
+            self.phase = Phase::Ended;
+            incoming = shared.shut();
+            // One that was kept came before the drop; nobody waits for it any more.
+            shared.poller.panics.forget();
         }
-        let mut incoming = self.shared.shut();
-        each(0..5, |step| match step {
+        each(0..9, |step| match step {
             0 => {
-                self.shared.token.cancel_with(Reason::dropped());
+                if early {
+                    shared.token.cancel_with(Reason::dropped());
+                }
             }
             1 => drop(core::mem::replace(&mut incoming, Chain::EMPTY)),
             2 => drop(self.queue.take_youngest_first()),
             3 => {
                 // SAFETY: L2 – as in `end_running`.
-                let running = unsafe { self.shared.poller.running.iter() };
+                let running = unsafe { shared.poller.running.iter() };
                 each(running, |child| child.end(JoinErrorKind::Closed, None));
             }
-            _ => self.set.clear(),
+            4 => self.set.clear(),
+            5 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),
+            6 => self.alarm = None,
+            7 => self.policy = Box::new(FailFast),
+            // A panic of what the set let go of.
+            _ => shared.poller.panics.resume(),
         });
+    }
+}
+
+impl<E> Drop for Engine<'_, E> {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -469,14 +535,15 @@ fn cut(shared: &Shared, child: &NurserySide, kind: JoinErrorKind, reason: Option
     if let Some(meta) = child.meta().filter(|meta| meta.graceful) {
         shared.poller.note_drained(meta, true);
     }
-    child.end(kind, reason);
+    shared.guard(|| child.end(kind, reason));
 }
 
 // ------------------------------------------------------------------ a running child
 
 /// A child in the set.
 struct Running<E> {
-    child: NurserySide,
+    /// Let go by `drop`.
+    child: ManuallyDrop<NurserySide>,
     shared: NonNull<Shared>,
     started: bool,
     _error: PhantomData<fn() -> E>,
@@ -486,8 +553,8 @@ struct Running<E> {
 enum End<E> {
     Done,
     Failed(E),
-    /// The nursery is cancelled: it was dropped, and is counted already.
-    Cut,
+    /// It panicked, or was dropped because the nursery is cancelled; it is counted already.
+    Counted,
 }
 
 // SAFETY: spawning demands `Send` of future, output and error; `Shared: Sync`, and its `poller` moves
@@ -499,7 +566,7 @@ impl<E> Running<E> {
         // SAFETY: L2 – it comes from inbox or queue; `drop` unlinks it.
         unsafe { shared.poller.running.link(&child) };
         Running {
-            child,
+            child: ManuallyDrop::new(child),
             shared: NonNull::from(&**shared),
             started: false,
             _error: PhantomData,
@@ -525,7 +592,7 @@ impl<E> Future for Running<E> {
                 None => {
                     let reason = shared.token.reason();
                     cut(shared, &self.child, JoinErrorKind::Cancelled, reason);
-                    return Poll::Ready(End::Cut);
+                    return Poll::Ready(End::Counted);
                 }
                 Some(meta) if meta.noticed.get().is_none() => {
                     let now = shared.poller.drain.get().map(|(_, now)| now);
@@ -539,32 +606,43 @@ impl<E> Future for Running<E> {
             self.shared().counts.started();
         }
         let mut error = None;
+        let shared = self.shared();
+        let panics = &shared.poller.panics;
         // SAFETY: `start` gave true; it is alive, for it left the set otherwise; `E` is the nursery's.
-        let polled = unsafe { self.child.poll(cx, &mut error) };
-        let Poll::Ready(_) = polled else {
+        let polled = unsafe { self.child.poll(cx, &mut error, panics) };
+        let Poll::Ready(exit) = polled else {
             return Poll::Pending;
         };
+        shared.cancel_if_panicked();
         // Looked at again: it may have ended in the turn of the cancellation, before the drain.
-        let shared = self.shared();
         if shared.token.is_cancelled() {
             if let Some(meta) = self.child.meta().filter(|meta| meta.graceful) {
                 shared.poller.note_drained(meta, false);
             }
         }
-        Poll::Ready(match error {
-            Some(error) => End::Failed(error),
-            None => End::Done,
+        Poll::Ready(match (exit, error) {
+            (Exit::Failed, Some(error)) => End::Failed(error),
+            (Exit::Panicked, _) => {
+                shared.counts.panicked();
+                End::Counted
+            }
+            _ => End::Done,
         })
     }
 }
 
 impl<E> Drop for Running<E> {
-    /// D2. Then `child` is dropped, which ends it if it has not ended.
+    /// D2. Letting go ends the child if it has not ended, and drops an output that nobody wants.
     fn drop(&mut self) {
-        let poller = &self.shared().poller;
+        // SAFETY: D1 – borrowed beside `child`.
+        let shared = unsafe { self.shared.as_ref() };
+        let poller = &shared.poller;
         // SAFETY: L2 – linked by `new`.
         unsafe { poller.running.unlink(&self.child) };
         let place = usize::from(self.child.head().placed.get());
         poller.freed.set(poller.freed.get() + place);
+        // SAFETY: taken once, here.
+        let child = unsafe { ManuallyDrop::take(&mut self.child) };
+        shared.guard(|| drop(child));
     }
 }

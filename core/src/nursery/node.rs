@@ -58,13 +58,18 @@
 //!
 //! The future's poll and drop, the output's drop and the joiner's waker run while the head is
 //! consistent: before a drop, `has_future` is cleared; a waker is taken out before it is woken or
-//! dropped. A join side that goes takes its waker along.
+//! dropped. A join side that goes takes its waker along. A panic in a poll goes to [`panics`];
+//! elsewhere it unwinds to the caller, after what else there is to do has been done.
+//!
+//! [`panics`]: crate::nursery::panics
 
 use crate::nursery::failure::{JoinError, JoinErrorKind};
+use crate::nursery::panics::Panics;
 use crate::observe::Name;
 use crate::reason::Reason;
 use crate::sync::{AtomicUsize, Ordering, UnsafeCell, alloc, dealloc};
 use crate::time::Instant;
+use crate::wake::batch::each;
 use crate::wake::cell::WakeCell;
 use ::alloc::alloc::handle_alloc_error;
 use core::alloc::Layout;
@@ -144,13 +149,22 @@ impl Aside for Meta {
     }
 }
 
+/// How a child came to its end by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done,
+    Failed,
+    /// Its poll panicked.
+    Panicked,
+}
+
 struct VTable {
     layout: Layout,
     /// Where the payload lies.
     payload: usize,
-    /// Polls the future. `Ready(true)`: the output is in the payload. `Ready(false)`: the error was
-    /// written to the `Option<E>` behind the pointer. Either way the future has been dropped.
-    poll: unsafe fn(NonNull<Node>, &mut Context<'_>, *mut ()) -> Poll<bool>,
+    /// Polls the future. `Done`: the output is in the payload. `Failed`: the error was written to the
+    /// `Option<E>` behind the pointer. In all ends the future has been dropped.
+    poll: unsafe fn(NonNull<Node>, &mut Context<'_>, *mut (), &Panics) -> Poll<Exit>,
     drop_future: unsafe fn(NonNull<Node>),
     drop_output: unsafe fn(NonNull<Node>),
     /// Drops what lies between head and payload.
@@ -229,28 +243,36 @@ impl<F: Future<Output = Result<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
         unsafe { &raw mut (*node.cast::<Block<F, T, M>>().as_ptr()).payload }
     }
 
-    unsafe fn poll(node: NonNull<Node>, cx: &mut Context<'_>, error: *mut ()) -> Poll<bool> {
+    unsafe fn poll(
+        node: NonNull<Node>,
+        cx: &mut Context<'_>,
+        error: *mut (),
+        panics: &Panics,
+    ) -> Poll<Exit> {
         // SAFETY: C6; C2 – the caller owns the payload and it holds the future.
         let payload = unsafe { Self::payload(node) };
         // SAFETY: C2 – as above; the future is pinned, since it never moves until it is dropped here.
         let future = unsafe { Pin::new_unchecked(&mut *payload.cast::<F>()) };
-        let Poll::Ready(result) = future.poll(cx) else {
+        let polled = panics.catch(|| future.poll(cx));
+        if let Some(Poll::Pending) = polled {
             return Poll::Pending;
-        };
+        }
+        // What its drop does changes nothing about what it has returned.
         // SAFETY: C2 – the future is in the payload, which is the caller's.
-        unsafe { drop_future(node) };
-        match result {
-            Ok(output) => {
+        panics.catch(|| unsafe { drop_future(node) });
+        Poll::Ready(match polled {
+            Some(Poll::Ready(Ok(output))) => {
                 // SAFETY: C3 – the future is gone; `DONE` is published by the caller.
                 unsafe { payload.cast::<T>().write(output) };
-                Poll::Ready(true)
+                Exit::Done
             }
-            Err(e) => {
-                // SAFETY: (caller of `Running::poll`) the pointer is to an `Option<E>`.
+            Some(Poll::Ready(Err(e))) => {
+                // SAFETY: (caller of `NurserySide::poll`) the pointer is to an `Option<E>`.
                 unsafe { *error.cast::<Option<E>>() = Some(e) };
-                Poll::Ready(false)
+                Exit::Failed
             }
-        }
+            _ => Exit::Panicked,
+        })
     }
 
     unsafe fn drop_future(node: NonNull<Node>) {
@@ -417,14 +439,18 @@ impl NurserySide {
         head.claim.get() == Claim::Ours
     }
 
-    /// Takes the payload for good, and tells a `SpawnWait` that the child is in. False: the spawner
-    /// gave up first.
+    /// Takes the payload for good: the child is in. False: the spawner gave up first.
     pub(crate) fn start(&self) -> bool {
-        let ours = self.claim(STARTED);
-        if ours && self.head().awaited.get() {
-            self.head().joiner.wake();
+        self.claim(STARTED)
+    }
+
+    /// Whoever waits for the child's start, to be woken after [`start`](Self::start).
+    pub(crate) fn take_waiting(&self) -> Option<Waker> {
+        if self.head().awaited.get() {
+            self.head().joiner.take()
+        } else {
+            None
         }
-        ours
     }
 
     /// Whether the future is still there.
@@ -432,39 +458,44 @@ impl NurserySide {
         self.head().has_future.get()
     }
 
-    /// Polls the child and publishes its end. `Ready(true)`: `Ok`. `Ready(false)`: the error is in
-    /// `error`.
+    /// Polls the child and publishes its end. `Failed`: the error is in `error`. What panics goes to
+    /// `panics`.
     ///
     /// # Safety
     /// [`start`](Self::start) gave true, [`is_alive`](Self::is_alive), and `E` is the type with which the
     /// child was made.
-    pub(crate) unsafe fn poll<E>(&self, cx: &mut Context<'_>, error: &mut Option<E>) -> Poll<bool> {
+    #[inline]
+    pub(crate) unsafe fn poll<E>(
+        &self,
+        cx: &mut Context<'_>,
+        error: &mut Option<E>,
+        panics: &Panics,
+    ) -> Poll<Exit> {
         let error: *mut Option<E> = error;
         // SAFETY: C6; C2 – claimed and alive (caller).
-        let polled = unsafe { (self.head().vtable.poll)(self.0, cx, error.cast()) };
-        if let Poll::Ready(ok) = polled {
-            if ok {
-                self.publish(DONE);
-            } else {
+        let polled = unsafe { (self.head().vtable.poll)(self.0, cx, error.cast(), panics) };
+        let Poll::Ready(exit) = polled else {
+            return Poll::Pending;
+        };
+        let told = match exit {
+            Exit::Done => DONE,
+            Exit::Failed | Exit::Panicked => {
+                let kind = match exit {
+                    Exit::Panicked => JoinErrorKind::Panicked,
+                    _ => JoinErrorKind::Failed,
+                };
                 // SAFETY: C4 – the payload is ours and `ENDED` is not published yet.
-                unsafe { self.set_end(JoinError::new(JoinErrorKind::Failed, None)) };
-                self.publish(ENDED);
+                unsafe { self.set_end(JoinError::new(kind, None)) };
+                ENDED
             }
-        }
+        };
+        panics.catch(|| self.publish(told));
         polled
     }
 
-    /// Drops the future, if it is there and ours, and tells the joiner why. No effect on a child that
-    /// has ended.
+    /// Drops the future, if it is there and ours, and tells the joiner why, whichever of the two
+    /// panics. No effect on a child that has ended.
     pub(crate) fn end(&self, kind: JoinErrorKind, reason: Option<Reason>) {
-        /// Publishes the end, also if the future's drop panics.
-        struct Publish<'a>(&'a NurserySide);
-        impl Drop for Publish<'_> {
-            fn drop(&mut self) {
-                self.0.publish(ENDED);
-            }
-        }
-
         // A lost claim: the spawner is dropping the future, perhaps now, and what lies beside it is his
         // too. (No tool shows what ignoring it does: the clash is on plain fields, in a window of a
         // few instructions that miri did not hit and loom does not see.)
@@ -473,11 +504,14 @@ impl NurserySide {
         }
         // SAFETY: C4 – the payload is ours and `ENDED` is not published yet.
         unsafe { self.set_end(JoinError::new(kind, reason)) };
-        let _publish = Publish(self);
-        if self.is_alive() {
-            // SAFETY: C2 – claimed, and alive.
-            unsafe { drop_future(self.0) };
-        }
+        each([false, true].into_iter(), |told| {
+            if told {
+                self.publish(ENDED);
+            } else if self.is_alive() {
+                // SAFETY: C2 – claimed, and alive.
+                unsafe { drop_future(self.0) };
+            }
+        });
     }
 
     /// # Safety

@@ -37,6 +37,7 @@
 use crate::nursery::limit::Room;
 use crate::nursery::list::{Chain, RunningList};
 use crate::nursery::node::{Meta, Node, NurserySide};
+use crate::nursery::panics::Panics;
 use crate::nursery::report::{Drained, Report, Stats};
 use crate::observe::Name;
 use crate::reason::Reason;
@@ -94,6 +95,7 @@ pub(crate) struct Poller {
     /// While it drains, with a timer: when that began, and the time at the start of this turn.
     pub(crate) drain: Cell<Option<(Instant, Instant)>>,
     pub(crate) drained: RefCell<Vec<Drained>>,
+    pub(crate) panics: Panics,
 }
 
 impl Poller {
@@ -192,6 +194,27 @@ impl Shared {
         self.chain(self.inbox.swap(SHUT, Ordering::AcqRel))
     }
 
+    /// Runs foreign code in the nursery's own poll (H2): a panic is kept, and cancels the nursery.
+    /// `None`: it has panicked.
+    #[inline]
+    pub(crate) fn guard<R>(&self, act: impl FnOnce() -> R) -> Option<R> {
+        let result = self.poller.panics.catch(act);
+        if result.is_none() {
+            self.cancel_if_panicked();
+        }
+        result
+    }
+
+    /// A panic that was kept cancels the nursery.
+    #[inline]
+    pub(crate) fn cancel_if_panicked(&self) {
+        let panics = &self.poller.panics;
+        if panics.caught() && !self.token.is_cancelled() {
+            // Wakes foreign wakers.
+            panics.catch(|| self.token.cancel_with(Reason::sibling_failed()));
+        }
+    }
+
     pub(crate) fn force(&self, reason: Reason) {
         self.forced.fetch_or(1, Ordering::Release);
         self.token.cancel_with(reason);
@@ -265,6 +288,7 @@ pub(crate) struct Counts {
     started: AtomicUsize,
     done: AtomicUsize,
     failed: AtomicUsize,
+    panicked: AtomicUsize,
     cancelled: AtomicUsize,
     forced: AtomicUsize,
 }
@@ -289,4 +313,4 @@ macro_rules! counters {
         }
     };
 }
-counters!(started done failed cancelled forced);
+counters!(started done failed panicked cancelled forced);
