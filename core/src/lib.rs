@@ -20,7 +20,7 @@
 //! | 3 | `spawn` | executors, seen from here | [`Spawn`] |
 //! | 4 | `token` | the tree of tokens, and what libraries take | [`CancellationToken`], [`CancelSignal`] |
 //! | 5 | `set` | polling only what was woken | [`FutureSet`] |
-//! | 6 | `nursery` | scopes of children | [`Nursery`], [`Handle`], [`Join`] |
+//! | 6 | `nursery` | scopes of children | [`Nursery`], [`LocalNursery`], [`Handle`], [`Join`] |
 //! | 6 | `ext` | combinators | [`FutureExt`], [`StreamExt`] |
 //!
 //! # What a library takes
@@ -86,12 +86,13 @@ mod ext;
 pub use ext::{FutureExt, OrCancelled, StreamExt, TakeUntilCancelled};
 #[cfg(feature = "alloc")]
 pub use nursery::{
-    Nursery, Run,
-    failure::{Cause, Failure, JoinError, JoinErrorKind},
-    handle::{Child, ChildContext, Handle},
-    join::{Join, SpawnWait},
+    LocalNursery, LocalRun, Nursery, Run,
+    failure::{Cause, Failure, JoinError, JoinErrorKind, TrySpawnError},
+    handle::{Child, Handle, LocalChild, LocalHandle},
+    join::{Join, LocalSpawnWait, SpawnWait},
     policy::{FailFast, KeepGoing, Policy},
     report::{Drained, Report, Stats},
+    spawner::ChildContext,
 };
 #[cfg(feature = "alloc")]
 pub use observe::Name;

@@ -4,6 +4,7 @@
 mod drive;
 mod nursery;
 mod nursery_attack;
+mod nursery_local;
 mod nursery_panic;
 mod reason;
 mod set;

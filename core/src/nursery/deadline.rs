@@ -2,7 +2,6 @@
 
 use crate::time::alarm;
 use crate::time::{Instant, Timer};
-use alloc::boxed::Box;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
@@ -12,8 +11,6 @@ pub(crate) trait Alarm {
     fn set(self: Pin<&mut Self>, at: Instant);
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
 }
-
-pub(crate) type BoxAlarm<'env> = Pin<Box<dyn Alarm + Send + 'env>>;
 
 impl<T: Timer> Alarm for alarm::Alarm<T> {
     fn now(&self) -> Instant {

@@ -47,11 +47,12 @@
 //!
 //! [`Panics`]: crate::nursery::panics::Panics
 
-use crate::nursery::deadline::{Alarm, BoxAlarm};
+use crate::nursery::deadline::Alarm;
 use crate::nursery::failure::{Cause, Failure, JoinErrorKind};
 use crate::nursery::list::{Chain, Queue};
+use crate::nursery::mode::Mode;
 use crate::nursery::node::{Exit, NurserySide};
-use crate::nursery::policy::{FailFast, Policy, sealed::Verdict};
+use crate::nursery::policy::sealed::{Sealed, Verdict};
 use crate::nursery::report::Report;
 use crate::nursery::shared::{Shared, bit};
 use crate::reason::Reason;
@@ -81,15 +82,15 @@ enum Phase {
     Ended,
 }
 
-pub(crate) struct Engine<'env, E> {
+pub(crate) struct Engine<'env, E, M: Mode> {
     // D1: before `shared`.
     set: FutureSet<Running<E>>,
     queue: Queue,
     desk: Desk,
     pub(crate) shared: Arc<Shared>,
     phase: Phase,
-    pub(crate) policy: Box<dyn Policy<E> + Send + 'env>,
-    pub(crate) alarm: Option<BoxAlarm<'env>>,
+    pub(crate) policy: Box<M::Policy<'env, E>>,
+    pub(crate) alarm: Option<Pin<Box<M::Alarm<'env>>>>,
     pub(crate) deadline: Instant,
     pub(crate) force_on: Option<(CancellationToken, WaitForCancellationFutureOwned)>,
     token_wait: Option<WaitForCancellationFutureOwned>,
@@ -102,9 +103,10 @@ pub(crate) struct Engine<'env, E> {
     /// Set while a turn runs; still set at the next turn if a panic unwound through that one.
     in_turn: bool,
     _env: PhantomData<fn(&'env ()) -> &'env ()>,
+    _mode: PhantomData<M::Marker>,
 }
 
-impl<'env, E: 'env> Engine<'env, E> {
+impl<'env, E, M: Mode> Engine<'env, E, M> {
     pub(crate) fn new() -> Self {
         let mut set = FutureSet::new();
         let desk = set.desk();
@@ -114,7 +116,7 @@ impl<'env, E: 'env> Engine<'env, E> {
             desk,
             shared: Arc::new(Shared::new(desk)),
             phase: Phase::New,
-            policy: Box::new(FailFast),
+            policy: M::fail_fast(),
             alarm: None,
             deadline: Instant::NEVER,
             force_on: None,
@@ -124,6 +126,7 @@ impl<'env, E: 'env> Engine<'env, E> {
             places: 0,
             in_turn: false,
             _env: PhantomData,
+            _mode: PhantomData,
         }
     }
 
@@ -183,10 +186,7 @@ impl<'env, E: 'env> Engine<'env, E> {
     }
 
     /// Asks the alarm, if there is one. If it panics, nobody would end the grace: the nursery is forced.
-    fn ask_alarm<R>(
-        &mut self,
-        ask: impl FnOnce(Pin<&mut (dyn Alarm + Send + 'env)>) -> R,
-    ) -> Option<R> {
+    fn ask_alarm<R>(&mut self, ask: impl FnOnce(Pin<&mut M::Alarm<'env>>) -> R) -> Option<R> {
         let (shared, slot) = (&self.shared, &mut self.alarm);
         let alarm = slot.as_mut()?;
         let answer = shared.guard(|| ask(alarm.as_mut()));
@@ -482,7 +482,7 @@ impl<'env, E: 'env> Engine<'env, E> {
     }
 }
 
-impl<E> Engine<'_, E> {
+impl<E, M: Mode> Engine<'_, E, M> {
     /// N9: shuts, and drops the children youngest first, then all else that is not ours, whoever
     /// panics. No effect a second time.
     pub(crate) fn close(&mut self) {
@@ -511,14 +511,14 @@ impl<E> Engine<'_, E> {
             4 => self.set.clear(),
             5 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),
             6 => self.alarm = None,
-            7 => self.policy = Box::new(FailFast),
+            7 => self.policy = M::fail_fast(),
             // A panic of what the set let go of.
             _ => shared.poller.panics.resume(),
         });
     }
 }
 
-impl<E> Drop for Engine<'_, E> {
+impl<E, M: Mode> Drop for Engine<'_, E, M> {
     fn drop(&mut self) {
         self.close();
     }
@@ -557,8 +557,8 @@ enum End<E> {
     Counted,
 }
 
-// SAFETY: spawning demands `Send` of future, output and error; `Shared: Sync`, and its `poller` moves
-// with the nursery's future (H2).
+// SAFETY: where its engine may cross threads, spawning demands `Send` of future, output and error
+// (`mode`); `Shared: Sync`, and its `poller` moves with the nursery's future (H2).
 unsafe impl<E: Send> Send for Running<E> {}
 
 impl<E> Running<E> {

@@ -83,6 +83,51 @@ impl<E: Error + 'static> Error for Failure<E> {
     }
 }
 
+/// A child that a `try_spawn` did not take; the future comes back.
+///
+/// An [`Error`] whatever the future is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum TrySpawnError<F> {
+    /// There is no room under the nursery's limit.
+    Full(F),
+    /// The nursery is cancelled or has ended.
+    Closed(F),
+}
+
+impl<F> TrySpawnError<F> {
+    /// The future, unpolled.
+    pub fn into_inner(self) -> F {
+        match self {
+            TrySpawnError::Full(future) | TrySpawnError::Closed(future) => future,
+        }
+    }
+
+    /// Whether it is worth another try.
+    pub const fn is_full(&self) -> bool {
+        matches!(self, TrySpawnError::Full(_))
+    }
+}
+
+impl<F> fmt::Debug for TrySpawnError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TrySpawnError::Full(_) => "Full(..)",
+            TrySpawnError::Closed(_) => "Closed(..)",
+        })
+    }
+}
+
+impl<F> fmt::Display for TrySpawnError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TrySpawnError::Full(_) => "there is no room under the nursery's limit",
+            TrySpawnError::Closed(_) => "the nursery is cancelled or has ended",
+        })
+    }
+}
+
+impl<F> Error for TrySpawnError<F> {}
+
 /// Why a [`Join`](crate::Join) has no value. The child's own error, if there was one, went to the
 /// nursery's outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Awaiting a child: for its output, or before that for its place under the limit.
 
 use crate::nursery::failure::{JoinError, JoinErrorKind};
+use crate::nursery::mode::{Local, Mode};
 use crate::nursery::node::{JoinSide, NurserySide};
 use crate::nursery::shared::Shared;
 use crate::reason::Reason;
@@ -92,8 +93,9 @@ enum Stage<T> {
     Done,
 }
 
-// SAFETY: `Handle::spawn_wait` demands that future, output and error are `Send`; until the child is
-// given to the nursery nobody else touches it (C5), and `JoinSide` is `Send` by itself.
+// SAFETY: `Handle::spawn_wait` demands that future, output and error are `Send` (that of `LocalHandle`
+// gives a `LocalSpawnWait`); until the child is given to the nursery nobody else touches it (C5), and
+// `JoinSide` is `Send` by itself.
 unsafe impl<T: Send, E> Send for SpawnWait<'_, T, E> {}
 // SAFETY: nothing is reachable through a shared reference.
 unsafe impl<T: Send, E> Sync for SpawnWait<'_, T, E> {}
@@ -170,6 +172,31 @@ impl<'env, T, E> Future for SpawnWait<'env, T, E> {
                 None => self.poll(cx),
             },
         }
+    }
+}
+
+/// Waits for room under a local nursery's limit: a [`SpawnWait`] that stays on its thread; made by
+/// [`LocalHandle::spawn_wait`](crate::LocalHandle::spawn_wait).
+#[must_use = "a child that waits for room is not spawned unless polled"]
+pub struct LocalSpawnWait<'env, T, E>(SpawnWait<'env, T, E>, PhantomData<<Local as Mode>::Marker>);
+
+impl<'env, T, E> LocalSpawnWait<'env, T, E> {
+    pub(crate) fn new(wait: SpawnWait<'env, T, E>) -> Self {
+        LocalSpawnWait(wait, PhantomData)
+    }
+}
+
+impl<T, E> Future for LocalSpawnWait<'_, T, E> {
+    type Output = Result<Join<T>, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl<T, E> fmt::Debug for LocalSpawnWait<'_, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalSpawnWait").finish_non_exhaustive()
     }
 }
 

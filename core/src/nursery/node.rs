@@ -376,6 +376,28 @@ where
     (NurserySide(node), JoinSide(node, PhantomData))
 }
 
+/// Makes a child and gives it away. If `give` gives it back as it was, the future is taken out again.
+pub(crate) fn offer<F, T, E, M>(
+    future: F,
+    aside: M,
+    give: impl FnOnce(NurserySide) -> Result<(), NurserySide>,
+) -> Result<JoinSide<T>, F>
+where
+    F: Future<Output = Result<T, E>>,
+    M: Aside,
+{
+    let (child, join) = new(future, aside);
+    let Err(child) = give(child) else {
+        return Ok(join);
+    };
+    let head = child.head();
+    assert!(child.0 == join.0 && head.claim.get() == Claim::Open && head.has_future.get());
+    head.has_future.set(false);
+    // SAFETY: C6, C2 – the payload is ours and holds the `F`. Not claimed, it was never polled, so it
+    // may move. Without it, dropping the two sides frees the block.
+    Err(unsafe { Typed::<F, T, E, M>::payload(child.0).cast::<F>().read() })
+}
+
 // ------------------------------------------------------------------ the nursery's side
 
 /// The nursery's claim on a child. Dropping it ends the child, if it has not ended, and lets go.

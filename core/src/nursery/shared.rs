@@ -24,6 +24,7 @@
 //! | site | op | order | pairs with |
 //! |---|---|---|---|
 //! | push | CAS | AcqRel / Acquire | take: publishes the node |
+//! | is it shut | load | Relaxed | nothing: a hint, the push decides |
 //! | take, shut | swap | AcqRel | push |
 //! | end only if empty | CAS null → `SHUT` | AcqRel / Acquire | push: one of them sees the other |
 //! | counts | load, store | Relaxed | nothing: numbers for people, one writer |
@@ -187,6 +188,11 @@ impl Shared {
         self.inbox
             .compare_exchange(ptr::null_mut(), SHUT, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
+    }
+
+    /// Whether the nursery has ended or is gone.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.inbox.load(Ordering::Relaxed) == SHUT
     }
 
     /// Shuts the inbox and takes what is in it, youngest first.
