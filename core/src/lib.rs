@@ -90,7 +90,7 @@ pub use nursery::{
     failure::{Cause, Failure, JoinError, JoinErrorKind, TrySpawnError},
     handle::{Child, Handle, LocalChild, LocalHandle},
     join::{Join, LocalSpawnWait, SpawnWait},
-    policy::{FailFast, KeepGoing, Policy},
+    policy::{Ended, FailFast, FirstSuccess, KeepGoing, Policy, Verdict},
     report::{Drained, Report, Stats},
     spawner::ChildContext,
 };

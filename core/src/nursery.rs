@@ -167,9 +167,10 @@ macro_rules! nurseries {
                 self
             }
 
-            /// What an error of a child or of the body does to the others:
-            /// [`FailFast`](crate::FailFast) (the default) or [`KeepGoing`](crate::KeepGoing), under
-            /// which also the body's error cancels nobody.
+            /// What the end of a child or of the body does to the others:
+            /// [`FailFast`](crate::FailFast) (the default), [`KeepGoing`](crate::KeepGoing), under
+            /// which also the body's error cancels nobody, [`FirstSuccess`](crate::FirstSuccess), or a
+            /// [`Policy`] of your own.
             pub fn policy(mut self, policy: impl Policy<E> + $($send)* 'env) -> Self {
                 self.0.engine.policy = Box::new(policy);
                 self

@@ -6,6 +6,7 @@ mod nursery;
 mod nursery_attack;
 mod nursery_local;
 mod nursery_panic;
+mod nursery_policy;
 mod reason;
 mod set;
 mod stream;

@@ -52,9 +52,10 @@ use crate::nursery::failure::{Cause, Failure, JoinErrorKind};
 use crate::nursery::list::{Chain, Queue};
 use crate::nursery::mode::Mode;
 use crate::nursery::node::{Exit, NurserySide};
-use crate::nursery::policy::sealed::{Sealed, Verdict};
+use crate::nursery::policy::{Ended, Policy, Verdict};
 use crate::nursery::report::Report;
 use crate::nursery::shared::{Shared, bit};
+use crate::observe::Name;
 use crate::reason::Reason;
 use crate::set::FutureSet;
 use crate::sync::Arc;
@@ -96,6 +97,8 @@ pub(crate) struct Engine<'env, E, M: Mode> {
     token_wait: Option<WaitForCancellationFutureOwned>,
     /// The error that the policy answered with cancellation.
     cause: Option<E>,
+    /// A success that the policy answered with cancellation.
+    enough: bool,
     /// All other errors.
     errors: Vec<E>,
     /// Places taken from ended children, for the queue.
@@ -122,6 +125,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             force_on: None,
             token_wait: None,
             cause: None,
+            enough: false,
             errors: Vec::new(),
             places: 0,
             in_turn: false,
@@ -205,9 +209,10 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         matches!(polled, Some(Poll::Ready(())))
     }
 
-    /// Wakes whoever waits for the token: foreign code.
-    fn cancel(&self, reason: Reason) {
-        self.shared.guard(|| self.shared.token.cancel_with(reason));
+    /// True if this was the first cancellation. Wakes whoever waits for the token: foreign code.
+    fn cancel(&self, reason: Reason) -> bool {
+        let cancelled = self.shared.guard(|| self.shared.token.cancel_with(reason));
+        cancelled == Some(true)
     }
 
     fn look_at_signals<B>(&mut self, rang: usize, body: Pin<&mut Option<B>>) {
@@ -217,7 +222,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         if rang & 1 << bit::ALARM != 0 && self.alarm_rang() {
             match self.phase {
                 Phase::Draining => self.drop_graceful(),
-                _ => self.cancel(Reason::deadline_exceeded()),
+                _ => drop(self.cancel(Reason::deadline_exceeded())),
             }
         }
         if rang & 1 << bit::FORCE != 0 {
@@ -262,8 +267,11 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         }
         self.shared.guard(|| body.set(None));
         match polled {
-            Some(Poll::Ready(Ok(output))) => *value = Some(output),
-            Some(Poll::Ready(Err(error))) => self.failed(error),
+            Some(Poll::Ready(Ok(output))) => {
+                *value = Some(output);
+                self.succeeded(&Ended::BODY);
+            }
+            Some(Poll::Ready(Err(error))) => self.failed(&Ended::BODY, error),
             _ => {}
         }
     }
@@ -275,10 +283,13 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             self.admit();
             while let Some(end) = self.set.poll_local() {
                 match end {
-                    End::Done => self.shared.counts.done(),
-                    End::Failed(error) => {
+                    End::Done(name) => {
+                        self.shared.counts.done();
+                        self.succeeded(&Ended::child(name.as_ref()));
+                    }
+                    End::Failed(name, error) => {
                         self.shared.counts.failed();
-                        self.failed(error);
+                        self.failed(&Ended::child(name.as_ref()), error);
                     }
                     End::Counted => {}
                 }
@@ -365,21 +376,33 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 
     // -------------------------------------------------------------- children out
 
-    /// The body or a child returned an error.
-    fn failed(&mut self, error: E) {
-        let shared = &self.shared;
-        let deciding = self.phase == Phase::Running && self.cause.is_none();
-        let cancels = deciding
-            && shared.guard(|| self.policy.failed(&error)) == Some(Verdict::CancelRest)
-            && {
-                let mut first = false;
-                shared.guard(|| first = shared.token.cancel_with(Reason::sibling_failed()));
-                first
-            };
-        if cancels {
-            self.cause = Some(error);
-        } else {
-            self.errors.push(error);
+    /// Whether the policy is still asked.
+    fn is_deciding(&self) -> bool {
+        self.phase == Phase::Running && !self.shared.token.is_cancelled()
+    }
+
+    fn succeeded(&mut self, who: &Ended<'_>) {
+        if self.is_deciding() {
+            let verdict = self.shared.guard(|| self.policy.succeeded(who));
+            if verdict == Some(Verdict::CancelRest) {
+                self.enough = self.cancel(Reason::sibling_succeeded());
+            }
+        }
+    }
+
+    fn failed(&mut self, who: &Ended<'_>, error: E) {
+        let mut verdict = None;
+        if self.is_deciding() {
+            verdict = self.shared.guard(|| self.policy.failed(who, &error));
+        }
+        match verdict {
+            Some(Verdict::CancelRest) if self.cancel(Reason::sibling_failed()) => {
+                self.cause = Some(error);
+            }
+            Some(Verdict::Forgive) if !who.is_body() => {
+                self.shared.guard(|| drop(error));
+            }
+            _ => self.errors.push(error),
         }
     }
 
@@ -454,6 +477,9 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         };
         shared.set_report(report.clone());
         let panics = &shared.poller.panics;
+        if self.enough && value.is_some() {
+            panics.catch(|| drop_all(self.errors.drain(..)));
+        }
         if panics.caught() {
             let (cause, errors) = (self.cause.take(), core::mem::take(&mut self.errors));
             panics.catch(|| drop(value));
@@ -462,17 +488,15 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             unreachable!("a panic was kept");
         }
         let mut errors = core::mem::take(&mut self.errors);
-        let cause = if let Some(error) = self.cause.take() {
-            Cause::Error(error)
-        } else if shared.poller.cut.get() {
-            Cause::Cancelled(shared.token.reason().unwrap_or(Reason::dropped()))
-        } else if !errors.is_empty() {
-            Cause::Error(errors.remove(0))
-        } else {
-            match value {
-                Some(value) => return Ok(value),
-                None => unreachable!("a body without a value has failed or was cut"),
+        let cause = match (self.cause.take(), value) {
+            (Some(error), _) => Cause::Error(error),
+            (None, Some(value)) if self.enough => return Ok(value),
+            (None, _) if shared.poller.cut.get() => {
+                Cause::Cancelled(shared.token.reason().unwrap_or(Reason::dropped()))
             }
+            (None, _) if !errors.is_empty() => Cause::Error(errors.remove(0)),
+            (None, Some(value)) => return Ok(value),
+            (None, None) => unreachable!("a body without a value has failed or was cut"),
         };
         Err(Failure {
             cause,
@@ -551,8 +575,8 @@ struct Running<E> {
 
 /// How a running child left the set by itself.
 enum End<E> {
-    Done,
-    Failed(E),
+    Done(Option<Name>),
+    Failed(Option<Name>, E),
     /// It panicked, or was dropped because the nursery is cancelled; it is counted already.
     Counted,
 }
@@ -614,19 +638,21 @@ impl<E> Future for Running<E> {
             return Poll::Pending;
         };
         shared.cancel_if_panicked();
+        let meta = self.child.meta();
+        let mut name = None;
         // Looked at again: it may have ended in the turn of the cancellation, before the drain.
-        if shared.token.is_cancelled() {
-            if let Some(meta) = self.child.meta().filter(|meta| meta.graceful) {
-                shared.poller.note_drained(meta, false);
-            }
+        if !shared.token.is_cancelled() {
+            name = meta.and_then(|meta| meta.name.take());
+        } else if let Some(meta) = meta.filter(|meta| meta.graceful) {
+            shared.poller.note_drained(meta, false);
         }
         Poll::Ready(match (exit, error) {
-            (Exit::Failed, Some(error)) => End::Failed(error),
+            (Exit::Failed, Some(error)) => End::Failed(name, error),
             (Exit::Panicked, _) => {
                 shared.counts.panicked();
                 End::Counted
             }
-            _ => End::Done,
+            _ => End::Done(name),
         })
     }
 }

@@ -29,7 +29,8 @@ pub enum Cause<E> {
     /// if it answered none so, the first one.
     Error(E),
     /// The nursery was cancelled from outside (its parent token, its deadline, its handle) before
-    /// an error did it, and something was cut short.
+    /// an error did it, and something was cut short. (Under [`FirstSuccess`](crate::FirstSuccess) also:
+    /// a child has succeeded, but the body was cut.)
     Cancelled(Reason),
 }
 

@@ -10,7 +10,7 @@ use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
 use core::pin::Pin;
-use core::task::{Context, Poll, ready};
+use core::task::{Context, Poll, Waker, ready};
 
 /// Awaits the output of a child.
 ///
@@ -37,6 +37,31 @@ impl<T> Join<T> {
 
     pub(crate) fn refused(error: JoinError) -> Self {
         Join(Inner::Refused(error))
+    }
+}
+
+impl<T> Join<T> {
+    /// What there is to join now, without waiting: `None` if the child has not ended. For joins that
+    /// are looked at when the nursery has ended.
+    ///
+    /// ```
+    /// # use umbel_core::{JoinError, Nursery};
+    /// # use core::{future::Future, pin::pin, task::{Context, Poll, Waker}};
+    /// # fn block_on<F: Future>(f: F) -> F::Output {
+    /// #     let mut f = pin!(f);
+    /// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
+    /// # }
+    /// let n = Nursery::<JoinError>::new();
+    /// let h = n.handle();
+    /// let joins = block_on(n.run(async { Ok([1, 2, 3].map(|n| h.spawn(async move { Ok(n * n) }))) }));
+    /// let squares = joins.unwrap().map(|join| join.now_or_never().unwrap().unwrap());
+    /// assert_eq!(squares, [1, 4, 9]);
+    /// ```
+    pub fn now_or_never(mut self) -> Option<Result<T, JoinError>> {
+        match Pin::new(&mut self).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => None,
+        }
     }
 }
 

@@ -126,7 +126,8 @@ enum Claim {
 
 /// What only some children have; lies aside so that the others do not pay for it.
 pub(crate) struct Meta {
-    pub(crate) name: Option<Name>,
+    /// C5: taken when the child has ended.
+    pub(crate) name: Cell<Option<Name>>,
     pub(crate) graceful: bool,
     /// C5: when it was first polled after the cancellation.
     pub(crate) noticed: Cell<Option<Instant>>,

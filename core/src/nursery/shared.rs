@@ -100,7 +100,7 @@ pub(crate) struct Poller {
 }
 
 impl Poller {
-    /// A graceful child has ended after the cancellation.
+    /// A graceful child has ended after the cancellation. Takes its name.
     pub(crate) fn note_drained(&self, meta: &Meta, forced: bool) {
         let (notice, drain) = match self.drain.get() {
             Some((from, now)) => (meta.noticed.get().map(|at| at - from), Some(now - from)),
@@ -111,7 +111,7 @@ impl Poller {
             }
         };
         self.drained.borrow_mut().push(Drained {
-            name: meta.name.clone(),
+            name: meta.name.take(),
             notice,
             drain,
             forced,

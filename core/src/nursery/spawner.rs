@@ -149,7 +149,7 @@ impl Options {
     fn aside(self) -> Option<Meta> {
         let Options { name, graceful } = self;
         (name.is_some() || graceful).then(|| Meta {
-            name,
+            name: Cell::new(name),
             graceful,
             noticed: Cell::new(None),
         })
