@@ -16,12 +16,15 @@
 //! | `mode` | what crosses threads and what stays |
 //! | `limit` | places for running children |
 //! | `panics` | the first panic, until all have ended |
+//! | `options` | what is said about one child |
 //! | `node` | one child's memory |
 //! | `list` | the queue for room, the list of running children |
 //! | `shared` | what nursery and handles share: the inbox |
 //! | `join` | awaiting a child |
+//! | `map` | children made from an iterator |
 //! | `spawner` | giving a child to the nursery |
 //! | `handle` | the handles: spawning, steering |
+//! | `running` | what the set polls: a child at work |
 //! | `drive` | the engine: what one poll does |
 
 // Each uses only what stands above it.
@@ -32,12 +35,15 @@ pub(crate) mod deadline;
 pub(crate) mod mode;
 pub(crate) mod limit;
 pub(crate) mod panics;
+pub(crate) mod options;
 pub(crate) mod node;
 pub(crate) mod list;
 pub(crate) mod shared;
 pub(crate) mod join;
+pub(crate) mod map;
 pub(crate) mod spawner;
 pub(crate) mod handle;
+pub(crate) mod running;
 pub(crate) mod drive;
 #[cfg(all(test, not(feature = "std"), not(umbel_loom)))]
 mod tests;

@@ -5,6 +5,7 @@ mod drive;
 mod nursery;
 mod nursery_attack;
 mod nursery_local;
+mod nursery_map;
 mod nursery_panic;
 mod nursery_policy;
 mod reason;

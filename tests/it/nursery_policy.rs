@@ -386,6 +386,25 @@ fn a_policy_may_spawn_and_steer() {
 }
 
 #[test]
+fn a_success_that_comes_after_a_cancellation_is_not_enough() {
+    // Whoever cancelled first is the cause, here the policy itself.
+    let stop = CancellationToken::new();
+    let stopper = stop.clone();
+    let n = N::new().token(&stop).policy(own(move |who, _| {
+        if who.is_body() {
+            return Verdict::Continue;
+        }
+        stopper.cancel_with(Reason::shutdown());
+        Verdict::CancelRest
+    }));
+    let h = n.handle();
+    drop(h.spawn(pending::<Result<(), u32>>()));
+    drop(h.spawn(ends_after(0, 1)));
+    let failure = Task::new(n.run(async { Ok(()) })).finish().unwrap_err();
+    assert_eq!(failure.cancelled().unwrap().kind(), ReasonKind::Shutdown);
+}
+
+#[test]
 fn n8_a_policy_that_panics_is_as_a_child_that_does() {
     for error in [true, false] {
         let n = N::new().policy(own(move |who, got| {

@@ -31,8 +31,6 @@
 //! # Invariants
 //!
 //! - **D1** `Running` children point to `shared`, which the engine keeps alive; the set is dropped first.
-//! - **D2** Every way out of the set passes through `Running::drop`: it unlinks the child, gives its
-//!   place back, and lets go of the child.
 //!
 //! # Foreign code
 //!
@@ -51,11 +49,11 @@ use crate::nursery::deadline::Alarm;
 use crate::nursery::failure::{Cause, Failure, JoinErrorKind};
 use crate::nursery::list::{Chain, Queue};
 use crate::nursery::mode::Mode;
-use crate::nursery::node::{Exit, NurserySide};
+use crate::nursery::node::NurserySide;
 use crate::nursery::policy::{Ended, Policy, Verdict};
 use crate::nursery::report::Report;
+use crate::nursery::running::{self, End, Running};
 use crate::nursery::shared::{Shared, bit};
-use crate::observe::Name;
 use crate::reason::Reason;
 use crate::set::FutureSet;
 use crate::sync::Arc;
@@ -67,9 +65,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::marker::PhantomData;
-use core::mem::ManuallyDrop;
 use core::pin::Pin;
-use core::ptr::NonNull;
 use core::task::{Context, Poll};
 
 /// How often a turn hands places from ended children to queued ones.
@@ -453,16 +449,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 
     /// Drops the running children of one sort, youngest first.
     fn end_running(&mut self, graceful: bool, kind: JoinErrorKind) {
-        let shared = &self.shared;
-        let reason = shared.token.reason();
-        // SAFETY: L2 – ending a child links and unlinks nothing; foreign code cannot reach the list.
-        let running = unsafe { shared.poller.running.iter() };
-        for child in running {
-            if child.is_alive() && child.is_graceful() == graceful {
-                cut(shared, &child, kind, reason.clone());
-            }
-        }
-        self.set.retain(|running| running.child.is_alive());
+        running::cut_all(&self.shared, graceful, kind);
+        self.set.retain(|running| running.is_alive());
     }
 
     // -------------------------------------------------------------- the end
@@ -527,11 +515,7 @@ impl<E, M: Mode> Engine<'_, E, M> {
             }
             1 => drop(core::mem::replace(&mut incoming, Chain::EMPTY)),
             2 => drop(self.queue.take_youngest_first()),
-            3 => {
-                // SAFETY: L2 – as in `end_running`.
-                let running = unsafe { shared.poller.running.iter() };
-                each(running, |child| child.end(JoinErrorKind::Closed, None));
-            }
+            3 => running::close_all(shared),
             4 => self.set.clear(),
             5 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),
             6 => self.alarm = None,
@@ -545,130 +529,5 @@ impl<E, M: Mode> Engine<'_, E, M> {
 impl<E, M: Mode> Drop for Engine<'_, E, M> {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// Drops a running child before its end, and counts it.
-fn cut(shared: &Shared, child: &NurserySide, kind: JoinErrorKind, reason: Option<Reason>) {
-    shared.poller.cut.set(true);
-    if kind == JoinErrorKind::Forced {
-        shared.counts.forced();
-    } else {
-        shared.counts.cancelled();
-    }
-    if let Some(meta) = child.meta().filter(|meta| meta.graceful) {
-        shared.poller.note_drained(meta, true);
-    }
-    shared.guard(|| child.end(kind, reason));
-}
-
-// ------------------------------------------------------------------ a running child
-
-/// A child in the set.
-struct Running<E> {
-    /// Let go by `drop`.
-    child: ManuallyDrop<NurserySide>,
-    shared: NonNull<Shared>,
-    started: bool,
-    _error: PhantomData<fn() -> E>,
-}
-
-/// How a running child left the set by itself.
-enum End<E> {
-    Done(Option<Name>),
-    Failed(Option<Name>, E),
-    /// It panicked, or was dropped because the nursery is cancelled; it is counted already.
-    Counted,
-}
-
-// SAFETY: where its engine may cross threads, spawning demands `Send` of future, output and error
-// (`mode`); `Shared: Sync`, and its `poller` moves with the nursery's future (H2).
-unsafe impl<E: Send> Send for Running<E> {}
-
-impl<E> Running<E> {
-    fn new(child: NurserySide, shared: &Arc<Shared>) -> Self {
-        // SAFETY: L2 – it comes from inbox or queue; `drop` unlinks it.
-        unsafe { shared.poller.running.link(&child) };
-        Running {
-            child: ManuallyDrop::new(child),
-            shared: NonNull::from(&**shared),
-            started: false,
-            _error: PhantomData,
-        }
-    }
-
-    fn shared(&self) -> &Shared {
-        // SAFETY: D1.
-        unsafe { self.shared.as_ref() }
-    }
-}
-
-impl<E> Future for Running<E> {
-    type Output = End<E>;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<E>> {
-        let cancelled = self.shared().token.is_cancelled();
-        if cancelled {
-            // In a cancelled nursery no plain child is polled again, also not in this turn.
-            let shared = self.shared();
-            match self.child.meta().filter(|meta| meta.graceful) {
-                None => {
-                    let reason = shared.token.reason();
-                    cut(shared, &self.child, JoinErrorKind::Cancelled, reason);
-                    return Poll::Ready(End::Counted);
-                }
-                Some(meta) if meta.noticed.get().is_none() => {
-                    let now = shared.poller.drain.get().map(|(_, now)| now);
-                    meta.noticed.set(now);
-                }
-                Some(_) => {}
-            }
-        }
-        if !self.started {
-            self.started = true;
-            self.shared().counts.started();
-        }
-        let mut error = None;
-        let shared = self.shared();
-        let panics = &shared.poller.panics;
-        // SAFETY: `start` gave true; it is alive, for it left the set otherwise; `E` is the nursery's.
-        let polled = unsafe { self.child.poll(cx, &mut error, panics) };
-        let Poll::Ready(exit) = polled else {
-            return Poll::Pending;
-        };
-        shared.cancel_if_panicked();
-        let meta = self.child.meta();
-        let mut name = None;
-        // Looked at again: it may have ended in the turn of the cancellation, before the drain.
-        if !shared.token.is_cancelled() {
-            name = meta.and_then(|meta| meta.name.take());
-        } else if let Some(meta) = meta.filter(|meta| meta.graceful) {
-            shared.poller.note_drained(meta, false);
-        }
-        Poll::Ready(match (exit, error) {
-            (Exit::Failed, Some(error)) => End::Failed(name, error),
-            (Exit::Panicked, _) => {
-                shared.counts.panicked();
-                End::Counted
-            }
-            _ => End::Done(name),
-        })
-    }
-}
-
-impl<E> Drop for Running<E> {
-    /// D2. Letting go ends the child if it has not ended, and drops an output that nobody wants.
-    fn drop(&mut self) {
-        // SAFETY: D1 – borrowed beside `child`.
-        let shared = unsafe { self.shared.as_ref() };
-        let poller = &shared.poller;
-        // SAFETY: L2 – linked by `new`.
-        unsafe { poller.running.unlink(&self.child) };
-        let place = usize::from(self.child.head().placed.get());
-        poller.freed.set(poller.freed.get() + place);
-        // SAFETY: taken once, here.
-        let child = unsafe { ManuallyDrop::take(&mut self.child) };
-        shared.guard(|| drop(child));
     }
 }

@@ -3,22 +3,27 @@
 //! The types for children that cross threads and for those that do not are written once: they differ
 //! in the bounds of what is spawned and in a marker. What they do is the `spawner`'s.
 
-use crate::nursery::failure::TrySpawnError;
+use crate::nursery::failure::{JoinError, TrySpawnError};
 use crate::nursery::join::{Join, LocalSpawnWait, SpawnWait};
+use crate::nursery::map::{Collect, InOrder, Map};
 use crate::nursery::mode::{Local, Mode, Threads};
+use crate::nursery::options::Options;
 use crate::nursery::report::{Report, Stats};
-use crate::nursery::spawner::{ChildContext, Options, Spawner};
+use crate::nursery::spawner::{ChildContext, Spawner};
 use crate::observe::Name;
 use crate::reason::Reason;
+use crate::set::FutureSet;
 use crate::token::CancellationToken;
+use alloc::vec::Vec;
 use core::convert::identity;
 use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
+use futures_core::FusedStream;
 
 macro_rules! handles {
     (
-        $mode:ty, [$($send:tt)*], $Wait:ident by $waits:path;
+        $mode:ty, [$($send:tt)*], $Nursery:ident, $Wait:ident by $waits:path;
         $(#[$handle_doc:meta])*
         $Handle:ident;
         $(#[$child_doc:meta])*
@@ -173,6 +178,120 @@ macro_rules! handles {
                 self.child().spawn_wait_graceful(make)
             }
 
+            /// Runs `make(item)` as a child for each item, and gives the outputs in the order of the
+            /// items.
+            ///
+            /// At most as many as the nursery's limit are begun and not yet read; only then is the
+            /// next item taken. (Without a limit all are begun at once.) Like
+            /// [`spawn_wait`](Self::spawn_wait) it waits for room, with which it competes: it is for
+            /// the body and for tasks outside.
+            ///
+            /// A child's error goes to the nursery's outcome; here its place is taken by the
+            /// [`JoinError`]. When the nursery is cancelled, no further item is taken.
+            ///
+            /// **Cancel safety:** Strict, for a `next` on it. If the stream is dropped, the children
+            /// that have begun run on, detached; the others never begin.
+            ///
+            /// ```
+            #[doc = concat!("use umbel_core::{JoinError, ", stringify!($Nursery), "};")]
+            /// # use core::{future::{Future, poll_fn}, pin::{Pin, pin}, task::{Context, Poll, Waker}};
+            /// # use futures_core::Stream;
+            /// # fn block_on<F: Future>(f: F) -> F::Output {
+            /// #     let mut f = pin!(f);
+            /// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
+            /// # }
+            /// # trait Next: Stream + Unpin { async fn next(&mut self) -> Option<Self::Item> { poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await } }
+            /// # impl<S: Stream + Unpin> Next for S {}
+            /// async fn length(word: &str) -> Result<usize, JoinError> {
+            ///     Ok(word.len())
+            /// }
+            ///
+            #[doc = concat!("let n = ", stringify!($Nursery), "::new().limit(2);")]
+            /// let h = n.handle();
+            /// let total = block_on(n.run(async {
+            ///     let mut lengths = h.map(["a", "bc", "def"], length);
+            ///     let mut total = 0;
+            ///     while let Some(length) = lengths.next().await {
+            ///         total += length?;
+            ///     }
+            ///     Ok(total)
+            /// }));
+            /// assert_eq!(total.unwrap(), 6);
+            /// ```
+            pub fn map<I, T, F, M>(
+                &self,
+                items: I,
+                mut make: M,
+            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, T, F, M>
+            where
+                I: IntoIterator,
+                M: FnMut(I::Item) -> F,
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                let handle = self.clone();
+                Map::new(items.into_iter(), self.0.limit(), InOrder::new(), move |item| {
+                    handle.spawn_wait(make(item))
+                })
+            }
+
+            /// As [`map`](Self::map), but gives the outputs in the order in which the children end.
+            pub fn map_unordered<I, T, F, M>(
+                &self,
+                items: I,
+                mut make: M,
+            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, T, F, M>
+            where
+                I: IntoIterator,
+                M: FnMut(I::Item) -> F,
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                let handle = self.clone();
+                Map::new(items.into_iter(), self.0.limit(), FutureSet::new(), move |item| {
+                    handle.spawn_wait(make(item))
+                })
+            }
+
+            /// Runs the futures as children, as many at once as there is room for, and gives their
+            /// outputs in the order of the arguments.
+            ///
+            /// Waits for room like [`map`](Self::map). The error is that of the first child, in
+            /// their order, that has no output; those that have begun run on, detached.
+            pub fn parallel<I, T, F>(
+                &self,
+                futures: I,
+            ) -> impl Future<Output = Result<Vec<T>, JoinError>> + use<'env, E, I, T, F>
+            where
+                I: IntoIterator<Item = F>,
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                let handle = self.clone();
+                // All will be read: only room bounds how many have begun.
+                let begin = move |future| handle.spawn_wait(future);
+                Collect::new(Map::new(futures.into_iter(), usize::MAX, InOrder::new(), begin))
+            }
+
+            /// Runs the futures as children, each when the one before it has ended, and gives their
+            /// outputs in the order of the arguments.
+            ///
+            /// Waits for room like [`map`](Self::map). The error is that of the first child that has
+            /// no output; those after it never begin.
+            pub fn series<I, T, F>(
+                &self,
+                futures: I,
+            ) -> impl Future<Output = Result<Vec<T>, JoinError>> + use<'env, E, I, T, F>
+            where
+                I: IntoIterator<Item = F>,
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                let handle = self.clone();
+                let begin = move |future| handle.spawn_wait(future);
+                Collect::new(Map::new(futures.into_iter(), 1, InOrder::new(), begin))
+            }
+
             /// Options for one child, ending in one of the six spawns:
             /// `h.child().name("audit").spawn(audit(&db))`.
             pub fn child(&self) -> $Child<'_, 'env, E> {
@@ -291,7 +410,7 @@ macro_rules! handles {
 }
 
 handles! {
-    Threads, [Send +], SpawnWait by identity;
+    Threads, [Send +], Nursery, SpawnWait by identity;
     /// Spawns children into a [`Nursery`](crate::Nursery), and steers it.
     ///
     /// Clones share one nursery. A handle may be used in the body, in children, in their drops, in
@@ -302,7 +421,7 @@ handles! {
 }
 
 handles! {
-    Local, [], LocalSpawnWait by LocalSpawnWait::new;
+    Local, [], LocalNursery, LocalSpawnWait by LocalSpawnWait::new;
     /// Spawns children into a [`LocalNursery`](crate::LocalNursery), and steers it.
     ///
     /// Clones share one nursery. A handle may be used in the body, in children, in their drops and in

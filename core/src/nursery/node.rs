@@ -64,11 +64,10 @@
 //! [`panics`]: crate::nursery::panics
 
 use crate::nursery::failure::{JoinError, JoinErrorKind};
+use crate::nursery::options::{Aside, Meta};
 use crate::nursery::panics::Panics;
-use crate::observe::Name;
 use crate::reason::Reason;
 use crate::sync::{AtomicUsize, Ordering, UnsafeCell, alloc, dealloc};
-use crate::time::Instant;
 use crate::wake::batch::each;
 use crate::wake::cell::WakeCell;
 use ::alloc::alloc::handle_alloc_error;
@@ -122,32 +121,6 @@ enum Claim {
     Ours,
     /// The spawner gave up first.
     Lost,
-}
-
-/// What only some children have; lies aside so that the others do not pay for it.
-pub(crate) struct Meta {
-    /// C5: taken when the child has ended.
-    pub(crate) name: Cell<Option<Name>>,
-    pub(crate) graceful: bool,
-    /// C5: when it was first polled after the cancellation.
-    pub(crate) noticed: Cell<Option<Instant>>,
-}
-
-/// `()` or [`Meta`]: what lies between head and payload.
-pub(crate) trait Aside {
-    fn meta(&self) -> Option<&Meta>;
-}
-
-impl Aside for () {
-    fn meta(&self) -> Option<&Meta> {
-        None
-    }
-}
-
-impl Aside for Meta {
-    fn meta(&self) -> Option<&Meta> {
-        Some(self)
-    }
 }
 
 /// How a child came to its end by itself.

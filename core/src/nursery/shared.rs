@@ -37,7 +37,8 @@
 
 use crate::nursery::limit::Room;
 use crate::nursery::list::{Chain, RunningList};
-use crate::nursery::node::{Meta, Node, NurserySide};
+use crate::nursery::node::{Node, NurserySide};
+use crate::nursery::options::Meta;
 use crate::nursery::panics::Panics;
 use crate::nursery::report::{Drained, Report, Stats};
 use crate::observe::Name;

@@ -7,12 +7,11 @@
 
 use crate::nursery::failure::{JoinError, JoinErrorKind, TrySpawnError};
 use crate::nursery::join::{Join, SpawnWait, cancelled};
-use crate::nursery::node::{self, Aside, Meta};
+use crate::nursery::node;
+use crate::nursery::options::{Aside, Options};
 use crate::nursery::shared::Shared;
-use crate::observe::Name;
 use crate::sync::Arc;
 use crate::token::CancellationToken;
-use core::cell::Cell;
 use core::future::Future;
 use core::marker::PhantomData;
 use core::time::Duration;
@@ -38,6 +37,10 @@ impl<'env, E> Spawner<'env, E> {
             _env: PhantomData,
             _error: PhantomData,
         }
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.shared.room.limit()
     }
 
     pub(crate) fn context(&self) -> ChildContext {
@@ -134,30 +137,6 @@ impl<'env, E> Spawner<'env, E> {
         }
         let (child, join) = node::new(future, aside);
         SpawnWait::new(shared, child, join)
-    }
-}
-
-/// What a spawn says about its child beside the future.
-#[derive(Debug, Default)]
-pub(crate) struct Options {
-    pub(crate) name: Option<Name>,
-    pub(crate) graceful: bool,
-}
-
-impl Options {
-    /// `None`: nothing worth memory.
-    fn aside(self) -> Option<Meta> {
-        let Options { name, graceful } = self;
-        (name.is_some() || graceful).then(|| Meta {
-            name: Cell::new(name),
-            graceful,
-            noticed: Cell::new(None),
-        })
-    }
-
-    pub(crate) fn graceful(mut self) -> Self {
-        self.graceful = true;
-        self
     }
 }
 
