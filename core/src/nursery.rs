@@ -21,6 +21,7 @@
 //! | `list` | the queue for room, the list of running children |
 //! | `shared` | what nursery and handles share: the inbox |
 //! | `join` | awaiting a child |
+//! | `scope` | a nursery as a child |
 //! | `map` | children made from an iterator |
 //! | `spawner` | giving a child to the nursery |
 //! | `handle` | the handles: spawning, steering |
@@ -40,6 +41,7 @@ pub(crate) mod node;
 pub(crate) mod list;
 pub(crate) mod shared;
 pub(crate) mod join;
+pub(crate) mod scope;
 pub(crate) mod map;
 pub(crate) mod spawner;
 pub(crate) mod handle;
@@ -64,11 +66,13 @@ use core::time::Duration;
 use drive::Engine;
 use failure::Failure;
 use futures_core::FusedFuture;
-use handle::{Handle, LocalHandle};
+use handle::{Child, Handle, LocalChild, LocalHandle};
+use join::Join;
 use limit::Room;
 use mode::{Local, Mode, Threads};
 use pin_project_lite::pin_project;
 use policy::Policy;
+use scope::Scope;
 use shared::Shared;
 use spawner::Spawner;
 
@@ -137,7 +141,7 @@ fn poll_run<E, T, M: Mode, B: Future<Output = Result<T, E>>>(
 /// and in a marker.
 macro_rules! nurseries {
     (
-        $mode:ty, [$($send:tt)*], $Handle:ident;
+        $mode:ty, [$($send:tt)*], $Handle:ident, $Child:ident;
         $(#[$nursery_doc:meta])*
         $Nursery:ident;
         $(#[$run_doc:meta])*
@@ -268,6 +272,73 @@ macro_rules! nurseries {
             }
         }
 
+        /// Nesting.
+        impl<'env, E: $($send)* 'env> $Handle<'env, E> {
+            /// Runs a nursery as a graceful child of this one: `make` is given it, to set its options,
+            /// take its handles, and [run](Nursery::run) it.
+            ///
+            /// The inner nursery's token is a child of the outer's. When the outer one is cancelled,
+            /// the inner one is, and drains as a graceful child does: until it ends, or the outer
+            /// grace is over and it is dropped. What was only cut thereby is no error; every other
+            /// failure is one of this nursery's, made `From` it.
+            ///
+            /// Children may wait for room in it, since they take none of it.
+            ///
+            /// ```
+            #[doc = concat!("use umbel_core::{Failure, ", stringify!($Nursery), "};")]
+            /// # use core::{future::Future, pin::pin, task::{Context, Poll, Waker}};
+            /// # fn block_on<F: Future>(f: F) -> F::Output {
+            /// #     let mut f = pin!(f);
+            /// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
+            /// # }
+            /// type Error = Box<dyn std::error::Error + Send + Sync>;
+            ///
+            #[doc = concat!("let n = ", stringify!($Nursery), "::<Error>::new();")]
+            /// let h = n.handle();
+            /// let sum = block_on(n.run(async {
+            ///     let all = h.scope(|n| {
+            ///         let n = n.limit(2).name("numbers");
+            ///         let h = n.handle();
+            ///         // Its own error type is `JoinError`.
+            ///         n.run(async move { h.parallel((1..=4).map(|n| async move { Ok(n) })).await })
+            ///     });
+            ///     Ok(all.await?.iter().sum::<i32>())
+            /// }));
+            /// assert_eq!(sum.unwrap(), 10);
+            /// ```
+            pub fn scope<T, X, B>(
+                &self,
+                make: impl FnOnce($Nursery<'env, X>) -> $Run<'env, X, T, B>,
+            ) -> Join<T>
+            where
+                T: $($send)* 'env,
+                X: $($send)* 'env,
+                B: Future<Output = Result<T, X>> + $($send)* 'env,
+                E: From<Failure<X>>,
+            {
+                self.child().scope(make)
+            }
+        }
+
+        impl<'env, E: $($send)* 'env> $Child<'_, 'env, E> {
+            #[doc = concat!("As [`", stringify!($Handle), "::scope`].")]
+            pub fn scope<T, X, B>(
+                self,
+                make: impl FnOnce($Nursery<'env, X>) -> $Run<'env, X, T, B>,
+            ) -> Join<T>
+            where
+                T: $($send)* 'env,
+                X: $($send)* 'env,
+                B: Future<Output = Result<T, X>> + $($send)* 'env,
+                E: From<Failure<X>>,
+            {
+                let (spawner, options) = self.into_parts();
+                let outer = spawner.shared.token.clone();
+                let run = make($Nursery::new().token(&outer));
+                spawner.spawn(Scope::new(outer, run), options.graceful())
+            }
+        }
+
         impl<'env, E: $($send)* 'env> Default for $Nursery<'env, E> {
             fn default() -> Self {
                 Self::new()
@@ -343,7 +414,7 @@ macro_rules! nurseries {
 }
 
 nurseries! {
-    Threads, [Send +], Handle;
+    Threads, [Send +], Handle, Child;
     /// A scope for concurrent children that all end before it does.
     ///
     /// Set its options, take [handles](Self::handle), then [run](Self::run) it with a body:
@@ -411,7 +482,7 @@ nurseries! {
 }
 
 nurseries! {
-    Local, [], LocalHandle;
+    Local, [], LocalHandle, LocalChild;
     /// A [`Nursery`] for children that stay on their thread: they may hold an `Rc` or a `RefCell`, and
     /// so may errors, policy and timer.
     ///

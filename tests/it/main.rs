@@ -8,6 +8,7 @@ mod nursery_local;
 mod nursery_map;
 mod nursery_panic;
 mod nursery_policy;
+mod nursery_scope;
 mod reason;
 mod set;
 mod stream;

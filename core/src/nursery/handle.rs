@@ -319,6 +319,12 @@ macro_rules! handles {
             options: Options,
         }
 
+        impl<'h, 'env, E> $Child<'h, 'env, E> {
+            pub(crate) fn into_parts(self) -> (&'h Spawner<'env, E>, Options) {
+                (&self.handle.0, self.options)
+            }
+        }
+
         impl<'env, E: $($send)* 'env> $Child<'_, 'env, E> {
             /// Names the child, for reports and errors.
             pub fn name(mut self, name: impl Into<Name>) -> Self {

@@ -128,8 +128,23 @@ enum Claim {
 pub(crate) enum Exit {
     Done,
     Failed,
+    /// It was cancelled with the nursery, and has neither output nor error.
+    Cut,
     /// Its poll panicked.
     Panicked,
+}
+
+/// What a child's future gives.
+pub(crate) trait Outcome<T, E> {
+    /// `Err(None)`: it was cut. May be foreign code, as a part of the poll.
+    fn split(self) -> Result<T, Option<E>>;
+}
+
+impl<T, E> Outcome<T, E> for Result<T, E> {
+    #[inline]
+    fn split(self) -> Result<T, Option<E>> {
+        self.map_err(Some)
+    }
 }
 
 struct VTable {
@@ -164,7 +179,7 @@ union Payload<F, T> {
 
 struct Typed<F, T, E, M>(PhantomData<(F, T, E, M)>);
 
-impl<F: Future<Output = Result<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
+impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
     const VTABLE: VTable = VTable {
         layout: Layout::new::<Block<F, T, M>>(),
         payload: offset_of!(Block<F, T, M>, payload),
@@ -227,25 +242,28 @@ impl<F: Future<Output = Result<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
         let payload = unsafe { Self::payload(node) };
         // SAFETY: C2 – as above; the future is pinned, since it never moves until it is dropped here.
         let future = unsafe { Pin::new_unchecked(&mut *payload.cast::<F>()) };
-        let polled = panics.catch(|| future.poll(cx));
+        let polled = panics.catch(|| future.poll(cx).map(Outcome::split));
         if let Some(Poll::Pending) = polled {
             return Poll::Pending;
         }
         // What its drop does changes nothing about what it has returned.
         // SAFETY: C2 – the future is in the payload, which is the caller's.
         panics.catch(|| unsafe { drop_future(node) });
-        Poll::Ready(match polled {
-            Some(Poll::Ready(Ok(output))) => {
+        let Some(Poll::Ready(outcome)) = polled else {
+            return Poll::Ready(Exit::Panicked);
+        };
+        Poll::Ready(match outcome {
+            Ok(output) => {
                 // SAFETY: C3 – the future is gone; `DONE` is published by the caller.
                 unsafe { payload.cast::<T>().write(output) };
                 Exit::Done
             }
-            Some(Poll::Ready(Err(e))) => {
+            Err(Some(e)) => {
                 // SAFETY: (caller of `NurserySide::poll`) the pointer is to an `Option<E>`.
                 unsafe { *error.cast::<Option<E>>() = Some(e) };
                 Exit::Failed
             }
-            _ => Exit::Panicked,
+            Err(None) => Exit::Cut,
         })
     }
 
@@ -343,7 +361,7 @@ impl Drop for LetGo {
 /// Makes a child. The two sides must both be released.
 pub(crate) fn new<F, T, E, M>(future: F, aside: M) -> (NurserySide, JoinSide<T>)
 where
-    F: Future<Output = Result<T, E>>,
+    F: Future<Output: Outcome<T, E>>,
     M: Aside,
 {
     let node = Typed::<F, T, E, M>::allocate(future, aside);
@@ -357,7 +375,7 @@ pub(crate) fn offer<F, T, E, M>(
     give: impl FnOnce(NurserySide) -> Result<(), NurserySide>,
 ) -> Result<JoinSide<T>, F>
 where
-    F: Future<Output = Result<T, E>>,
+    F: Future<Output: Outcome<T, E>>,
     M: Aside,
 {
     let (child, join) = new(future, aside);
@@ -454,7 +472,7 @@ impl NurserySide {
         self.head().has_future.get()
     }
 
-    /// Polls the child and publishes its end. `Failed`: the error is in `error`. What panics goes to
+    /// Polls the child and publishes its end, but for `Cut`, which [`end`](Self::end) does. `Failed`: the error is in `error`. What panics goes to
     /// `panics`.
     ///
     /// # Safety
@@ -474,6 +492,7 @@ impl NurserySide {
             return Poll::Pending;
         };
         let told = match exit {
+            Exit::Cut => return polled,
             Exit::Done => DONE,
             Exit::Failed | Exit::Panicked => {
                 let kind = match exit {

@@ -115,6 +115,13 @@ impl<E> Future for Running<E> {
             shared.poller.note_drained(meta, false);
         }
         Poll::Ready(match (exit, error) {
+            (Exit::Cut, _) => {
+                shared.poller.cut.set(true);
+                shared.counts.cancelled();
+                let reason = shared.token.reason();
+                shared.guard(|| self.child.end(JoinErrorKind::Cancelled, reason));
+                End::Counted
+            }
             (Exit::Failed, Some(error)) => End::Failed(name, error),
             (Exit::Panicked, _) => {
                 shared.counts.panicked();

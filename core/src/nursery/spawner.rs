@@ -7,7 +7,7 @@
 
 use crate::nursery::failure::{JoinError, JoinErrorKind, TrySpawnError};
 use crate::nursery::join::{Join, SpawnWait, cancelled};
-use crate::nursery::node;
+use crate::nursery::node::{self, Outcome};
 use crate::nursery::options::{Aside, Options};
 use crate::nursery::shared::Shared;
 use crate::sync::Arc;
@@ -52,7 +52,7 @@ impl<'env, E> Spawner<'env, E> {
 
     pub(crate) fn spawn<T, F>(&self, future: F, options: Options) -> Join<T>
     where
-        F: Future<Output = Result<T, E>>,
+        F: Future<Output: Outcome<T, E>>,
     {
         match options.aside() {
             None => self.submit(future, ()),
@@ -86,7 +86,7 @@ impl<'env, E> Spawner<'env, E> {
 
     fn submit<T, F, M>(&self, future: F, aside: M) -> Join<T>
     where
-        F: Future<Output = Result<T, E>>,
+        F: Future<Output: Outcome<T, E>>,
         M: Aside,
     {
         if let Some(reason) = self.shared.token.reason() {
