@@ -139,6 +139,27 @@ fn map_takes_an_item_only_when_it_may_begin() {
 }
 
 #[test]
+fn map_waits_although_nothing_of_it_has_begun() {
+    let gate = Gate::new();
+    let g = gate.clone();
+    let n = N::new().limit(1);
+    let h = n.handle();
+    drop(h.spawn(async move {
+        g.pass().await;
+        Ok(())
+    }));
+    let mut task = Task::new(n.run(async {
+        let mut outputs = h.map([5], |i| async move { Ok(i) });
+        let first = next(&mut outputs).await.expect("it has not ended")?;
+        assert!(next(&mut outputs).await.is_none());
+        Ok(first)
+    }));
+    task.stall();
+    gate.open();
+    assert_eq!(task.finish().unwrap(), 5);
+}
+
+#[test]
 fn map_ends_with_its_nursery() {
     let n = N::new().limit(1);
     let h = n.handle();

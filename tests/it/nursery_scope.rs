@@ -201,6 +201,10 @@ fn an_error_in_a_scope_that_drains_is_kept_and_a_good_end_is_good() {
                 cx.token().cancelled().await;
                 if fails { Err(Inner(4)) } else { Ok(()) }
             }));
+            if fails {
+                // Cut: the inner nursery's cause is the cancellation, the error is beside it.
+                drop(h.spawn(pending::<Result<(), Inner>>()));
+            }
             n.run(async { Ok(2) })
         });
         let mut task = Task::new(n.run(async { Ok(1) }));

@@ -50,6 +50,7 @@ use crate::nursery::failure::{Cause, Failure, JoinErrorKind};
 use crate::nursery::list::{Chain, Queue};
 use crate::nursery::mode::Mode;
 use crate::nursery::node::NurserySide;
+use crate::nursery::panics::attempt;
 use crate::nursery::policy::{Ended, Policy, Verdict};
 use crate::nursery::report::Report;
 use crate::nursery::running::{self, End, Running};
@@ -265,7 +266,9 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         match polled {
             Some(Poll::Ready(Ok(output))) => {
                 *value = Some(output);
-                self.succeeded(&Ended::BODY);
+                if let Err(panic) = attempt(|| self.succeeded(&Ended::BODY)) {
+                    self.shared.panicked(panic);
+                }
             }
             Some(Poll::Ready(Err(error))) => self.failed(&Ended::BODY, error),
             _ => {}
@@ -277,18 +280,9 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         for _ in 0..ROUNDS {
             self.drain_if_cancelled(body.as_mut());
             self.admit();
-            while let Some(end) = self.set.poll_local() {
-                match end {
-                    End::Done(name) => {
-                        self.shared.counts.done();
-                        self.succeeded(&Ended::child(name.as_ref()));
-                    }
-                    End::Failed(name, error) => {
-                        self.shared.counts.failed();
-                        self.failed(&Ended::child(name.as_ref()), error);
-                    }
-                    End::Counted => {}
-                }
+            // Children are guarded one by one; what gets here is a panic of the policy, at a success.
+            while let Err(panic) = attempt(|| self.poll_woken()) {
+                self.shared.panicked(panic);
             }
             self.places += self.shared.poller.freed.take();
             let cancelled = self.phase == Phase::Running && self.shared.token.is_cancelled();
@@ -298,6 +292,23 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             }
         }
         true
+    }
+
+    /// Polls each child that is to be polled in this turn, or what is left of them.
+    fn poll_woken(&mut self) {
+        while let Some(end) = self.set.poll_local() {
+            match end {
+                End::Done(name) => {
+                    self.shared.counts.done();
+                    self.succeeded(&Ended::child(name.as_ref()));
+                }
+                End::Failed(name, error) => {
+                    self.shared.counts.failed();
+                    self.failed(&Ended::child(name.as_ref()), error);
+                }
+                End::Counted => {}
+            }
+        }
     }
 
     // -------------------------------------------------------------- children in
@@ -377,12 +388,10 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         self.phase == Phase::Running && !self.shared.token.is_cancelled()
     }
 
+    /// A panic of the policy unwinds from here: nothing has changed then.
     fn succeeded(&mut self, who: &Ended<'_>) {
-        if self.is_deciding() {
-            let verdict = self.shared.guard(|| self.policy.succeeded(who));
-            if verdict == Some(Verdict::CancelRest) {
-                self.enough = self.cancel(Reason::sibling_succeeded());
-            }
+        if self.is_deciding() && self.policy.succeeded(who) == Verdict::CancelRest {
+            self.enough = self.cancel(Reason::sibling_succeeded());
         }
     }
 

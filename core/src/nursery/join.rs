@@ -14,8 +14,8 @@ use core::task::{Context, Poll, Waker, ready};
 
 /// Awaits the output of a child.
 ///
-/// `Err` says that there is none: the child failed (its error went to the nursery's outcome), was
-/// cancelled or forced, or was refused. Dropping a `Join` detaches: the nursery still waits for the
+/// `Err` says that there is none: the child failed (its error went to the nursery's outcome) or
+/// panicked, was cancelled or forced, or was refused. Dropping a `Join` detaches: the nursery still waits for the
 /// child, and its output is dropped. Until it is read or dropped it keeps the child's block of
 /// memory, not its future.
 ///

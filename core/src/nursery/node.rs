@@ -75,7 +75,7 @@ use core::alloc::Layout;
 use core::cell::Cell;
 use core::future::Future;
 use core::marker::PhantomData;
-use core::mem::{ManuallyDrop, offset_of};
+use core::mem::{ManuallyDrop, needs_drop, offset_of};
 use core::pin::Pin;
 use core::ptr::{self, NonNull};
 use core::task::{Context, Poll, Waker};
@@ -155,11 +155,16 @@ struct VTable {
     /// `Option<E>` behind the pointer. In all ends the future has been dropped.
     poll: unsafe fn(NonNull<Node>, &mut Context<'_>, *mut (), &Panics) -> Poll<Exit>,
     drop_future: unsafe fn(NonNull<Node>),
-    drop_output: unsafe fn(NonNull<Node>),
+    /// `None`: there is nothing to do.
+    drop_output: Option<unsafe fn(NonNull<Node>)>,
     /// Drops what lies between head and payload.
     drop_aside: unsafe fn(NonNull<Node>),
-    meta: unsafe fn(NonNull<Node>) -> *const Meta,
+    /// What lies between head and payload is a `Meta`, at `META`.
+    has_meta: bool,
 }
+
+/// Where `Meta` lies, whatever comes behind it.
+const META: usize = offset_of!(Block<(), (), Meta>, aside);
 
 #[repr(C)]
 struct Block<F, T, M> {
@@ -185,9 +190,16 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
         payload: offset_of!(Block<F, T, M>, payload),
         poll: Self::poll,
         drop_future: Self::drop_future,
-        drop_output: Self::drop_output,
+        drop_output: if needs_drop::<T>() {
+            Some(Self::drop_output)
+        } else {
+            None
+        },
         drop_aside: Self::drop_aside,
-        meta: Self::meta,
+        has_meta: {
+            assert!(!M::IS_META || offset_of!(Block<F, T, M>, aside) == META);
+            M::IS_META
+        },
     };
 
     fn allocate(future: F, aside: M) -> NonNull<Node> {
@@ -242,14 +254,28 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
         let payload = unsafe { Self::payload(node) };
         // SAFETY: C2 – as above; the future is pinned, since it never moves until it is dropped here.
         let future = unsafe { Pin::new_unchecked(&mut *payload.cast::<F>()) };
-        let polled = panics.catch(|| future.poll(cx).map(Outcome::split));
-        if let Some(Poll::Pending) = polled {
-            return Poll::Pending;
+        let mut outcome = None;
+        let polled = panics.catch(|| {
+            let Poll::Ready(returned) = future.poll(cx) else {
+                return Poll::Pending;
+            };
+            // What its drop does changes nothing about what it has returned.
+            outcome = Some(returned.split());
+            // SAFETY: C2 – the future is in the payload, which is the caller's.
+            unsafe { drop_future(node) };
+            Poll::Ready(())
+        });
+        match polled {
+            Some(Poll::Pending) => return Poll::Pending,
+            Some(Poll::Ready(())) => {}
+            // SAFETY: C1 – (caller) the block lives; C2 – as above.
+            None => unsafe {
+                if node.as_ref().has_future.get() {
+                    panics.catch(|| drop_future(node));
+                }
+            },
         }
-        // What its drop does changes nothing about what it has returned.
-        // SAFETY: C2 – the future is in the payload, which is the caller's.
-        panics.catch(|| unsafe { drop_future(node) });
-        let Some(Poll::Ready(outcome)) = polled else {
+        let Some(outcome) = outcome else {
             return Poll::Ready(Exit::Panicked);
         };
         Poll::Ready(match outcome {
@@ -280,12 +306,6 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
     unsafe fn drop_aside(node: NonNull<Node>) {
         // SAFETY: C6; C1 – the caller frees the block.
         unsafe { ptr::drop_in_place(&raw mut (*node.cast::<Block<F, T, M>>().as_ptr()).aside) }
-    }
-
-    unsafe fn meta(node: NonNull<Node>) -> *const Meta {
-        // SAFETY: C6; C1 – the block lives; `aside` is never borrowed mutably before it is freed.
-        let aside = unsafe { &(*node.cast::<Block<F, T, M>>().as_ptr()).aside };
-        aside.meta().map_or(ptr::null(), ptr::from_ref)
     }
 }
 
@@ -332,8 +352,10 @@ unsafe fn free(node: NonNull<Node>) {
     // Relaxed: the caller's last `fetch_or` has acquired everything.
     let state = head.state.load(Ordering::Relaxed);
     if state & DONE != 0 && state & TAKEN == 0 {
-        // SAFETY: C3 – the join side is gone and did not take the output.
-        unsafe { (head.vtable.drop_output)(node) };
+        if let Some(drop_output) = head.vtable.drop_output {
+            // SAFETY: C3 – the join side is gone and did not take the output.
+            unsafe { drop_output(node) };
+        }
     }
     drop(rest);
 }
@@ -428,8 +450,12 @@ impl NurserySide {
     }
 
     pub(crate) fn meta(&self) -> Option<&Meta> {
-        // SAFETY: C6, C1.
-        unsafe { (self.head().vtable.meta)(self.0).as_ref() }
+        if !self.head().vtable.has_meta {
+            return None;
+        }
+        // SAFETY: C6 – there is one; C1 – the block lives; it is never borrowed mutably before it is
+        // freed.
+        Some(unsafe { self.0.byte_add(META).cast::<Meta>().as_ref() })
     }
 
     pub(crate) fn is_graceful(&self) -> bool {
@@ -465,6 +491,12 @@ impl NurserySide {
         } else {
             None
         }
+    }
+
+    /// Whether letting go may call foreign code: it has not ended, or has an output with a drop.
+    #[inline]
+    pub(crate) fn holds_foreign(&self) -> bool {
+        !self.head().ended.get() || self.head().vtable.drop_output.is_some()
     }
 
     /// Whether the future is still there.
@@ -504,7 +536,9 @@ impl NurserySide {
                 ENDED
             }
         };
-        panics.catch(|| self.publish(told));
+        if let Some(joiner) = self.publish(told) {
+            panics.catch(|| joiner.wake());
+        }
         polled
     }
 
@@ -521,7 +555,9 @@ impl NurserySide {
         unsafe { self.set_end(JoinError::new(kind, reason)) };
         each([false, true].into_iter(), |told| {
             if told {
-                self.publish(ENDED);
+                if let Some(joiner) = self.publish(ENDED) {
+                    joiner.wake();
+                }
             } else if self.is_alive() {
                 // SAFETY: C2 – claimed, and alive.
                 unsafe { drop_future(self.0) };
@@ -540,11 +576,15 @@ impl NurserySide {
         drop(old);
     }
 
-    fn publish(&self, bit: usize) {
+    /// Whoever waits for the child's end is to be woken.
+    #[must_use]
+    fn publish(&self, bit: usize) -> Option<Waker> {
         self.head().ended.set(true);
         let old = self.head().state.fetch_or(bit, Ordering::AcqRel);
         if old & JOIN_GONE == 0 {
-            self.head().joiner.wake();
+            self.head().joiner.take()
+        } else {
+            None
         }
     }
 }

@@ -13,6 +13,7 @@ pub(crate) struct Options {
 
 impl Options {
     /// `None`: nothing worth memory.
+    #[inline]
     pub(crate) fn aside(self) -> Option<Meta> {
         let Options { name, graceful } = self;
         (name.is_some() || graceful).then(|| Meta {
@@ -39,18 +40,16 @@ pub(crate) struct Meta {
 }
 
 /// `()` or [`Meta`]: what lies between head and payload.
+///
+/// `IS_META` is true for `Meta` alone.
 pub(crate) trait Aside {
-    fn meta(&self) -> Option<&Meta>;
+    const IS_META: bool;
 }
 
 impl Aside for () {
-    fn meta(&self) -> Option<&Meta> {
-        None
-    }
+    const IS_META: bool = false;
 }
 
 impl Aside for Meta {
-    fn meta(&self) -> Option<&Meta> {
-        Some(self)
-    }
+    const IS_META: bool = true;
 }

@@ -11,19 +11,23 @@
 //! panic, only dropped; nothing of ours is half-made while it runs.
 
 #[cfg(feature = "std")]
-type Panic = alloc::boxed::Box<dyn core::any::Any + Send>;
+pub(crate) type Panic = alloc::boxed::Box<dyn core::any::Any + Send>;
 
 /// There are none.
 #[cfg(not(feature = "std"))]
-type Panic = core::convert::Infallible;
+pub(crate) type Panic = core::convert::Infallible;
 
+/// Runs foreign code.
 #[cfg(feature = "std")]
-fn attempt<R>(act: impl FnOnce() -> R) -> Result<R, Panic> {
+#[inline(always)]
+pub(crate) fn attempt<R>(act: impl FnOnce() -> R) -> Result<R, Panic> {
     std::panic::catch_unwind(core::panic::AssertUnwindSafe(act))
 }
 
+/// Runs foreign code.
 #[cfg(not(feature = "std"))]
-fn attempt<R>(act: impl FnOnce() -> R) -> Result<R, Panic> {
+#[inline(always)]
+pub(crate) fn attempt<R>(act: impl FnOnce() -> R) -> Result<R, Panic> {
     Ok(act())
 }
 
@@ -64,8 +68,9 @@ impl Panics {
         }
     }
 
+    /// Keeps the first, drops a later one.
     #[cold]
-    fn keep(&self, panic: Panic) {
+    pub(crate) fn keep(&self, panic: Panic) {
         let mut first = self.0.borrow_mut();
         match *first {
             None => *first = Some(panic),

@@ -144,7 +144,9 @@ impl<E> Drop for Running<E> {
         poller.freed.set(poller.freed.get() + place);
         // SAFETY: taken once, here.
         let child = unsafe { ManuallyDrop::take(&mut self.child) };
-        shared.guard(|| drop(child));
+        if child.holds_foreign() {
+            shared.guard(|| drop(child));
+        }
     }
 }
 

@@ -39,7 +39,7 @@ use crate::nursery::limit::Room;
 use crate::nursery::list::{Chain, RunningList};
 use crate::nursery::node::{Node, NurserySide};
 use crate::nursery::options::Meta;
-use crate::nursery::panics::Panics;
+use crate::nursery::panics::{Panic, Panics, attempt};
 use crate::nursery::report::{Drained, Report, Stats};
 use crate::observe::Name;
 use crate::reason::Reason;
@@ -205,11 +205,20 @@ impl Shared {
     /// `None`: it has panicked.
     #[inline]
     pub(crate) fn guard<R>(&self, act: impl FnOnce() -> R) -> Option<R> {
-        let result = self.poller.panics.catch(act);
-        if result.is_none() {
-            self.cancel_if_panicked();
+        match attempt(act) {
+            Ok(result) => Some(result),
+            Err(panic) => {
+                self.panicked(panic);
+                None
+            }
         }
-        result
+    }
+
+    /// Foreign code has panicked in the nursery's own poll (H2).
+    #[cold]
+    pub(crate) fn panicked(&self, panic: Panic) {
+        self.poller.panics.keep(panic);
+        self.cancel_if_panicked();
     }
 
     /// A panic that was kept cancels the nursery.

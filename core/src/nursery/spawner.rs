@@ -50,6 +50,7 @@ impl<'env, E> Spawner<'env, E> {
         }
     }
 
+    #[inline]
     pub(crate) fn spawn<T, F>(&self, future: F, options: Options) -> Join<T>
     where
         F: Future<Output: Outcome<T, E>>,
@@ -60,6 +61,7 @@ impl<'env, E> Spawner<'env, E> {
         }
     }
 
+    #[inline]
     pub(crate) fn try_spawn<T, F>(
         &self,
         future: F,
@@ -74,6 +76,7 @@ impl<'env, E> Spawner<'env, E> {
         }
     }
 
+    #[inline]
     pub(crate) fn spawn_wait<T, F>(&self, future: F, options: Options) -> SpawnWait<'env, T, E>
     where
         F: Future<Output = Result<T, E>>,

@@ -27,7 +27,7 @@
 //! | wake | `fetch_or(WAKING)` | AcqRel | the registrant's leave: publishes the event, sees the slot |
 //! | wake done | `fetch_and(!WAKING)` | Release | the next claim |
 //!
-//! Register, then look at the event again: an event published before `wake` is either seen by that
+//! Register, then look at the event again: an event published before `take` is either seen by that
 //! look or finds the waker. Both sides are read-modify-writes of one word, so no fence is needed
 //! (the models of the clock and of the nursery: "cell" in the tables at their heads).
 //!
@@ -108,11 +108,5 @@ impl WakeCell {
         let waker = self.slot.with_mut(|slot| unsafe { (*slot).take() });
         self.state.fetch_and(!WAKING, Ordering::Release);
         waker
-    }
-
-    pub(crate) fn wake(&self) {
-        if let Some(waker) = self.take() {
-            waker.wake();
-        }
     }
 }
