@@ -7,13 +7,13 @@ use core::task::{Context, Poll};
 
 /// [`alarm::Alarm`], of any timer.
 pub(crate) trait Alarm {
-    fn now(&self) -> Instant;
+    fn now(self: Pin<&mut Self>) -> Instant;
     fn set(self: Pin<&mut Self>, at: Instant);
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 impl<T: Timer> Alarm for alarm::Alarm<T> {
-    fn now(&self) -> Instant {
+    fn now(self: Pin<&mut Self>) -> Instant {
         alarm::Alarm::now(self)
     }
 

@@ -69,6 +69,12 @@ use core::marker::PhantomData;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
+/// Whether the body has not ended. (`is_some` would take a shared reference to all of it, which a future
+/// that borrows from itself forbids.)
+fn is_there<B>(body: Pin<&mut Option<B>>) -> bool {
+    body.as_pin_mut().is_some()
+}
+
 /// How often a turn hands places from ended children to queued ones.
 const ROUNDS: usize = 32;
 
@@ -156,7 +162,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         let yielding = self.poll_children(body.as_mut());
 
         self.in_turn = false;
-        let over = body.is_none() && self.set.is_empty() && self.queue.is_empty();
+        let over = !is_there(body.as_mut()) && self.set.is_empty() && self.queue.is_empty();
         if over && self.shared.shut_if_empty() {
             self.phase = Phase::Ended;
             return Poll::Ready(());
@@ -174,8 +180,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         self.token_wait = Some(self.shared.token.clone().cancelled_owned());
         let inherited = self.shared.token.deadline().unwrap_or(Instant::NEVER);
         let deadline = self.deadline.min(inherited);
-        let past = self.ask_alarm(|alarm| {
-            let past = deadline.is_due(alarm.now());
+        let past = self.ask_alarm(|mut alarm| {
+            let past = deadline.is_due(alarm.as_mut().now());
             if !past {
                 alarm.set(deadline);
             }
@@ -418,8 +424,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         self.phase = Phase::Draining;
         self.token_wait = None;
         let grace = self.shared.grace;
-        let now = self.ask_alarm(|alarm| {
-            let now = alarm.now();
+        let now = self.ask_alarm(|mut alarm| {
+            let now = alarm.as_mut().now();
             alarm.set(grace.map_or(Instant::NEVER, |grace| now + grace));
             now
         });
@@ -432,7 +438,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             self.refuse(child);
         }
         self.end_running(false, JoinErrorKind::Cancelled);
-        if body.is_some() {
+        if is_there(body.as_mut()) {
             self.shared.poller.cut.set(true);
             self.shared.guard(|| body.set(None));
         }

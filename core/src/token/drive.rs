@@ -48,7 +48,7 @@ impl<T: Timer> Future for Drive<'_, T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         if !*this.begun {
-            if this.token.check_at(this.alarm.now()).is_err() {
+            if this.token.check_at(this.alarm.as_mut().now()).is_err() {
                 return Poll::Ready(());
             }
             *this.begun = true;
