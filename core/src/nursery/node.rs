@@ -252,10 +252,11 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
     ) -> Poll<Exit> {
         // SAFETY: C6; C2 – the caller owns the payload and it holds the future.
         let payload = unsafe { Self::payload(node) };
-        // SAFETY: C2 – as above; the future is pinned, since it never moves until it is dropped here.
-        let future = unsafe { Pin::new_unchecked(&mut *payload.cast::<F>()) };
         let mut outcome = None;
         let polled = panics.catch(|| {
+            // Made here, not brought along: it must be gone before the future is dropped.
+            // SAFETY: C2 – as above; the future is pinned, since it never moves until it is dropped here.
+            let future = unsafe { Pin::new_unchecked(&mut *payload.cast::<F>()) };
             let Poll::Ready(returned) = future.poll(cx) else {
                 return Poll::Pending;
             };
