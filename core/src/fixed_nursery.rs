@@ -28,14 +28,15 @@ pub(crate) mod gate;
 pub(crate) mod wait;
 pub(crate) mod run;
 
+use crate::fixed_nursery::gate::Gate;
+use crate::fixed_nursery::run::{FixedRun, NoSignal};
+use crate::fixed_nursery::wait::FixedSpawnWait;
+use crate::spawn::TrySpawnError;
 use crate::token::CancelSignal;
 use crate::wake::fixed::{FixedOwner, InUse, WakePool};
 use core::cell::Cell;
 use core::fmt;
 use core::future::Future;
-use gate::{Gate, TrySpawnError};
-use run::{FixedRun, NoSignal};
-use wait::FixedSpawnWait;
 
 /// The size of a slot, unless another one is asked for.
 const USUAL: usize = 256;

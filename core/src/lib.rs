@@ -20,7 +20,7 @@
 //! | 3 | `spawn` | executors, seen from here | [`Spawn`] |
 //! | 4 | `token` | the tree of tokens, a token in a `static`, and what libraries take | [`CancellationToken`], [`StaticToken`], [`CancelSignal`] |
 //! | 5 | `set` | polling only what was woken | [`FutureSet`], [`FixedSet`] |
-//! | 6 | `nursery` | scopes of children | [`Nursery`], [`Handle`], [`Join`] |
+//! | 6 | `nursery` | scopes of children | [`Nursery`], [`LocalNursery`], [`Handle`], [`Join`] |
 //! | 6 | `fixed_nursery` | scopes of children without an allocator | [`FixedNursery`] |
 //! | 6 | `ext` | combinators | [`FutureExt`], [`StreamExt`] |
 //!
@@ -44,7 +44,7 @@
 //! | feature | gives |
 //! |---|---|
 //! | `alloc` (default) | the token tree, the set, the nursery, the virtual clock |
-//! | `std` | panics of foreign wakers are caught and resumed when all are woken; `Cancelled` becomes an `io::Error`; threads wait for tokens |
+//! | `std` | panics of children are caught and resumed when all have ended, those of foreign wakers when all are woken; `Cancelled` becomes an `io::Error`; threads wait for tokens |
 //! | `portable-atomic` | targets without compare-and-swap; the program chooses portable-atomic's backend |
 //!
 //! Without `alloc` there are reasons, clocks, `Spawn`, `StaticToken`, `CancelSignal`, `or_cancelled`,
@@ -88,18 +88,18 @@ mod ext;
 pub use ext::{FutureExt, OrCancelled, StreamExt, TakeUntilCancelled};
 pub use fixed_nursery::{
     FixedNursery,
-    gate::TrySpawnError,
     run::{FixedFailure, FixedRun, NoSignal},
     wait::FixedSpawnWait,
 };
 #[cfg(feature = "alloc")]
 pub use nursery::{
-    Nursery, Run,
+    LocalNursery, LocalRun, Nursery, Run,
     failure::{Cause, Failure, JoinError, JoinErrorKind},
-    handle::{Child, ChildContext, Handle},
-    join::{Join, SpawnWait},
-    policy::{FailFast, KeepGoing, Policy},
+    handle::{Child, Handle, LocalChild, LocalHandle},
+    join::{Join, LocalSpawnWait, SpawnWait},
+    policy::{Ended, FailFast, FirstSuccess, KeepGoing, Policy, Verdict},
     report::{Drained, Report, Stats},
+    spawner::ChildContext,
 };
 #[cfg(feature = "alloc")]
 pub use observe::Name;
@@ -107,7 +107,7 @@ pub use reason::{Cancelled, Reason, ReasonKind};
 pub use set::fixed::FixedSet;
 #[cfg(feature = "alloc")]
 pub use set::growing::FutureSet;
-pub use spawn::{Spawn, SpawnError};
+pub use spawn::{Spawn, SpawnError, TrySpawnError};
 #[cfg(all(
     feature = "alloc",
     any(target_has_atomic = "64", feature = "portable-atomic")

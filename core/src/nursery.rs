@@ -13,12 +13,19 @@
 //! | `failure` | the outcome's error, the join's error |
 //! | `policy` | what an error does to the siblings |
 //! | `deadline` | the one alarm |
+//! | `mode` | what crosses threads and what stays |
 //! | `limit` | places for running children |
+//! | `panics` | the first panic, until all have ended |
+//! | `options` | what is said about one child |
 //! | `node` | one child's memory |
 //! | `list` | the queue for room, the list of running children |
 //! | `shared` | what nursery and handles share: the inbox |
 //! | `join` | awaiting a child |
-//! | `handle` | spawning |
+//! | `scope` | a nursery as a child |
+//! | `map` | children made from an iterator |
+//! | `spawner` | giving a child to the nursery |
+//! | `handle` | the handles: spawning, steering |
+//! | `running` | what the set polls: a child at work |
 //! | `drive` | the engine: what one poll does |
 
 // Each uses only what stands above it.
@@ -26,19 +33,29 @@ pub(crate) mod report;
 pub(crate) mod failure;
 pub(crate) mod policy;
 pub(crate) mod deadline;
+pub(crate) mod mode;
 pub(crate) mod limit;
+pub(crate) mod panics;
+pub(crate) mod options;
 pub(crate) mod node;
 pub(crate) mod list;
 pub(crate) mod shared;
 pub(crate) mod join;
+pub(crate) mod scope;
+pub(crate) mod map;
+pub(crate) mod spawner;
 pub(crate) mod handle;
+pub(crate) mod running;
 pub(crate) mod drive;
+#[cfg(all(test, not(feature = "std"), not(umbel_loom)))]
+mod tests;
 
 use crate::observe::Name;
 use crate::sync::Arc;
 use crate::time::alarm::Alarm;
 use crate::time::{Instant, Timer};
 use crate::token::CancellationToken;
+use crate::wake::batch::each;
 use alloc::boxed::Box;
 use core::cell::Cell;
 use core::fmt;
@@ -49,78 +66,34 @@ use core::time::Duration;
 use drive::Engine;
 use failure::Failure;
 use futures_core::FusedFuture;
-use handle::Handle;
+use handle::{Child, Handle, LocalChild, LocalHandle};
+use join::Join;
 use limit::Room;
+use mode::{Local, Mode, Threads};
 use pin_project_lite::pin_project;
 use policy::Policy;
+use scope::Scope;
 use shared::Shared;
+use spawner::Spawner;
 
-/// A scope for concurrent children that all end before it does.
-///
-/// Set its options, take [handles](Self::handle), then [run](Self::run) it with a body:
-///
-/// ```
-/// use umbel_core::{JoinError, Nursery};
-/// # use core::{future::Future, pin::pin, task::{Context, Poll, Waker}};
-/// # fn block_on<F: Future>(f: F) -> F::Output {
-/// #     let mut f = pin!(f);
-/// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
-/// # }
-///
-/// async fn double(n: &u32) -> Result<u32, JoinError> {
-///     Ok(n * 2)
-/// }
-///
-/// let (a, b) = (20, 1); // children may borrow
-/// let n = Nursery::<JoinError>::new().limit(8).name("doubling");
-/// let h = n.handle();
-/// let sum = block_on(n.run(async {
-///     let a = h.spawn(double(&a));
-///     let b = h.spawn(double(&b));
-///     Ok(a.await? + b.await?)
-/// }));
-/// assert_eq!(sum.unwrap(), 42);
-/// ```
-///
-/// # Guarantees
-///
-/// - Awaited, `run` returns only when every child has ended: on success, error and cancellation.
-/// - In a cancelled nursery no plain child, and not the body, is polled again.
-/// - One child that is always ready starves nobody: each child is polled at most once a turn, and the
-///   outer task gets to yield.
-///
-/// # Dropping
-///
-/// A nursery that is dropped, run or not, drops its children, youngest first, cancels its token with
-/// [`ReasonKind::Dropped`](crate::ReasonKind::Dropped) and refuses new ones. Nothing graceful happens
-/// then: graceful children are dropped like the others.
-///
-/// # Memory
-///
-/// A few allocations for the nursery, one a child, and chunks of slots for the running ones. A child's
-/// future is dropped when it ends; its block is freed then, or with its [`Join`](crate::Join) if that
-/// goes later.
-/// `Send` if `E` is.
-#[must_use = "a nursery does nothing until it is run; dropped, it drops its children"]
-pub struct Nursery<'env, E> {
-    engine: Engine<'env, E>,
+/// What a nursery is before it runs.
+struct Setup<'env, E, M: Mode> {
+    engine: Engine<'env, E, M>,
     /// A handle has been taken: children may have places and contexts by now.
     handed_out: Cell<bool>,
 }
 
-impl<'env, E: Send + 'env> Nursery<'env, E> {
-    /// A nursery without limit, deadline and parent, that [fails fast](crate::FailFast).
-    pub fn new() -> Self {
-        Nursery {
+impl<'env, E, M: Mode> Setup<'env, E, M> {
+    fn new() -> Self {
+        Setup {
             engine: Engine::new(),
             handed_out: Cell::new(false),
         }
     }
 
-    /// A handle, for spawning and steering.
-    pub fn handle(&self) -> Handle<'env, E> {
+    fn spawner(&self) -> Spawner<'env, E> {
         self.handed_out.set(true);
-        Handle::new(Arc::clone(&self.engine.shared))
+        Spawner::new(Arc::clone(&self.engine.shared))
     }
 
     #[track_caller]
@@ -130,178 +103,417 @@ impl<'env, E: Send + 'env> Nursery<'env, E> {
             _ => panic!("a nursery's options are set before its first handle is taken"),
         }
     }
-}
 
-/// Options.
-///
-/// # Panics
-///
-/// Those that handles know about (name, limit, token, grace) panic if a handle has been taken,
-/// even one that is gone.
-impl<'env, E: Send + 'env> Nursery<'env, E> {
-    /// Names it, for errors and reports.
     #[track_caller]
-    pub fn name(mut self, name: impl Into<Name>) -> Self {
-        self.shared().name = Some(name.into());
-        self
-    }
-
-    /// What an error of a child or of the body does to the others: [`FailFast`](crate::FailFast) (the
-    /// default) or [`KeepGoing`](crate::KeepGoing), under which also the body's error cancels nobody.
-    pub fn policy(mut self, policy: impl Policy<E> + Send + 'env) -> Self {
-        self.engine.policy = Box::new(policy);
-        self
-    }
-
-    /// At most `n` children run at once; further ones queue. The body takes no place.
-    ///
-    /// # Panics
-    ///
-    /// If `n` is zero: no child could ever run.
-    #[track_caller]
-    pub fn limit(mut self, n: usize) -> Self {
+    fn limit(&mut self, n: usize) {
         assert!(n > 0, "a nursery's limit must be at least 1");
         self.shared().room = Room::limited(n);
-        self
     }
 
-    /// The timer for [`deadline`](Self::deadline), [`grace`](Self::grace) and the deadlines that its
-    /// parent token has. One allocation.
-    pub fn timer<T>(mut self, timer: T) -> Self
-    where
-        T: Timer + Send + 'env,
-        T::Sleep: Send,
-    {
-        self.engine.alarm = Some(Box::pin(Alarm::new(timer)));
-        self
-    }
-
-    /// Cancels the nursery with [`ReasonKind::DeadlineExceeded`](crate::ReasonKind::DeadlineExceeded)
-    /// at `at`, or at the parent token's deadline if that is earlier. One that has passed cancels
-    /// before anything is polled. Needs a [`timer`](Self::timer), of whose clock `at` is.
-    pub fn deadline(mut self, at: Instant) -> Self {
-        self.engine.deadline = at;
-        self
-    }
-
-    /// How long graceful children may take to end after a cancellation. Without it: as long as they
-    /// need. Needs a [`timer`](Self::timer).
     #[track_caller]
-    pub fn grace(mut self, grace: Duration) -> Self {
-        self.shared().grace = Some(grace);
-        self
+    fn finish(self) -> Engine<'env, E, M> {
+        let engine = self.engine;
+        if engine.alarm.is_none() {
+            let timed = engine.deadline != Instant::NEVER || engine.shared.grace.is_some();
+            assert!(!timed, "a nursery's deadline and grace need `.timer(..)`");
+        }
+        engine
     }
+}
 
-    /// Makes the nursery's own token a child of `parent`: cancelled with it.
-    #[track_caller]
-    pub fn token(mut self, parent: &CancellationToken) -> Self {
-        self.shared().token = parent.child_token();
-        self
+/// One poll of a nursery at work.
+fn poll_run<E, T, M: Mode, B: Future<Output = Result<T, E>>>(
+    engine: &mut Engine<'_, E, M>,
+    body: Pin<&mut Option<B>>,
+    value: &mut Option<T>,
+    done: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Result<T, Failure<E>>> {
+    assert!(!*done, "a nursery was polled after it was ready");
+    if engine.poll(body, value, cx).is_pending() {
+        return Poll::Pending;
     }
+    *done = true;
+    Poll::Ready(engine.finish(value.take()))
+}
 
-    /// When `token` is cancelled, the nursery is forced, as by [`Handle::force`] and for the token's
-    /// reason.
-    pub fn force_on(mut self, token: &CancellationToken) -> Self {
-        self.engine.force_on = Some((token.clone(), token.clone().cancelled_owned()));
-        self
-    }
+/// The public types, for children that cross threads and for those that do not: they differ in bounds
+/// and in a marker.
+macro_rules! nurseries {
+    (
+        $mode:ty, [$($send:tt)*], $Handle:ident, $Child:ident;
+        $(#[$nursery_doc:meta])*
+        $Nursery:ident;
+        $(#[$run_doc:meta])*
+        $Run:ident;
+    ) => {
+        $(#[$nursery_doc])*
+        #[must_use = "a nursery does nothing until it is run; dropped, it drops its children"]
+        pub struct $Nursery<'env, E>(Setup<'env, E, $mode>);
 
-    /// Runs `body` and the children to their ends.
+        impl<'env, E: $($send)* 'env> $Nursery<'env, E> {
+            /// A nursery without limit, deadline and parent, that [fails fast](crate::FailFast).
+            pub fn new() -> Self {
+                $Nursery(Setup::new())
+            }
+
+            /// A handle, for spawning and steering.
+            pub fn handle(&self) -> $Handle<'env, E> {
+                $Handle::new(self.0.spawner())
+            }
+        }
+
+        /// Options.
+        ///
+        /// # Panics
+        ///
+        /// Those that handles know about (name, limit, token, grace) panic if a handle has been taken,
+        /// even one that is gone.
+        impl<'env, E: $($send)* 'env> $Nursery<'env, E> {
+            /// Names it, for errors and reports.
+            #[track_caller]
+            pub fn name(mut self, name: impl Into<Name>) -> Self {
+                self.0.shared().name = Some(name.into());
+                self
+            }
+
+            /// What the end of a child or of the body does to the others:
+            /// [`FailFast`](crate::FailFast) (the default), [`KeepGoing`](crate::KeepGoing), under
+            /// which also the body's error cancels nobody, [`FirstSuccess`](crate::FirstSuccess), or a
+            /// [`Policy`] of your own.
+            pub fn policy(mut self, policy: impl Policy<E> + $($send)* 'env) -> Self {
+                self.0.engine.policy = Box::new(policy);
+                self
+            }
+
+            /// At most `n` children run at once; further ones queue. The body takes no place.
+            ///
+            /// # Panics
+            ///
+            /// If `n` is zero: no child could ever run.
+            #[track_caller]
+            pub fn limit(mut self, n: usize) -> Self {
+                self.0.limit(n);
+                self
+            }
+
+            /// The timer for [`deadline`](Self::deadline), [`grace`](Self::grace) and the deadlines
+            /// that its parent token has. One allocation.
+            pub fn timer<T>(mut self, timer: T) -> Self
+            where
+                T: Timer + $($send)* 'env,
+                T::Sleep: $($send)* 'env,
+            {
+                self.0.engine.alarm = Some(Box::pin(Alarm::new(timer)));
+                self
+            }
+
+            /// Cancels the nursery with
+            /// [`ReasonKind::DeadlineExceeded`](crate::ReasonKind::DeadlineExceeded) at `at`, or at
+            /// the parent token's deadline if that is earlier. One that has passed cancels before
+            /// anything is polled. Needs a [`timer`](Self::timer), of whose clock `at` is.
+            pub fn deadline(mut self, at: Instant) -> Self {
+                self.0.engine.deadline = at;
+                self
+            }
+
+            /// How long graceful children may take to end after a cancellation. Without it: as long
+            /// as they need. Needs a [`timer`](Self::timer).
+            #[track_caller]
+            pub fn grace(mut self, grace: Duration) -> Self {
+                self.0.shared().grace = Some(grace);
+                self
+            }
+
+            /// Makes the nursery's own token a child of `parent`: cancelled with it.
+            #[track_caller]
+            pub fn token(mut self, parent: &CancellationToken) -> Self {
+                self.0.shared().token = parent.child_token();
+                self
+            }
+
+            #[doc = concat!(
+                "When `token` is cancelled, the nursery is forced, as by [`",
+                stringify!($Handle),
+                "::force`] and for the token's reason."
+            )]
+            pub fn force_on(mut self, token: &CancellationToken) -> Self {
+                self.0.engine.force_on = Some((token.clone(), token.clone().cancelled_owned()));
+                self
+            }
+
+            /// Runs `body` and the children to their ends.
+            ///
+            /// The body is polled with the children and treated as a plain child, except that it takes
+            /// no place under the limit: its `Err` is answered by the policy, a cancellation drops it
+            /// at its await point. `Ok` has its value, if no error came from body or children and
+            /// nothing was cut short. A nursery that is cancelled while everything in it comes to its
+            /// own good end succeeds.
+            ///
+            /// **Cancel safety:** dropping the future drops body and children where they are (see
+            /// [dropping](Nursery#dropping)). To end them gracefully, cancel and await.
+            ///
+            /// # Panics
+            ///
+            /// If a deadline or a grace was set without a [`timer`](Self::timer). The future panics if
+            /// it is polled after it was ready or has panicked, and when all have ended if something in
+            /// it has [panicked](Nursery#panics).
+            #[track_caller]
+            pub fn run<T, B>(self, body: B) -> $Run<'env, E, T, B>
+            where
+                B: Future<Output = Result<T, E>>,
+            {
+                $Run {
+                    engine: self.0.finish(),
+                    value: None,
+                    done: false,
+                    body: Some(body),
+                }
+            }
+        }
+
+        /// Nesting.
+        impl<'env, E: $($send)* 'env> $Handle<'env, E> {
+            /// Runs a nursery as a graceful child of this one: `make` is given it, to set its options,
+            /// take its handles, and [run](Nursery::run) it.
+            ///
+            /// The inner nursery's token is a child of the outer's. When the outer one is cancelled,
+            /// the inner one is, and drains as a graceful child does: until it ends, or the outer
+            /// grace is over and it is dropped. What was only cut thereby is no error; every other
+            /// failure is one of this nursery's, made `From` it.
+            ///
+            /// Children may wait for room in it, since they take none of it.
+            ///
+            /// ```
+            #[doc = concat!("use umbel_core::{Failure, ", stringify!($Nursery), "};")]
+            /// # use core::{future::Future, pin::pin, task::{Context, Poll, Waker}};
+            /// # fn block_on<F: Future>(f: F) -> F::Output {
+            /// #     let mut f = pin!(f);
+            /// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
+            /// # }
+            /// type Error = Box<dyn std::error::Error + Send + Sync>;
+            ///
+            #[doc = concat!("let n = ", stringify!($Nursery), "::<Error>::new();")]
+            /// let h = n.handle();
+            /// let sum = block_on(n.run(async {
+            ///     let all = h.scope(|n| {
+            ///         let n = n.limit(2).name("numbers");
+            ///         let h = n.handle();
+            ///         // Its own error type is `JoinError`.
+            ///         n.run(async move { h.parallel((1..=4).map(|n| async move { Ok(n) })).await })
+            ///     });
+            ///     Ok(all.await?.iter().sum::<i32>())
+            /// }));
+            /// assert_eq!(sum.unwrap(), 10);
+            /// ```
+            pub fn scope<T, X, B>(
+                &self,
+                make: impl FnOnce($Nursery<'env, X>) -> $Run<'env, X, T, B>,
+            ) -> Join<T>
+            where
+                T: $($send)* 'env,
+                X: $($send)* 'env,
+                B: Future<Output = Result<T, X>> + $($send)* 'env,
+                E: From<Failure<X>>,
+            {
+                self.child().scope(make)
+            }
+        }
+
+        impl<'env, E: $($send)* 'env> $Child<'_, 'env, E> {
+            #[doc = concat!("As [`", stringify!($Handle), "::scope`].")]
+            pub fn scope<T, X, B>(
+                self,
+                make: impl FnOnce($Nursery<'env, X>) -> $Run<'env, X, T, B>,
+            ) -> Join<T>
+            where
+                T: $($send)* 'env,
+                X: $($send)* 'env,
+                B: Future<Output = Result<T, X>> + $($send)* 'env,
+                E: From<Failure<X>>,
+            {
+                let (spawner, options) = self.into_parts();
+                let outer = spawner.shared.token.clone();
+                let run = make($Nursery::new().token(&outer));
+                spawner.spawn(Scope::new(outer, run), options.graceful())
+            }
+        }
+
+        impl<'env, E: $($send)* 'env> Default for $Nursery<'env, E> {
+            fn default() -> Self {
+                Self::new()
+            }
+        }
+
+        impl<E> fmt::Debug for $Nursery<'_, E> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($Nursery))
+                    .field("name", &self.0.engine.shared.name)
+                    .field("token", &self.0.engine.shared.token)
+                    .finish_non_exhaustive()
+            }
+        }
+
+        pin_project! {
+            $(#[$run_doc])*
+            #[must_use = "futures do nothing unless polled"]
+            pub struct $Run<'env, E, T, B> {
+                engine: Engine<'env, E, $mode>,
+                value: Option<T>,
+                done: bool,
+                #[pin]
+                body: Option<B>,
+            }
+
+            impl<E, T, B> PinnedDrop for $Run<'_, E, T, B> {
+                /// The children go first, youngest first, then the body, whoever panics.
+                fn drop(this: Pin<&mut Self>) {
+                    let mut this = this.project();
+                    each(0..3, |step| match step {
+                        0 => this.engine.close(),
+                        1 => this.body.set(None),
+                        _ => drop(this.value.take()),
+                    });
+                }
+            }
+        }
+
+        impl<'env, E, T, B> Future for $Run<'env, E, T, B>
+        where
+            E: 'env,
+            B: Future<Output = Result<T, E>>,
+        {
+            type Output = Result<T, Failure<E>>;
+
+            fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+                let this = self.project();
+                poll_run(this.engine, this.body, this.value, this.done, cx)
+            }
+        }
+
+        impl<'env, E, T, B> FusedFuture for $Run<'env, E, T, B>
+        where
+            E: 'env,
+            B: Future<Output = Result<T, E>>,
+        {
+            fn is_terminated(&self) -> bool {
+                self.done
+            }
+        }
+
+        impl<E, T, B> fmt::Debug for $Run<'_, E, T, B> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($Run))
+                    .field("name", &self.engine.shared.name)
+                    .field("token", &self.engine.shared.token)
+                    .field("done", &self.done)
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+nurseries! {
+    Threads, [Send +], Handle, Child;
+    /// A scope for concurrent children that all end before it does.
     ///
-    /// The body is polled with the children and treated as a plain child, except that it takes no
-    /// place under the limit: its `Err` is answered by the policy, a cancellation drops it at its
-    /// await point. `Ok` has its value, if no error came from body or children and nothing was cut
-    /// short. A nursery that is cancelled while everything in it comes to its own good end succeeds.
+    /// Set its options, take [handles](Self::handle), then [run](Self::run) it with a body:
     ///
-    /// **Cancel safety:** dropping the future drops body and children where they are (see
-    /// [dropping](Self#dropping)). To end them gracefully, cancel and await.
+    /// ```
+    /// use umbel_core::{JoinError, Nursery};
+    /// # use core::{future::Future, pin::pin, task::{Context, Poll, Waker}};
+    /// # fn block_on<F: Future>(f: F) -> F::Output {
+    /// #     let mut f = pin!(f);
+    /// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
+    /// # }
+    ///
+    /// async fn double(n: &u32) -> Result<u32, JoinError> {
+    ///     Ok(n * 2)
+    /// }
+    ///
+    /// let (a, b) = (20, 1); // children may borrow
+    /// let n = Nursery::<JoinError>::new().limit(8).name("doubling");
+    /// let h = n.handle();
+    /// let sum = block_on(n.run(async {
+    ///     let a = h.spawn(double(&a));
+    ///     let b = h.spawn(double(&b));
+    ///     Ok(a.await? + b.await?)
+    /// }));
+    /// assert_eq!(sum.unwrap(), 42);
+    /// ```
+    ///
+    /// # Guarantees
+    ///
+    /// - Awaited, `run` returns only when every child has ended: on success, error, cancellation and
+    ///   (with the feature `std`) panic.
+    /// - In a cancelled nursery no plain child, and not the body, is polled again.
+    /// - One child that is always ready starves nobody: each child is polled at most once a turn, and the
+    ///   outer task gets to yield.
     ///
     /// # Panics
     ///
-    /// If a deadline or a grace was set without a [`timer`](Self::timer). The future panics if it is
-    /// polled after it was ready or after a panic. A panic of the body or a child goes to whoever
-    /// polls the nursery.
-    #[track_caller]
-    pub fn run<T, B>(self, body: B) -> Run<'env, E, T, B>
-    where
-        B: Future<Output = Result<T, E>>,
-    {
-        if self.engine.alarm.is_none() {
-            let timed =
-                self.engine.deadline != Instant::NEVER || self.engine.shared.grace.is_some();
-            assert!(!timed, "a nursery's deadline and grace need `.timer(..)`");
-        }
-        Run {
-            engine: self.engine,
-            value: None,
-            done: false,
-            body: Some(body),
-        }
-    }
+    /// With the feature `std`, a panic in a child or in the body is caught there and cancels the nursery,
+    /// whatever its policy: the plain children are dropped, the graceful ones told. When all have ended,
+    /// the panic goes on in whoever polls the nursery. The same holds for a panic in anything else that
+    /// the nursery calls in its own poll: drops of children, outputs and errors, wakers of those who await
+    /// a child, policy and timer. The first panic wins, later ones are dropped; a panic that was caught is
+    /// lost if the nursery is dropped before all have ended. A timer that panics is dropped and the nursery
+    /// forced.
+    ///
+    /// Without `std` a panic unwinds to whoever polls the nursery at once, and what lives is dropped with
+    /// the nursery.
+    ///
+    /// # Dropping
+    ///
+    /// A nursery that is dropped, run or not, drops its children, youngest first, cancels its token with
+    /// [`ReasonKind::Dropped`](crate::ReasonKind::Dropped) and refuses new ones. Nothing graceful happens
+    /// then: graceful children are dropped like the others. If drops panic, everything is dropped all the
+    /// same and the first panic is resumed (without `std`, a second one aborts).
+    ///
+    /// # Memory
+    ///
+    /// A few allocations for the nursery, one a child, and chunks of slots for the running ones. A child's
+    /// future is dropped when it ends; its block is freed then, or with its [`Join`](crate::Join) if that
+    /// goes later.
+    /// `Send` if `E` is.
+    Nursery;
+    /// A nursery at work; made by [`Nursery::run`]. `Send` if `E`, `T` and the body are.
+    Run;
 }
 
-impl<'env, E: Send + 'env> Default for Nursery<'env, E> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<E> fmt::Debug for Nursery<'_, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Nursery")
-            .field("name", &self.engine.shared.name)
-            .field("token", &self.engine.shared.token)
-            .finish_non_exhaustive()
-    }
-}
-
-pin_project! {
-    /// A nursery at work; made by [`Nursery::run`].
-    #[must_use = "futures do nothing unless polled"]
-    pub struct Run<'env, E, T, B> {
-        // Dropped before the body: children go first, youngest first.
-        engine: Engine<'env, E>,
-        value: Option<T>,
-        done: bool,
-        #[pin]
-        body: Option<B>,
-    }
-}
-
-impl<'env, E, T, B> Future for Run<'env, E, T, B>
-where
-    E: 'env,
-    B: Future<Output = Result<T, E>>,
-{
-    type Output = Result<T, Failure<E>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        assert!(!*this.done, "`Run` polled after it was ready");
-        if this.engine.poll(this.body, this.value, cx).is_pending() {
-            return Poll::Pending;
-        }
-        *this.done = true;
-        Poll::Ready(this.engine.finish(this.value.take()))
-    }
-}
-
-impl<'env, E, T, B> FusedFuture for Run<'env, E, T, B>
-where
-    E: 'env,
-    B: Future<Output = Result<T, E>>,
-{
-    fn is_terminated(&self) -> bool {
-        self.done
-    }
-}
-
-impl<E, T, B> fmt::Debug for Run<'_, E, T, B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Run")
-            .field("name", &self.engine.shared.name)
-            .field("token", &self.engine.shared.token)
-            .field("done", &self.done)
-            .finish_non_exhaustive()
-    }
+nurseries! {
+    Local, [], LocalHandle, LocalChild;
+    /// A [`Nursery`] for children that stay on their thread: they may hold an `Rc` or a `RefCell`, and
+    /// so may errors, policy and timer.
+    ///
+    /// All else is as there. The nursery and its handles are neither `Send` nor `Sync`; wakers of its
+    /// children and its token may be used anywhere.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use umbel_core::{JoinError, LocalNursery};
+    /// # use core::{future::Future, pin::pin, task::{Context, Poll, Waker}};
+    /// # fn block_on<F: Future>(f: F) -> F::Output {
+    /// #     let mut f = pin!(f);
+    /// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
+    /// # }
+    ///
+    /// let count = Cell::new(0); // shared, without an atomic
+    /// let n = LocalNursery::<JoinError>::new();
+    /// let h = n.handle();
+    /// block_on(n.run(async {
+    ///     for _ in 0..3 {
+    ///         drop(h.spawn(async {
+    ///             count.set(count.get() + 1);
+    ///             Ok(())
+    ///         }));
+    ///     }
+    ///     Ok(())
+    /// }))
+    /// .unwrap();
+    /// assert_eq!(count.get(), 3);
+    /// ```
+    LocalNursery;
+    /// A nursery at work; made by [`LocalNursery::run`].
+    LocalRun;
 }

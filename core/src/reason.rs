@@ -31,8 +31,10 @@ pub enum ReasonKind {
     Explicit,
     /// A deadline or timeout passed.
     DeadlineExceeded,
-    /// Another child of the same nursery failed.
+    /// Another child of the same nursery failed, or panicked.
     SiblingFailed,
+    /// Another child of the same nursery succeeded, and that was enough.
+    SiblingSucceeded,
     /// The program is shutting down.
     Shutdown,
     /// The scope that owned the work was dropped.
@@ -48,7 +50,7 @@ const KIND_MASK: usize = 0x3f;
 const KIND_CUSTOM: usize = 5;
 /// [`ReasonKind::Custom`], but the error could not be kept. No code.
 #[cfg(feature = "alloc")]
-const KIND_LOST: usize = 6;
+const KIND_LOST: usize = KIND_MASK;
 const CODE_SHIFT: u32 = 8;
 
 #[cfg(feature = "alloc")]
@@ -82,6 +84,7 @@ impl Reason {
             ReasonKind::Shutdown => 3,
             ReasonKind::Dropped => 4,
             ReasonKind::Custom => KIND_CUSTOM,
+            ReasonKind::SiblingSucceeded => 6,
         };
         let word = (code as usize) << CODE_SHIFT | kind << KIND_SHIFT | TAG_INLINE;
         match NonNull::new(core::ptr::without_provenance_mut(word)) {
@@ -105,6 +108,11 @@ impl Reason {
     /// Another child of the same nursery failed.
     pub const fn sibling_failed() -> Self {
         Self::inline(ReasonKind::SiblingFailed, 0)
+    }
+
+    /// Another child of the same nursery succeeded, and that was enough.
+    pub const fn sibling_succeeded() -> Self {
+        Self::inline(ReasonKind::SiblingSucceeded, 0)
     }
 
     /// The program is shutting down.
@@ -144,6 +152,7 @@ impl Reason {
                 2 => ReasonKind::SiblingFailed,
                 3 => ReasonKind::Shutdown,
                 4 => ReasonKind::Dropped,
+                6 => ReasonKind::SiblingSucceeded,
                 _ => ReasonKind::Custom,
             },
             None => ReasonKind::Custom,
@@ -302,6 +311,7 @@ impl fmt::Display for Reason {
             (ReasonKind::Explicit, _) => f.write_str("cancelled"),
             (ReasonKind::DeadlineExceeded, _) => f.write_str("deadline exceeded"),
             (ReasonKind::SiblingFailed, _) => f.write_str("a sibling failed"),
+            (ReasonKind::SiblingSucceeded, _) => f.write_str("a sibling succeeded"),
             (ReasonKind::Shutdown, _) => f.write_str("shutting down"),
             (ReasonKind::Dropped, _) => f.write_str("its scope was dropped"),
             (ReasonKind::Custom, _) => match self.code() {

@@ -1,4 +1,4 @@
-//! Handing a future to an executor, whichever it is.
+//! Handing a future to an executor, whichever it is; and how a future that is refused comes back.
 
 use core::fmt;
 
@@ -62,3 +62,49 @@ impl<F> fmt::Display for SpawnError<F> {
 }
 
 impl<F> core::error::Error for SpawnError<F> {}
+
+/// A nursery refused a child; the future is inside, unpolled.
+///
+/// An [`Error`](core::error::Error) whatever the future is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum TrySpawnError<F> {
+    /// There is no room now.
+    Full(F),
+    /// There will be no room: the nursery is cancelled or has ended, or, if it is a fixed one, is not
+    /// being polled.
+    Closed(F),
+}
+
+impl<F> TrySpawnError<F> {
+    /// The future that was refused.
+    pub fn into_inner(self) -> F {
+        match self {
+            TrySpawnError::Full(future) | TrySpawnError::Closed(future) => future,
+        }
+    }
+
+    /// Whether another attempt may succeed.
+    pub const fn is_full(&self) -> bool {
+        matches!(self, TrySpawnError::Full(_))
+    }
+}
+
+impl<F> fmt::Debug for TrySpawnError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TrySpawnError::Full(_) => "Full(..)",
+            TrySpawnError::Closed(_) => "Closed(..)",
+        })
+    }
+}
+
+impl<F> fmt::Display for TrySpawnError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TrySpawnError::Full(_) => "the nursery has no room for another child",
+            TrySpawnError::Closed(_) => "the nursery is closed",
+        })
+    }
+}
+
+impl<F> core::error::Error for TrySpawnError<F> {}

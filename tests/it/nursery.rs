@@ -9,8 +9,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use umbel_core::{
     CancellationToken, Cause, Clock, Failure, FutureExt as _, Handle, Instant, JoinError,
-    JoinErrorKind, KeepGoing, ManualClock, Nursery, Reason, ReasonKind,
+    JoinErrorKind, KeepGoing, ManualClock, Nursery, Reason, ReasonKind, TrySpawnError,
 };
+use umbel_tests::counting::allocator_calls;
 use umbel_tests::exec::{Gate, Log, Task, yields};
 
 /// An error that says which child it came from, or that a join had nothing.
@@ -540,6 +541,146 @@ fn cancellation_ends_waiting_for_room() {
     let error = waiter.finish().unwrap_err();
     assert_eq!(error.kind(), JoinErrorKind::Cancelled);
     assert_eq!(error.reason().unwrap().kind(), ReasonKind::Explicit);
+}
+
+#[test]
+fn try_spawn_gives_the_future_back_when_there_is_no_room() {
+    let gate = Gate::new();
+    let log = Log::new();
+    let n = N::new().limit(2);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        for _ in 0..2 {
+            let g = gate.clone();
+            let child = async move {
+                g.pass().await;
+                Ok(())
+            };
+            drop(h.try_spawn(child).expect("there is room"));
+        }
+        let note = log.on_drop("late");
+        let late = async {
+            let _note = note;
+            Ok(7)
+        };
+        let calls = allocator_calls();
+        let error = h.try_spawn(late).expect_err("it is full");
+        assert_eq!(allocator_calls(), calls, "refusing allocates nothing");
+        assert!(error.is_full());
+        assert_eq!(
+            error.to_string(),
+            "there is no room under the nursery's limit"
+        );
+        assert_eq!(log.take(), "", "it is not dropped");
+        gate.open();
+        yields(2).await;
+        // The same future, which was not polled, can move and be spawned now.
+        let mut late = error.into_inner();
+        loop {
+            match h.try_spawn(late) {
+                Ok(join) => return Ok(join.await?),
+                Err(error) => late = error.into_inner(),
+            }
+            yields(1).await;
+        }
+    }));
+    assert_eq!(task.finish().unwrap(), 7);
+    assert_eq!(log.take(), "late");
+    assert_eq!(h.stats().done, 3);
+}
+
+#[test]
+fn try_spawn_overtakes_nobody_who_waits() {
+    let (first, second) = (Gate::new(), Gate::new());
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let child = |gate: &Gate| {
+        let gate = gate.clone();
+        async move {
+            gate.pass().await;
+            Ok(())
+        }
+    };
+    drop(h.spawn(child(&first)));
+    drop(h.spawn(child(&second)));
+    let mut task = Task::new(n.run(async { Ok(()) }));
+    task.stall();
+    first.open();
+    task.stall();
+    assert!(matches!(h.try_spawn(fail(1)), Err(TrySpawnError::Full(_))));
+    second.open();
+    task.finish().unwrap();
+}
+
+#[test]
+fn try_spawn_gives_the_future_back_when_the_nursery_is_closed() {
+    let alive = Arc::new(());
+    let held = || {
+        let held = Arc::clone(&alive);
+        async move {
+            drop(held);
+            Ok(())
+        }
+    };
+    // Cancelled, ended, dropped; plain and graceful, named and not.
+    for way in 0..3 {
+        let n = N::new().limit(1);
+        let h = n.handle();
+        match way {
+            0 => {
+                h.cancel();
+                let refused = [
+                    h.try_spawn(held()).map(drop),
+                    h.child().name("x").try_spawn(held()).map(drop),
+                ];
+                assert!(
+                    refused
+                        .iter()
+                        .all(|r| matches!(r, Err(TrySpawnError::Closed(_))))
+                );
+                assert_eq!(Arc::strong_count(&alive), 3);
+                drop(n);
+            }
+            1 => Task::new(n.run(async { Ok(()) })).finish().unwrap(),
+            _ => drop(n),
+        }
+        let error = h.try_spawn_graceful(|_| held()).unwrap_err();
+        assert!(!error.is_full());
+        assert_eq!(error.to_string(), "the nursery is cancelled or has ended");
+        assert_eq!(format!("{error:?}"), "Closed(..)");
+        assert_eq!(Arc::strong_count(&alive), 2, "it came back");
+        drop(error);
+        assert_eq!(Arc::strong_count(&alive), 1);
+    }
+}
+
+#[test]
+fn every_end_of_the_childs_builder_keeps_its_options() {
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let told = |cx: umbel_core::ChildContext| async move {
+            cx.token().cancelled().await;
+            Ok(1)
+        };
+        drop(h.child().name("a").spawn_graceful(told));
+        drop(h.child().name("b").try_spawn_graceful(told).unwrap());
+        drop(h.child().name("c").spawn_wait_graceful(told).await?);
+        drop(h.child().name("d").spawn(async { Ok(()) }));
+        drop(h.child().name("e").try_spawn(async { Ok(()) }).unwrap());
+        drop(h.child().name("f").spawn_wait(async { Ok(()) }).await?);
+        drop(h.try_spawn_graceful(told).unwrap());
+        drop(h.spawn_wait_graceful(told).await?);
+        Ok(())
+    }));
+    task.stall();
+    h.cancel();
+    task.finish().unwrap();
+    let report = h.report().unwrap();
+    let names: Vec<_> = report.drained.iter().map(|d| d.name.as_deref()).collect();
+    let named = [Some("a"), Some("b"), Some("c"), None, None];
+    assert_eq!(names, named);
+    assert_eq!(report.stats.done, 8);
 }
 
 // ------------------------------------------------------------------ N4: cancellation and grace
@@ -1296,6 +1437,48 @@ fn a_queue_of_ready_children_does_not_keep_the_outer_task() {
     assert!(task.is_woken());
     task.finish().unwrap();
     assert_eq!(ran.load(SeqCst), 1000);
+}
+
+/// Spawns one like itself and ends.
+fn breeds<'env>(h: Handle<'env, Bad>, born: &'env AtomicUsize) -> Breed<'env> {
+    Box::pin(async move {
+        born.fetch_add(1, SeqCst);
+        let next = breeds(h.clone(), born);
+        drop(h.spawn(next));
+        Ok(())
+    })
+}
+
+type Breed<'env> = Pin<Box<dyn Future<Output = Result<(), Bad>> + Send + 'env>>;
+
+#[test]
+fn n10_children_that_spawn_without_end_let_the_outer_task_and_siblings_go_on() {
+    for limit in [1, 2, 7, usize::MAX] {
+        let born = AtomicUsize::new(0);
+        let gate = Gate::new();
+        let n = N::new().limit(limit);
+        let h = n.handle();
+        let mut task = Task::new(n.run(async {
+            gate.pass().await;
+            h.cancel();
+            pending::<Result<(), Bad>>().await
+        }));
+        for _ in 0..3 {
+            drop(h.spawn(breeds(h.clone(), &born)));
+        }
+        for _ in 0..10 {
+            let before = born.load(SeqCst);
+            assert!(task.poll().is_pending());
+            assert!(task.is_woken(), "there is more to do");
+            let born = born.load(SeqCst) - before;
+            assert!(
+                (1..=100).contains(&born),
+                "{born} in one turn, limit {limit}"
+            );
+        }
+        gate.open();
+        assert_eq!(reason(&task.finish().unwrap_err()), ReasonKind::Explicit);
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use umbel_core::{
-    Cause, Instant, JoinErrorKind, KeepGoing, ManualClock, Nursery, Policy, ReasonKind, Timer,
+    Cause, Instant, JoinErrorKind, KeepGoing, ManualClock, Nursery, ReasonKind, Timer,
 };
 use umbel_tests::exec::{Gate, Log, Task, Wakes, yields};
 
@@ -743,12 +743,6 @@ fn a_child_that_drops_the_spawn_wait_of_a_queued_sibling() {
     assert_eq!(failure.report.stats.cancelled, 2);
     let mut join = h.spawn(async { Ok(()) });
     assert!(matches!(once(&mut join), Poll::Ready(Err(e)) if e.kind() == JoinErrorKind::Cancelled));
-}
-
-#[test]
-fn policies_are_objects_of_this_crate_only() {
-    fn is_policy<P: Policy<u32>>(_: P) {}
-    is_policy(KeepGoing);
 }
 
 // ------------------------------------------------------------------ the clock

@@ -31,6 +31,11 @@ fn kinds_codes_and_texts() {
             ReasonKind::SiblingFailed,
             "a sibling failed",
         ),
+        (
+            Reason::sibling_succeeded(),
+            ReasonKind::SiblingSucceeded,
+            "a sibling succeeded",
+        ),
         (Reason::shutdown(), ReasonKind::Shutdown, "shutting down"),
         (
             Reason::dropped(),
@@ -53,7 +58,7 @@ fn kinds_codes_and_texts() {
     }
     assert_eq!(Reason::custom(u16::MAX).code(), Some(u16::MAX));
     let distinct: HashSet<Reason> = all.into_iter().map(|(reason, ..)| reason).collect();
-    assert_eq!(distinct.len(), 7);
+    assert_eq!(distinct.len(), 8);
 }
 
 #[test]

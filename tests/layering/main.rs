@@ -59,10 +59,10 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "fixed_nursery/run.rs",
     "fixed_nursery/wait.rs",
     "fixed_nursery/waiters.rs",
-    "nursery/drive.rs",
     "nursery/join.rs",
     "nursery/list.rs",
     "nursery/node.rs",
+    "nursery/running.rs",
     "nursery/shared.rs",
 ];
 

@@ -3,9 +3,10 @@
 //! | transition | model |
 //! |---|---|
 //! | push ∥ take, ring ∥ idle | `spawn_against_poll` |
-//! | push ∥ shut (end) | `spawn_against_the_end` |
+//! | push ∥ shut (end) | `spawn_against_the_end`, `try_spawn_against_the_end` |
 //! | push ∥ shut (drop) | `spawn_against_drop`, `spawn_against_drop_unrun` |
 //! | publish `DONE` ∥ register, take the output | `finish_against_join` |
+//! | publish `ENDED` ∥ register, read `end` | `failure_against_join` |
 //! | the two GONE bits | `finish_against_dropped_join`, `spawn_against_drop` |
 //! | `CLAIMED` ∥ `ABANDONED` | `start_against_giving_up`, `refusal_against_giving_up` |
 //! | publish `STARTED` ∥ register | `start_against_waiting_for_room` |
@@ -156,6 +157,61 @@ fn spawn_against_the_end() {
         spawner.join().unwrap();
         assert_eq!(Arc::strong_count(&alive), 1);
     });
+}
+
+#[test]
+fn try_spawn_against_the_end() {
+    model("nursery: try_spawn ∥ its end", 3, || {
+        let alive = Arc::new(());
+        let n = N::new();
+        let h = n.handle();
+        let spawner = thread::spawn({
+            let cargo = Cargo::new(&alive);
+            move || {
+                let child = async move {
+                    cargo.check();
+                    Ok(())
+                };
+                match h.try_spawn(child) {
+                    Ok(mut join) => finish(Pin::new(&mut join)).unwrap(),
+                    // It came back whole, and is not the nursery's any more.
+                    Err(error) => {
+                        assert!(!error.is_full());
+                        finish(pin!(error.into_inner())).unwrap();
+                    }
+                }
+            }
+        });
+        let mut run = pin!(n.run(async { Ok(()) }));
+        finish(run.as_mut()).unwrap();
+        spawner.join().unwrap();
+        assert_eq!(Arc::strong_count(&alive), 1);
+    });
+}
+
+#[test]
+fn failure_against_join() {
+    model(
+        "nursery: a child's error ∥ join on another thread",
+        3,
+        || {
+            let alive = Arc::new(());
+            let n = N::new();
+            let cargo = Cargo::new(&alive);
+            let mut join = n.handle().spawn::<(), _>(async move {
+                drop(cargo.touched());
+                Err(())
+            });
+            let joiner = thread::spawn(move || {
+                let error = finish(Pin::new(&mut join)).unwrap_err();
+                assert_eq!(error.kind(), JoinErrorKind::Failed);
+            });
+            let mut run = pin!(n.run(async { Ok(()) }));
+            assert!(finish(run.as_mut()).is_err());
+            joiner.join().unwrap();
+            assert_eq!(Arc::strong_count(&alive), 1);
+        },
+    );
 }
 
 #[test]

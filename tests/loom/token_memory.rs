@@ -230,7 +230,8 @@ fn a_walker_enters_the_next_occupant() {
     );
 }
 
-/// T7: a slot that is freed in a full word while the word's last free slot is claimed is found again.
+/// T7: a slot that is freed in a full word while the word's last free slot is claimed is found again;
+/// unless the claimer saw that it was not alone, and goes to a shard of its own from then on.
 #[test]
 fn room_is_not_lost() {
     model("claim of a word's last slot ∥ drop of another", 3, || {
@@ -244,6 +245,7 @@ fn room_is_not_lost() {
         children.push(token.child_token());
         thread.join().unwrap();
         children.push(token.child_token());
-        assert!(children.iter().any(|child| address(child) == room));
+        let found = children.iter().any(|child| address(child) == room);
+        assert!(found || token.has_shards());
     });
 }

@@ -6,58 +6,14 @@
 //!   it, and what that returns takes it back before the poll is over, also on unwind. Slots are used
 //!   by shared reference only.
 
-use super::erased::Erased;
-use super::waiters::Waiters;
+use crate::fixed_nursery::erased::Erased;
+use crate::fixed_nursery::waiters::Waiters;
 use crate::set::slots::Slots;
+use crate::spawn::TrySpawnError;
 use core::cell::Cell;
-use core::error::Error;
-use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::ptr;
-
-/// A nursery refused a child; the child is inside, unharmed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum TrySpawnError<F> {
-    /// There is no room now.
-    Full(F),
-    /// There will be no room: the nursery has ended, or is not being polled.
-    Closed(F),
-}
-
-impl<F> TrySpawnError<F> {
-    /// The child that was refused.
-    pub fn into_inner(self) -> F {
-        match self {
-            TrySpawnError::Full(child) | TrySpawnError::Closed(child) => child,
-        }
-    }
-
-    /// Whether another attempt may succeed.
-    pub const fn is_full(&self) -> bool {
-        matches!(self, TrySpawnError::Full(_))
-    }
-}
-
-impl<F> fmt::Debug for TrySpawnError<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TrySpawnError::Full(_) => "Full(..)",
-            TrySpawnError::Closed(_) => "Closed(..)",
-        })
-    }
-}
-
-impl<F> fmt::Display for TrySpawnError<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TrySpawnError::Full(_) => "the nursery has no room for another child",
-            TrySpawnError::Closed(_) => "the nursery is closed",
-        })
-    }
-}
-
-impl<F> Error for TrySpawnError<F> {}
 
 pub(crate) struct Gate<'env, E, const N: usize, const SIZE: usize> {
     slots: Cell<*const Slots<Erased<'env, E, SIZE>, N>>,

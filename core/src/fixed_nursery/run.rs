@@ -25,8 +25,8 @@
 //! Futures are polled and dropped here, and may spawn, cancel the signal, wake, and panic. A panic ends
 //! the nursery: a guard drops what is left, then it comes out of the poll.
 
-use super::erased::Erased;
-use super::gate::Gate;
+use crate::fixed_nursery::erased::Erased;
+use crate::fixed_nursery::gate::Gate;
 use crate::reason::Reason;
 use crate::set::slots::Slots;
 use crate::token::CancelSignal;

@@ -1,7 +1,8 @@
 //! Waiting for room in a fixed nursery.
 
-use super::gate::{Gate, TrySpawnError};
-use super::waiters::Node;
+use crate::fixed_nursery::gate::Gate;
+use crate::fixed_nursery::waiters::Node;
+use crate::spawn::TrySpawnError;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;

@@ -2,21 +2,18 @@
 
 use crate::time::alarm;
 use crate::time::{Instant, Timer};
-use alloc::boxed::Box;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
 /// [`alarm::Alarm`], of any timer.
 pub(crate) trait Alarm {
-    fn now(&self) -> Instant;
+    fn now(self: Pin<&mut Self>) -> Instant;
     fn set(self: Pin<&mut Self>, at: Instant);
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()>;
 }
 
-pub(crate) type BoxAlarm<'env> = Pin<Box<dyn Alarm + Send + 'env>>;
-
 impl<T: Timer> Alarm for alarm::Alarm<T> {
-    fn now(&self) -> Instant {
+    fn now(self: Pin<&mut Self>) -> Instant {
         alarm::Alarm::now(self)
     }
 

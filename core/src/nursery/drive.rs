@@ -31,35 +31,49 @@
 //! # Invariants
 //!
 //! - **D1** `Running` children point to `shared`, which the engine keeps alive; the set is dropped first.
-//! - **D2** Every way out of the set passes through `Running::drop`: it unlinks the child and gives
-//!   its place back.
 //!
 //! # Foreign code
 //!
-//! Children, body, alarm and their drops may use any handle of this nursery. They never reach the
-//! set, the queue or the list: those are changed by the engine alone, between calls of foreign code.
+//! Children, body, policy, alarm, joiners' wakers and the drops of all that may use any handle of this
+//! nursery. They never reach the set, the queue or the list: those are changed by the engine alone,
+//! between calls of foreign code.
+//!
+//! Each call of foreign code within a turn is made through [`Shared::guard`] or [`Panics`]: with `std` a
+//! panic is kept there, the nursery is cancelled, the turn goes on, and [`finish`](Engine::finish)
+//! resumes the panic. Without `std` it unwinds, `in_turn` stays set, and all is left to the drop. Not
+//! guarded is the outer task's own waker, at a turn's start and end: nothing is half-done then.
+//!
+//! [`Panics`]: crate::nursery::panics::Panics
 
-use crate::nursery::deadline::BoxAlarm;
+use crate::nursery::deadline::Alarm;
 use crate::nursery::failure::{Cause, Failure, JoinErrorKind};
 use crate::nursery::list::{Chain, Queue};
+use crate::nursery::mode::Mode;
 use crate::nursery::node::NurserySide;
-use crate::nursery::policy::{FailFast, Policy, sealed::Verdict};
+use crate::nursery::panics::attempt;
+use crate::nursery::policy::{Ended, Policy, Verdict};
 use crate::nursery::report::Report;
+use crate::nursery::running::{self, End, Running};
 use crate::nursery::shared::{Shared, bit};
 use crate::reason::Reason;
 use crate::set::growing::FutureSet;
 use crate::sync::Arc;
 use crate::time::Instant;
 use crate::token::{CancellationToken, WaitForCancellationFutureOwned};
-use crate::wake::batch::each;
+use crate::wake::batch::{drop_all, each};
 use crate::wake::ready::Desk;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::marker::PhantomData;
 use core::pin::Pin;
-use core::ptr::NonNull;
 use core::task::{Context, Poll};
+
+/// Whether the body has not ended. (`is_some` would take a shared reference to all of it, which a future
+/// that borrows from itself forbids.)
+fn is_there<B>(body: Pin<&mut Option<B>>) -> bool {
+    body.as_pin_mut().is_some()
+}
 
 /// How often a turn hands places from ended children to queued ones.
 const ROUNDS: usize = 32;
@@ -72,30 +86,33 @@ enum Phase {
     Ended,
 }
 
-pub(crate) struct Engine<'env, E> {
+pub(crate) struct Engine<'env, E, M: Mode> {
     // D1: before `shared`.
     set: FutureSet<Running<E>>,
     queue: Queue,
     desk: Desk,
     pub(crate) shared: Arc<Shared>,
     phase: Phase,
-    pub(crate) policy: Box<dyn Policy<E> + Send + 'env>,
-    pub(crate) alarm: Option<BoxAlarm<'env>>,
+    pub(crate) policy: Box<M::Policy<'env, E>>,
+    pub(crate) alarm: Option<Pin<Box<M::Alarm<'env>>>>,
     pub(crate) deadline: Instant,
     pub(crate) force_on: Option<(CancellationToken, WaitForCancellationFutureOwned)>,
     token_wait: Option<WaitForCancellationFutureOwned>,
     /// The error that the policy answered with cancellation.
     cause: Option<E>,
+    /// A success that the policy answered with cancellation.
+    enough: bool,
     /// All other errors.
     errors: Vec<E>,
     /// Places taken from ended children, for the queue.
     places: usize,
-    /// Set while a turn runs; still set at the next turn if that one panicked.
+    /// Set while a turn runs; still set at the next turn if a panic unwound through that one.
     in_turn: bool,
     _env: PhantomData<fn(&'env ()) -> &'env ()>,
+    _mode: PhantomData<M::Marker>,
 }
 
-impl<'env, E: 'env> Engine<'env, E> {
+impl<'env, E, M: Mode> Engine<'env, E, M> {
     pub(crate) fn new() -> Self {
         let mut set = FutureSet::new();
         let desk = set.desk();
@@ -105,16 +122,18 @@ impl<'env, E: 'env> Engine<'env, E> {
             desk,
             shared: Arc::new(Shared::new(desk)),
             phase: Phase::New,
-            policy: Box::new(FailFast),
+            policy: M::fail_fast(),
             alarm: None,
             deadline: Instant::NEVER,
             force_on: None,
             token_wait: None,
             cause: None,
+            enough: false,
             errors: Vec::new(),
             places: 0,
             in_turn: false,
             _env: PhantomData,
+            _mode: PhantomData,
         }
     }
 
@@ -143,7 +162,7 @@ impl<'env, E: 'env> Engine<'env, E> {
         let yielding = self.poll_children(body.as_mut());
 
         self.in_turn = false;
-        let over = body.is_none() && self.set.is_empty() && self.queue.is_empty();
+        let over = !is_there(body.as_mut()) && self.set.is_empty() && self.queue.is_empty();
         if over && self.shared.shut_if_empty() {
             self.phase = Phase::Ended;
             return Poll::Ready(());
@@ -161,22 +180,42 @@ impl<'env, E: 'env> Engine<'env, E> {
         self.token_wait = Some(self.shared.token.clone().cancelled_owned());
         let inherited = self.shared.token.deadline().unwrap_or(Instant::NEVER);
         let deadline = self.deadline.min(inherited);
-        if let Some(alarm) = &mut self.alarm {
-            if deadline.is_due(alarm.now()) {
-                self.shared.token.cancel_with(Reason::deadline_exceeded());
-            } else {
-                alarm.as_mut().set(deadline);
+        let past = self.ask_alarm(|mut alarm| {
+            let past = deadline.is_due(alarm.as_mut().now());
+            if !past {
+                alarm.set(deadline);
             }
+            past
+        });
+        if past == Some(true) {
+            self.cancel(Reason::deadline_exceeded());
         }
+    }
+
+    /// Asks the alarm, if there is one. If it panics, nobody would end the grace: the nursery is forced.
+    fn ask_alarm<R>(&mut self, ask: impl FnOnce(Pin<&mut M::Alarm<'env>>) -> R) -> Option<R> {
+        let (shared, slot) = (&self.shared, &mut self.alarm);
+        let alarm = slot.as_mut()?;
+        let answer = shared.guard(|| ask(alarm.as_mut()));
+        if answer.is_none() {
+            let broken = slot.take();
+            shared.guard(|| drop(broken));
+            shared.guard(|| shared.force(Reason::sibling_failed()));
+        }
+        answer
     }
 
     /// Whether what the alarm was set to has come.
     fn alarm_rang(&mut self) -> bool {
         let waker = self.desk.waker(bit::ALARM);
-        self.alarm.as_mut().is_some_and(|alarm| {
-            let mut cx = Context::from_waker(&waker);
-            alarm.as_mut().poll(&mut cx).is_ready()
-        })
+        let polled = self.ask_alarm(|alarm| alarm.poll(&mut Context::from_waker(&waker)));
+        matches!(polled, Some(Poll::Ready(())))
+    }
+
+    /// True if this was the first cancellation. Wakes whoever waits for the token: foreign code.
+    fn cancel(&self, reason: Reason) -> bool {
+        let cancelled = self.shared.guard(|| self.shared.token.cancel_with(reason));
+        cancelled == Some(true)
     }
 
     fn look_at_signals<B>(&mut self, rang: usize, body: Pin<&mut Option<B>>) {
@@ -186,9 +225,7 @@ impl<'env, E: 'env> Engine<'env, E> {
         if rang & 1 << bit::ALARM != 0 && self.alarm_rang() {
             match self.phase {
                 Phase::Draining => self.drop_graceful(),
-                _ => {
-                    self.shared.token.cancel_with(Reason::deadline_exceeded());
-                }
+                _ => drop(self.cancel(Reason::deadline_exceeded())),
             }
         }
         if rang & 1 << bit::FORCE != 0 {
@@ -198,7 +235,7 @@ impl<'env, E: 'env> Engine<'env, E> {
                 if Pin::new(wait).poll(&mut cx).is_ready() {
                     let reason = token.reason().unwrap_or(Reason::explicit());
                     self.force_on = None;
-                    self.shared.force(reason);
+                    self.shared.guard(|| self.shared.force(reason));
                 }
             }
             if self.phase == Phase::Draining && self.shared.is_forced() {
@@ -226,13 +263,21 @@ impl<'env, E: 'env> Engine<'env, E> {
             return;
         };
         let waker = self.desk.waker(bit::BODY);
-        let Poll::Ready(result) = future.poll(&mut Context::from_waker(&waker)) else {
+        let mut cx = Context::from_waker(&waker);
+        let polled = self.shared.guard(|| future.poll(&mut cx));
+        if let Some(Poll::Pending) = polled {
             return;
-        };
-        body.set(None);
-        match result {
-            Ok(output) => *value = Some(output),
-            Err(error) => self.failed(error),
+        }
+        self.shared.guard(|| body.set(None));
+        match polled {
+            Some(Poll::Ready(Ok(output))) => {
+                *value = Some(output);
+                if let Err(panic) = attempt(|| self.succeeded(&Ended::BODY)) {
+                    self.shared.panicked(panic);
+                }
+            }
+            Some(Poll::Ready(Err(error))) => self.failed(&Ended::BODY, error),
+            _ => {}
         }
     }
 
@@ -241,15 +286,9 @@ impl<'env, E: 'env> Engine<'env, E> {
         for _ in 0..ROUNDS {
             self.drain_if_cancelled(body.as_mut());
             self.admit();
-            while let Some(end) = self.set.poll_local() {
-                match end {
-                    End::Done => self.shared.counts.done(),
-                    End::Failed(error) => {
-                        self.shared.counts.failed();
-                        self.failed(error);
-                    }
-                    End::Cut => {}
-                }
+            // Children are guarded one by one; what gets here is a panic of the policy, at a success.
+            while let Err(panic) = attempt(|| self.poll_woken()) {
+                self.shared.panicked(panic);
             }
             self.places += self.shared.poller.freed.take();
             let cancelled = self.phase == Phase::Running && self.shared.token.is_cancelled();
@@ -259,6 +298,23 @@ impl<'env, E: 'env> Engine<'env, E> {
             }
         }
         true
+    }
+
+    /// Polls each child that is to be polled in this turn, or what is left of them.
+    fn poll_woken(&mut self) {
+        while let Some(end) = self.set.poll_local() {
+            match end {
+                End::Done(name) => {
+                    self.shared.counts.done();
+                    self.succeeded(&Ended::child(name.as_ref()));
+                }
+                End::Failed(name, error) => {
+                    self.shared.counts.failed();
+                    self.failed(&Ended::child(name.as_ref()), error);
+                }
+                End::Counted => {}
+            }
+        }
     }
 
     // -------------------------------------------------------------- children in
@@ -298,7 +354,11 @@ impl<'env, E: 'env> Engine<'env, E> {
 
     fn start(&mut self, child: NurserySide) {
         if child.start() {
+            let waiting = child.take_waiting();
             self.set.push(Running::new(child, &self.shared));
+            if let Some(waker) = waiting {
+                self.shared.guard(|| waker.wake());
+            }
         } else {
             // Its spawner gave up; only the place is of interest.
             self.shared.swept(1);
@@ -307,14 +367,15 @@ impl<'env, E: 'env> Engine<'env, E> {
     }
 
     /// The nursery is cancelled: the child never starts.
-    fn refuse(&mut self, child: NurserySide) {
+    fn refuse(&self, child: NurserySide) {
+        let shared = &self.shared;
         if !child.claim(0) {
-            self.shared.swept(1);
+            shared.swept(1);
             return;
         }
-        self.shared.counts.cancelled();
-        self.shared.poller.cut.set(true);
-        child.end(JoinErrorKind::Cancelled, self.shared.token.reason());
+        shared.counts.cancelled();
+        shared.poller.cut.set(true);
+        shared.guard(|| child.end(JoinErrorKind::Cancelled, shared.token.reason()));
     }
 
     /// Places that nobody queues for go back to the common store.
@@ -328,16 +389,31 @@ impl<'env, E: 'env> Engine<'env, E> {
 
     // -------------------------------------------------------------- children out
 
-    /// The body or a child returned an error.
-    fn failed(&mut self, error: E) {
-        let deciding = self.phase == Phase::Running && self.cause.is_none();
-        if deciding
-            && self.policy.failed(&error) == Verdict::CancelRest
-            && self.shared.token.cancel_with(Reason::sibling_failed())
-        {
-            self.cause = Some(error);
-        } else {
-            self.errors.push(error);
+    /// Whether the policy is still asked.
+    fn is_deciding(&self) -> bool {
+        self.phase == Phase::Running && !self.shared.token.is_cancelled()
+    }
+
+    /// A panic of the policy unwinds from here: nothing has changed then.
+    fn succeeded(&mut self, who: &Ended<'_>) {
+        if self.is_deciding() && self.policy.succeeded(who) == Verdict::CancelRest {
+            self.enough = self.cancel(Reason::sibling_succeeded());
+        }
+    }
+
+    fn failed(&mut self, who: &Ended<'_>, error: E) {
+        let mut verdict = None;
+        if self.is_deciding() {
+            verdict = self.shared.guard(|| self.policy.failed(who, &error));
+        }
+        match verdict {
+            Some(Verdict::CancelRest) if self.cancel(Reason::sibling_failed()) => {
+                self.cause = Some(error);
+            }
+            Some(Verdict::Forgive) if !who.is_body() => {
+                self.shared.guard(|| drop(error));
+            }
+            _ => self.errors.push(error),
         }
     }
 
@@ -347,16 +423,13 @@ impl<'env, E: 'env> Engine<'env, E> {
         }
         self.phase = Phase::Draining;
         self.token_wait = None;
-        let poller = &self.shared.poller;
-        if let Some(alarm) = &mut self.alarm {
-            let now = alarm.now();
-            poller.drain.set(Some((now, now)));
-            let end = self
-                .shared
-                .grace
-                .map_or(Instant::NEVER, |grace| now + grace);
-            alarm.as_mut().set(end);
-        }
+        let grace = self.shared.grace;
+        let now = self.ask_alarm(|mut alarm| {
+            let now = alarm.as_mut().now();
+            alarm.set(grace.map_or(Instant::NEVER, |grace| now + grace));
+            now
+        });
+        self.shared.poller.drain.set(now.map(|now| (now, now)));
         // Youngest first: what came in last, what waits, what runs, the body.
         for child in self.shared.take().reversed() {
             self.refuse(child);
@@ -365,9 +438,9 @@ impl<'env, E: 'env> Engine<'env, E> {
             self.refuse(child);
         }
         self.end_running(false, JoinErrorKind::Cancelled);
-        if body.is_some() {
+        if is_there(body.as_mut()) {
             self.shared.poller.cut.set(true);
-            body.set(None);
+            self.shared.guard(|| body.set(None));
         }
         // The grace may be nothing, and it may have been forced already.
         if self.alarm_rang() || self.shared.is_forced() {
@@ -377,9 +450,10 @@ impl<'env, E: 'env> Engine<'env, E> {
 
     /// The time is only read while it is needed.
     fn tick(&mut self) {
-        let poller = &self.shared.poller;
-        if let (Some(alarm), Some((from, _))) = (&self.alarm, poller.drain.get()) {
-            poller.drain.set(Some((from, alarm.now())));
+        if let Some((from, _)) = self.shared.poller.drain.get() {
+            if let Some(now) = self.ask_alarm(|alarm| alarm.now()) {
+                self.shared.poller.drain.set(Some((from, now)));
+            }
         }
     }
 
@@ -390,21 +464,13 @@ impl<'env, E: 'env> Engine<'env, E> {
 
     /// Drops the running children of one sort, youngest first.
     fn end_running(&mut self, graceful: bool, kind: JoinErrorKind) {
-        let shared = &self.shared;
-        let reason = shared.token.reason();
-        // SAFETY: L2 – ending a child links and unlinks nothing; foreign code cannot reach the list.
-        let running = unsafe { shared.poller.running.iter() };
-        each(running, |child| {
-            if child.is_alive() && child.is_graceful() == graceful {
-                cut(shared, &child, kind, reason.clone());
-            }
-        });
-        self.set.retain(|running| running.child.is_alive());
+        running::cut_all(&self.shared, graceful, kind);
+        self.set.retain(|running| running.is_alive());
     }
 
     // -------------------------------------------------------------- the end
 
-    /// After `Ready`: the outcome.
+    /// After `Ready`: the outcome, or the first panic.
     pub(crate) fn finish<T>(&mut self, value: Option<T>) -> Result<T, Failure<E>> {
         let shared = &self.shared;
         let report = Report {
@@ -413,158 +479,70 @@ impl<'env, E: 'env> Engine<'env, E> {
             drained: shared.poller.drained.take(),
         };
         shared.set_report(report.clone());
+        let panics = &shared.poller.panics;
+        if self.enough && value.is_some() {
+            panics.catch(|| drop_all(self.errors.drain(..)));
+        }
+        if panics.caught() {
+            let (cause, errors) = (self.cause.take(), core::mem::take(&mut self.errors));
+            panics.catch(|| drop(value));
+            panics.catch(|| drop_all(cause.into_iter().chain(errors)));
+            panics.resume();
+            unreachable!("a panic was kept");
+        }
         let mut errors = core::mem::take(&mut self.errors);
-        let cause = if let Some(error) = self.cause.take() {
-            Cause::Error(error)
-        } else if shared.poller.cut.get() {
-            Cause::Cancelled(shared.token.reason().unwrap_or(Reason::dropped()))
-        } else if !errors.is_empty() {
-            Cause::Error(errors.remove(0))
-        } else {
-            match value {
-                Some(value) => return Ok(value),
-                None => unreachable!("a body without a value has failed or was cut"),
+        let cause = match (self.cause.take(), value) {
+            (Some(error), _) => Cause::Error(error),
+            (None, Some(value)) if self.enough => return Ok(value),
+            (None, _) if shared.poller.cut.get() => {
+                Cause::Cancelled(shared.token.reason().unwrap_or(Reason::dropped()))
             }
+            (None, _) if !errors.is_empty() => Cause::Error(errors.remove(0)),
+            (None, Some(value)) => return Ok(value),
+            (None, None) => unreachable!("a body without a value has failed or was cut"),
         };
         Err(Failure {
             cause,
             rest: errors,
-            report,
+            report: Box::new(report),
         })
     }
 }
 
-impl<E> Drop for Engine<'_, E> {
-    /// N9: shuts, and drops the children youngest first, whoever panics; the body is dropped after
-    /// the engine.
-    fn drop(&mut self) {
-        if self.phase == Phase::Ended {
-            return;
+impl<E, M: Mode> Engine<'_, E, M> {
+    /// N9: shuts, and drops the children youngest first, then all else that is not ours, whoever
+    /// panics. No effect a second time.
+    pub(crate) fn close(&mut self) {
+        let shared = &self.shared;
+        let mut incoming = Chain::EMPTY;
+        let early = self.phase != Phase::Ended;
+        if early {
+            self.phase = Phase::Ended;
+            incoming = shared.shut();
+            // One that was kept came before the drop; nobody waits for it any more.
+            shared.poller.panics.forget();
         }
-        let mut incoming = self.shared.shut();
-        each(0..5, |step| match step {
+        each(0..9, |step| match step {
             0 => {
-                self.shared.token.cancel_with(Reason::dropped());
+                if early {
+                    shared.token.cancel_with(Reason::dropped());
+                }
             }
             1 => drop(core::mem::replace(&mut incoming, Chain::EMPTY)),
             2 => drop(self.queue.take_youngest_first()),
-            3 => {
-                // SAFETY: L2 – as in `end_running`.
-                let running = unsafe { self.shared.poller.running.iter() };
-                each(running, |child| child.end(JoinErrorKind::Closed, None));
-            }
-            _ => self.set.clear(),
+            3 => running::close_all(shared),
+            4 => self.set.clear(),
+            5 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),
+            6 => self.alarm = None,
+            7 => self.policy = M::fail_fast(),
+            // A panic of what the set let go of.
+            _ => shared.poller.panics.resume(),
         });
     }
 }
 
-/// Drops a running child before its end, and counts it.
-fn cut(shared: &Shared, child: &NurserySide, kind: JoinErrorKind, reason: Option<Reason>) {
-    shared.poller.cut.set(true);
-    if kind == JoinErrorKind::Forced {
-        shared.counts.forced();
-    } else {
-        shared.counts.cancelled();
-    }
-    if let Some(meta) = child.meta().filter(|meta| meta.graceful) {
-        shared.poller.note_drained(meta, true);
-    }
-    child.end(kind, reason);
-}
-
-// ------------------------------------------------------------------ a running child
-
-/// A child in the set.
-struct Running<E> {
-    child: NurserySide,
-    shared: NonNull<Shared>,
-    started: bool,
-    _error: PhantomData<fn() -> E>,
-}
-
-/// How a running child left the set by itself.
-enum End<E> {
-    Done,
-    Failed(E),
-    /// The nursery is cancelled: it was dropped, and is counted already.
-    Cut,
-}
-
-// SAFETY: spawning demands `Send` of future, output and error; `Shared: Sync`, and its `poller` moves
-// with the nursery's future (H2).
-unsafe impl<E: Send> Send for Running<E> {}
-
-impl<E> Running<E> {
-    fn new(child: NurserySide, shared: &Arc<Shared>) -> Self {
-        // SAFETY: L2 – it comes from inbox or queue; `drop` unlinks it.
-        unsafe { shared.poller.running.link(&child) };
-        Running {
-            child,
-            shared: NonNull::from(&**shared),
-            started: false,
-            _error: PhantomData,
-        }
-    }
-
-    fn shared(&self) -> &Shared {
-        // SAFETY: D1.
-        unsafe { self.shared.as_ref() }
-    }
-}
-
-impl<E> Future for Running<E> {
-    type Output = End<E>;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<E>> {
-        let cancelled = self.shared().token.is_cancelled();
-        if cancelled {
-            // In a cancelled nursery no plain child is polled again, also not in this turn.
-            let shared = self.shared();
-            match self.child.meta().filter(|meta| meta.graceful) {
-                None => {
-                    let reason = shared.token.reason();
-                    cut(shared, &self.child, JoinErrorKind::Cancelled, reason);
-                    return Poll::Ready(End::Cut);
-                }
-                Some(meta) if meta.noticed.get().is_none() => {
-                    let now = shared.poller.drain.get().map(|(_, now)| now);
-                    meta.noticed.set(now);
-                }
-                Some(_) => {}
-            }
-        }
-        if !self.started {
-            self.started = true;
-            self.shared().counts.started();
-        }
-        let mut error = None;
-        // SAFETY: `start` gave true; it is alive, for it left the set otherwise; `E` is the nursery's.
-        let polled = unsafe { self.child.poll(cx, &mut error) };
-        let Poll::Ready(_) = polled else {
-            return Poll::Pending;
-        };
-        // Looked at again: it may have ended in the turn of the cancellation, before the drain.
-        let shared = self.shared();
-        if shared.token.is_cancelled() {
-            if let Some(meta) = self.child.meta().filter(|meta| meta.graceful) {
-                shared.poller.note_drained(meta, false);
-            }
-        }
-        Poll::Ready(match error {
-            Some(error) => End::Failed(error),
-            None => End::Done,
-        })
-    }
-}
-
-impl<E> Drop for Running<E> {
-    /// D2. Then `child` is dropped, which ends it if it has not ended.
+impl<E, M: Mode> Drop for Engine<'_, E, M> {
     fn drop(&mut self) {
-        let poller = &self.shared().poller;
-        // SAFETY: L2 – linked by `new`.
-        unsafe { poller.running.unlink(&self.child) };
-        let place = usize::from(self.child.head().placed.get());
-        poller.freed.set(poller.freed.get() + place);
+        self.close();
     }
 }

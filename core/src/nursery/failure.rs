@@ -2,6 +2,7 @@
 
 use crate::nursery::report::Report;
 use crate::reason::Reason;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt;
@@ -16,8 +17,8 @@ pub struct Failure<E> {
     pub cause: Cause<E>,
     /// All further errors of the body and the children, in the order in which they came.
     pub rest: Vec<E>,
-    /// Counts, and how graceful children took the cancellation.
-    pub report: Report,
+    /// Counts, and how graceful children took the cancellation. Boxed to keep the error small.
+    pub report: Box<Report>,
 }
 
 /// What ended a nursery without success.
@@ -28,7 +29,8 @@ pub enum Cause<E> {
     /// if it answered none so, the first one.
     Error(E),
     /// The nursery was cancelled from outside (its parent token, its deadline, its handle) before
-    /// an error did it, and something was cut short.
+    /// an error did it, and something was cut short. (Under [`FirstSuccess`](crate::FirstSuccess) also:
+    /// a child has succeeded, but the body was cut.)
     Cancelled(Reason),
 }
 
@@ -96,6 +98,9 @@ pub struct JoinError {
 pub enum JoinErrorKind {
     /// The child returned `Err`.
     Failed,
+    /// The child panicked while it was polled. The panic itself goes to whoever polls the nursery.
+    /// Only with the feature `std`: without it nothing is caught, and the `Join` says `Closed`.
+    Panicked,
     /// The nursery was cancelled: the child was dropped at its await point or never started.
     Cancelled,
     /// A graceful child that was dropped when the grace was over or `force()` was called.
@@ -124,6 +129,7 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             JoinErrorKind::Failed => "the child failed",
+            JoinErrorKind::Panicked => "the child panicked",
             JoinErrorKind::Cancelled => "the child was cancelled",
             JoinErrorKind::Forced => "the child did not end within the grace and was dropped",
             JoinErrorKind::Closed => "the nursery had ended",

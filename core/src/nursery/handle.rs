@@ -1,294 +1,440 @@
-//! Giving children to a nursery, from anywhere.
+//! The handles: spawning and steering from anywhere.
+//!
+//! The types for children that cross threads and for those that do not are written once: they differ
+//! in the bounds of what is spawned and in a marker. What they do is the `spawner`'s.
 
-use crate::nursery::failure::{JoinError, JoinErrorKind};
-use crate::nursery::join::{Join, SpawnWait, cancelled};
-use crate::nursery::node::{self, Aside, Meta};
+use crate::nursery::failure::JoinError;
+use crate::nursery::join::{Join, LocalSpawnWait, SpawnWait};
+use crate::nursery::map::{Collect, InOrder, Map};
+use crate::nursery::mode::{Local, Mode, Threads};
+use crate::nursery::options::Options;
 use crate::nursery::report::{Report, Stats};
-use crate::nursery::shared::Shared;
+use crate::nursery::spawner::{ChildContext, Spawner};
 use crate::observe::Name;
 use crate::reason::Reason;
-use crate::sync::Arc;
+use crate::set::growing::FutureSet;
+use crate::spawn::TrySpawnError;
 use crate::token::CancellationToken;
-use core::cell::Cell;
+use alloc::vec::Vec;
+use core::convert::identity;
 use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
-use core::time::Duration;
+use futures_core::FusedStream;
 
-/// Spawns children into a [`Nursery`](crate::Nursery), and steers it.
-///
-/// Clones share one nursery. A handle may be used in the body, in children, in their drops, in other
-/// tasks and on other threads; it does not keep the nursery open. `Send + Sync`.
-pub struct Handle<'env, E> {
-    shared: Arc<Shared>,
-    // Invariant in `'env`: children that borrow for a shorter time must not get in.
-    _env: PhantomData<fn(&'env ()) -> &'env ()>,
-    _error: PhantomData<fn(E)>,
-}
+macro_rules! handles {
+    (
+        $mode:ty, [$($send:tt)*], $Nursery:ident, $Wait:ident by $waits:path;
+        $(#[$handle_doc:meta])*
+        $Handle:ident;
+        $(#[$child_doc:meta])*
+        $Child:ident;
+    ) => {
+        $(#[$handle_doc])*
+        pub struct $Handle<'env, E>(
+            Spawner<'env, E>,
+            PhantomData<<$mode as Mode>::Marker>,
+        );
 
-impl<E> Clone for Handle<'_, E> {
-    fn clone(&self) -> Self {
-        Handle::new(Arc::clone(&self.shared))
-    }
-}
-
-impl<E> Handle<'_, E> {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Handle {
-            shared,
-            _env: PhantomData,
-            _error: PhantomData,
-        }
-    }
-}
-
-/// Steering and looking.
-impl<E> Handle<'_, E> {
-    /// The nursery's own token: cancelled with the nursery, whatever the cause.
-    pub fn token(&self) -> &CancellationToken {
-        &self.shared.token
-    }
-
-    /// Cancels the nursery: [`cancel_with`](Self::cancel_with) the reason `Explicit`.
-    pub fn cancel(&self) -> bool {
-        self.cancel_with(Reason::explicit())
-    }
-
-    /// Cancels the nursery: plain children are dropped at their await points, graceful ones are
-    /// told. True if this was the first cancellation. Returns at once; lock-free.
-    pub fn cancel_with(&self, reason: Reason) -> bool {
-        self.shared.token.cancel_with(reason)
-    }
-
-    /// Cancels the nursery, and gives graceful children no more time: they are dropped at the
-    /// nursery's next poll and count as forced.
-    pub fn force(&self) {
-        self.shared.force(Reason::explicit());
-    }
-
-    /// How many children came to which end so far.
-    pub fn stats(&self) -> Stats {
-        self.shared.counts.stats()
-    }
-
-    /// The report, once the nursery has ended; `None` before, and if it was dropped. Allocates.
-    pub fn report(&self) -> Option<Report> {
-        self.shared.report()
-    }
-}
-
-/// Spawning. A child is a future that gives `Result<T, E>`: its `T` goes to its [`Join`], its `E` to
-/// the nursery's outcome.
-///
-/// One allocation a child. Over the [limit](crate::Nursery::limit) children queue in the order in
-/// which they came; the queue's memory is the caller's to bound
-/// ([`spawn_wait`](Self::spawn_wait) does).
-impl<'env, E: Send + 'env> Handle<'env, E> {
-    /// Spawns a plain child: when the nursery is cancelled, it is dropped at its await point.
-    ///
-    /// Never fails: in a nursery that is cancelled or has ended, the future is dropped here and the
-    /// `Join` says so.
-    pub fn spawn<T, F>(&self, future: F) -> Join<T>
-    where
-        T: Send + 'env,
-        F: Future<Output = Result<T, E>> + Send + 'env,
-    {
-        self.submit(future, ())
-    }
-
-    /// Spawns a graceful child: when the nursery is cancelled, it is told by its context's token and
-    /// polled on until it ends, or [`grace`](crate::Nursery::grace) is over, or
-    /// [`force`](Self::force) is called. In the latter cases it is dropped and counts as forced.
-    ///
-    /// `make` is called here, at once.
-    pub fn spawn_graceful<T, F>(&self, make: impl FnOnce(ChildContext) -> F) -> Join<T>
-    where
-        T: Send + 'env,
-        F: Future<Output = Result<T, E>> + Send + 'env,
-    {
-        self.child().spawn_graceful(make)
-    }
-
-    /// Waits for room under the limit, then spawns a plain child.
-    ///
-    /// It is for the nursery's body and for tasks outside: children of the same nursery that all
-    /// wait for room while they fill it would wait for one another.
-    pub fn spawn_wait<T, F>(&self, future: F) -> SpawnWait<'env, T, E>
-    where
-        T: Send + 'env,
-        F: Future<Output = Result<T, E>> + Send + 'env,
-    {
-        self.submit_wait(future, ())
-    }
-
-    /// Waits for room under the limit, then spawns a graceful child. `make` is called here, at once.
-    pub fn spawn_wait_graceful<T, F>(
-        &self,
-        make: impl FnOnce(ChildContext) -> F,
-    ) -> SpawnWait<'env, T, E>
-    where
-        T: Send + 'env,
-        F: Future<Output = Result<T, E>> + Send + 'env,
-    {
-        self.child().spawn_wait_graceful(make)
-    }
-
-    /// Options for one child, ending in one of the four spawns:
-    /// `h.child().name("audit").spawn(audit(&db))`.
-    pub fn child(&self) -> Child<'_, 'env, E> {
-        Child {
-            handle: self,
-            name: None,
-        }
-    }
-
-    fn submit<T, F, M>(&self, future: F, aside: M) -> Join<T>
-    where
-        F: Future<Output = Result<T, E>>,
-        M: Aside,
-    {
-        if let Some(reason) = self.shared.token.reason() {
-            return Join::refused(cancelled(reason));
-        }
-        let (child, join) = node::new(future, aside);
-        let placed = self.shared.room.try_take();
-        child.head().placed.set(placed);
-        if self.shared.push(child).is_err() {
-            // The child came back and was dropped: it has ended as `Closed`.
-            if placed {
-                self.shared.room.give();
+        impl<E> Clone for $Handle<'_, E> {
+            fn clone(&self) -> Self {
+                $Handle::new(self.0.clone())
             }
-            return Join::refused(JoinError::new(JoinErrorKind::Closed, None));
         }
-        Join::new(join)
-    }
 
-    fn submit_wait<T, F, M>(&self, future: F, aside: M) -> SpawnWait<'env, T, E>
-    where
-        F: Future<Output = Result<T, E>>,
-        M: Aside,
-    {
-        let shared = Arc::clone(&self.shared);
-        if let Some(reason) = shared.token.reason() {
-            return SpawnWait::refused(shared, cancelled(reason));
+        impl<'env, E> $Handle<'env, E> {
+            pub(crate) fn new(spawner: Spawner<'env, E>) -> Self {
+                $Handle(spawner, PhantomData)
+            }
         }
-        let (child, join) = node::new(future, aside);
-        SpawnWait::new(shared, child, join)
-    }
-}
 
-impl<E> fmt::Debug for Handle<'_, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle")
-            .field("name", &self.shared.name)
-            .field("token", &self.shared.token)
-            .field("stats", &self.stats())
-            .finish()
-    }
-}
+        /// Steering and looking.
+        impl<E> $Handle<'_, E> {
+            /// The nursery's own token: cancelled with the nursery, whatever the cause.
+            pub fn token(&self) -> &CancellationToken {
+                &self.0.shared.token
+            }
 
-/// Options for one child; made by [`Handle::child`].
-#[must_use = "no child is spawned until one of the spawns is called"]
-pub struct Child<'h, 'env, E> {
-    handle: &'h Handle<'env, E>,
-    name: Option<Name>,
-}
+            /// Cancels the nursery: [`cancel_with`](Self::cancel_with) the reason `Explicit`.
+            pub fn cancel(&self) -> bool {
+                self.cancel_with(Reason::explicit())
+            }
 
-impl<'env, E: Send + 'env> Child<'_, 'env, E> {
-    /// Names the child, for reports and errors.
-    pub fn name(mut self, name: impl Into<Name>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
+            /// Cancels the nursery: plain children are dropped at their await points, graceful ones
+            /// are told. True if this was the first cancellation. Returns at once; lock-free.
+            pub fn cancel_with(&self, reason: Reason) -> bool {
+                self.0.shared.token.cancel_with(reason)
+            }
 
-    /// As [`Handle::spawn`].
-    pub fn spawn<T, F>(self, future: F) -> Join<T>
-    where
-        T: Send + 'env,
-        F: Future<Output = Result<T, E>> + Send + 'env,
-    {
-        match self.name {
-            None => self.handle.submit(future, ()),
-            name => self.handle.submit(future, Meta::new(name, false)),
+            /// Cancels the nursery, and gives graceful children no more time: they are dropped at the
+            /// nursery's next poll and count as forced.
+            pub fn force(&self) {
+                self.0.shared.force(Reason::explicit());
+            }
+
+            /// How many children came to which end so far.
+            pub fn stats(&self) -> Stats {
+                self.0.shared.counts.stats()
+            }
+
+            /// The report, once the nursery has ended; `None` before, and if it was dropped.
+            /// Allocates.
+            pub fn report(&self) -> Option<Report> {
+                self.0.shared.report()
+            }
         }
-    }
 
-    /// As [`Handle::spawn_graceful`].
-    pub fn spawn_graceful<T, F>(self, make: impl FnOnce(ChildContext) -> F) -> Join<T>
-    where
-        T: Send + 'env,
-        F: Future<Output = Result<T, E>> + Send + 'env,
-    {
-        let future = make(ChildContext::new(&self.handle.shared));
-        self.handle.submit(future, Meta::new(self.name, true))
-    }
+        /// Spawning. A child is a future that gives `Result<T, E>`: its `T` goes to its [`Join`], its
+        /// `E` to the nursery's outcome.
+        ///
+        /// | over the limit | plain child | graceful child |
+        /// |---|---|---|
+        /// | it queues | [`spawn`](Self::spawn) | [`spawn_graceful`](Self::spawn_graceful) |
+        /// | it comes back | [`try_spawn`](Self::try_spawn) | [`try_spawn_graceful`](Self::try_spawn_graceful) |
+        /// | the spawner waits | [`spawn_wait`](Self::spawn_wait) | [`spawn_wait_graceful`](Self::spawn_wait_graceful) |
+        ///
+        /// One allocation a child. Queued children start in the order in which they came; the memory
+        /// of a queue is the caller's to bound, by one of the other two ways.
+        impl<'env, E: $($send)* 'env> $Handle<'env, E> {
+            /// Spawns a plain child: when the nursery is cancelled, it is dropped at its await point.
+            ///
+            /// Never fails: in a nursery that is cancelled or has ended, the future is dropped here
+            /// and the `Join` says so.
+            pub fn spawn<T, F>(&self, future: F) -> Join<T>
+            where
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                self.0.spawn(future, Options::default())
+            }
 
-    /// As [`Handle::spawn_wait`].
-    pub fn spawn_wait<T, F>(self, future: F) -> SpawnWait<'env, T, E>
-    where
-        T: Send + 'env,
-        F: Future<Output = Result<T, E>> + Send + 'env,
-    {
-        match self.name {
-            None => self.handle.submit_wait(future, ()),
-            name => self.handle.submit_wait(future, Meta::new(name, false)),
+            /// Spawns a graceful child: when the nursery is cancelled, it is told by its context's
+            /// token and polled on until it ends, or the nursery's grace is over, or
+            /// [`force`](Self::force) is called. In the latter cases it is dropped and counts as
+            /// forced.
+            ///
+            /// `make` is called here, at once.
+            pub fn spawn_graceful<T, F>(&self, make: impl FnOnce(ChildContext) -> F) -> Join<T>
+            where
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                self.child().spawn_graceful(make)
+            }
+
+            /// Spawns a plain child if there is room under the limit, at once; allocates nothing if
+            /// there is none. It overtakes nobody who waits for room.
+            ///
+            /// # Errors
+            ///
+            /// The future comes back, unpolled, if the nursery is full, or if it is cancelled or has
+            /// ended.
+            pub fn try_spawn<T, F>(&self, future: F) -> Result<Join<T>, TrySpawnError<F>>
+            where
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                self.0.try_spawn(future, Options::default())
+            }
+
+            /// Spawns a graceful child if there is room under the limit. `make` is called here, at
+            /// once.
+            ///
+            /// # Errors
+            ///
+            /// As [`try_spawn`](Self::try_spawn); what comes back is the future that `make` made.
+            pub fn try_spawn_graceful<T, F>(
+                &self,
+                make: impl FnOnce(ChildContext) -> F,
+            ) -> Result<Join<T>, TrySpawnError<F>>
+            where
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                self.child().try_spawn_graceful(make)
+            }
+
+            /// Waits for room under the limit, then spawns a plain child.
+            ///
+            /// It is for the nursery's body and for tasks outside: children of the same nursery that
+            /// all wait for room while they fill it would wait for one another.
+            pub fn spawn_wait<T, F>(&self, future: F) -> $Wait<'env, T, E>
+            where
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                $waits(self.0.spawn_wait(future, Options::default()))
+            }
+
+            /// Waits for room under the limit, then spawns a graceful child. `make` is called here,
+            /// at once.
+            pub fn spawn_wait_graceful<T, F>(
+                &self,
+                make: impl FnOnce(ChildContext) -> F,
+            ) -> $Wait<'env, T, E>
+            where
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                self.child().spawn_wait_graceful(make)
+            }
+
+            /// Runs `make(item)` as a child for each item, and gives the outputs in the order of the
+            /// items.
+            ///
+            /// At most as many as the nursery's limit are begun and not yet read; only then is the
+            /// next item taken. (Without a limit all are begun at once.) Like
+            /// [`spawn_wait`](Self::spawn_wait) it waits for room, with which it competes: it is for
+            /// the body and for tasks outside.
+            ///
+            /// A child's error goes to the nursery's outcome; here its place is taken by the
+            /// [`JoinError`]. When the nursery is cancelled, no further item is taken.
+            ///
+            /// **Cancel safety:** Strict, for a `next` on it. If the stream is dropped, the children
+            /// that have begun run on, detached; the others never begin.
+            ///
+            /// ```
+            #[doc = concat!("use umbel_core::{JoinError, ", stringify!($Nursery), "};")]
+            /// # use core::{future::{Future, poll_fn}, pin::{Pin, pin}, task::{Context, Poll, Waker}};
+            /// # use futures_core::Stream;
+            /// # fn block_on<F: Future>(f: F) -> F::Output {
+            /// #     let mut f = pin!(f);
+            /// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
+            /// # }
+            /// # trait Next: Stream + Unpin { async fn next(&mut self) -> Option<Self::Item> { poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await } }
+            /// # impl<S: Stream + Unpin> Next for S {}
+            /// async fn length(word: &str) -> Result<usize, JoinError> {
+            ///     Ok(word.len())
+            /// }
+            ///
+            #[doc = concat!("let n = ", stringify!($Nursery), "::new().limit(2);")]
+            /// let h = n.handle();
+            /// let total = block_on(n.run(async {
+            ///     let mut lengths = h.map(["a", "bc", "def"], length);
+            ///     let mut total = 0;
+            ///     while let Some(length) = lengths.next().await {
+            ///         total += length?;
+            ///     }
+            ///     Ok(total)
+            /// }));
+            /// assert_eq!(total.unwrap(), 6);
+            /// ```
+            pub fn map<I, T, F, M>(
+                &self,
+                items: I,
+                mut make: M,
+            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, T, F, M>
+            where
+                I: IntoIterator,
+                M: FnMut(I::Item) -> F,
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                let handle = self.clone();
+                Map::new(items.into_iter(), self.0.limit(), InOrder::new(), move |item| {
+                    handle.spawn_wait(make(item))
+                })
+            }
+
+            /// As [`map`](Self::map), but gives the outputs in the order in which the children end.
+            pub fn map_unordered<I, T, F, M>(
+                &self,
+                items: I,
+                mut make: M,
+            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, T, F, M>
+            where
+                I: IntoIterator,
+                M: FnMut(I::Item) -> F,
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                let handle = self.clone();
+                Map::new(items.into_iter(), self.0.limit(), FutureSet::new(), move |item| {
+                    handle.spawn_wait(make(item))
+                })
+            }
+
+            /// Runs the futures as children, as many at once as there is room for, and gives their
+            /// outputs in the order of the arguments.
+            ///
+            /// Waits for room like [`map`](Self::map). The error is that of the first child, in
+            /// their order, that has no output; those that have begun run on, detached.
+            pub fn parallel<I, T, F>(
+                &self,
+                futures: I,
+            ) -> impl Future<Output = Result<Vec<T>, JoinError>> + use<'env, E, I, T, F>
+            where
+                I: IntoIterator<Item = F>,
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                let handle = self.clone();
+                // All will be read: only room bounds how many have begun.
+                let begin = move |future| handle.spawn_wait(future);
+                Collect::new(Map::new(futures.into_iter(), usize::MAX, InOrder::new(), begin))
+            }
+
+            /// Runs the futures as children, each when the one before it has ended, and gives their
+            /// outputs in the order of the arguments.
+            ///
+            /// Waits for room like [`map`](Self::map). The error is that of the first child that has
+            /// no output; those after it never begin.
+            pub fn series<I, T, F>(
+                &self,
+                futures: I,
+            ) -> impl Future<Output = Result<Vec<T>, JoinError>> + use<'env, E, I, T, F>
+            where
+                I: IntoIterator<Item = F>,
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                let handle = self.clone();
+                let begin = move |future| handle.spawn_wait(future);
+                Collect::new(Map::new(futures.into_iter(), 1, InOrder::new(), begin))
+            }
+
+            /// Options for one child, ending in one of the six spawns:
+            /// `h.child().name("audit").spawn(audit(&db))`.
+            pub fn child(&self) -> $Child<'_, 'env, E> {
+                $Child {
+                    handle: self,
+                    options: Options::default(),
+                }
+            }
         }
-    }
 
-    /// As [`Handle::spawn_wait_graceful`].
-    pub fn spawn_wait_graceful<T, F>(
-        self,
-        make: impl FnOnce(ChildContext) -> F,
-    ) -> SpawnWait<'env, T, E>
-    where
-        T: Send + 'env,
-        F: Future<Output = Result<T, E>> + Send + 'env,
-    {
-        let future = make(ChildContext::new(&self.handle.shared));
-        self.handle.submit_wait(future, Meta::new(self.name, true))
-    }
-}
-
-impl<E> fmt::Debug for Child<'_, '_, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Child")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Meta {
-    fn new(name: Option<Name>, graceful: bool) -> Self {
-        Meta {
-            name,
-            graceful,
-            noticed: Cell::new(None),
+        impl<E> fmt::Debug for $Handle<'_, E> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($Handle))
+                    .field("name", &self.0.shared.name)
+                    .field("token", self.token())
+                    .field("stats", &self.stats())
+                    .finish()
+            }
         }
-    }
-}
 
-/// What a graceful child is given: how it is told of a cancellation, and how long it has then.
-#[derive(Debug, Clone)]
-pub struct ChildContext {
-    token: CancellationToken,
-    grace: Option<Duration>,
-}
-
-impl ChildContext {
-    fn new(shared: &Shared) -> Self {
-        ChildContext {
-            token: shared.token.clone(),
-            grace: shared.grace,
+        $(#[$child_doc])*
+        #[must_use = "no child is spawned until one of the spawns is called"]
+        pub struct $Child<'h, 'env, E> {
+            handle: &'h $Handle<'env, E>,
+            options: Options,
         }
-    }
 
-    /// Cancelled when the child is to come to its end.
-    pub const fn token(&self) -> &CancellationToken {
-        &self.token
-    }
+        impl<'h, 'env, E> $Child<'h, 'env, E> {
+            pub(crate) fn into_parts(self) -> (&'h Spawner<'env, E>, Options) {
+                (&self.handle.0, self.options)
+            }
+        }
 
-    /// How long the child may take after the cancellation; `None`: as long as it needs.
-    pub const fn grace(&self) -> Option<Duration> {
-        self.grace
-    }
+        impl<'env, E: $($send)* 'env> $Child<'_, 'env, E> {
+            /// Names the child, for reports and errors.
+            pub fn name(mut self, name: impl Into<Name>) -> Self {
+                self.options.name = Some(name.into());
+                self
+            }
+
+            #[doc = concat!("As [`", stringify!($Handle), "::spawn`].")]
+            pub fn spawn<T, F>(self, future: F) -> Join<T>
+            where
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                self.handle.0.spawn(future, self.options)
+            }
+
+            #[doc = concat!("As [`", stringify!($Handle), "::spawn_graceful`].")]
+            pub fn spawn_graceful<T, F>(self, make: impl FnOnce(ChildContext) -> F) -> Join<T>
+            where
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                let spawner = &self.handle.0;
+                spawner.spawn(make(spawner.context()), self.options.graceful())
+            }
+
+            #[doc = concat!("As [`", stringify!($Handle), "::try_spawn`].")]
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn try_spawn<T, F>(self, future: F) -> Result<Join<T>, TrySpawnError<F>>
+            where
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                self.handle.0.try_spawn(future, self.options)
+            }
+
+            #[doc = concat!("As [`", stringify!($Handle), "::try_spawn_graceful`].")]
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn try_spawn_graceful<T, F>(
+                self,
+                make: impl FnOnce(ChildContext) -> F,
+            ) -> Result<Join<T>, TrySpawnError<F>>
+            where
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                let spawner = &self.handle.0;
+                spawner.try_spawn(make(spawner.context()), self.options.graceful())
+            }
+
+            #[doc = concat!("As [`", stringify!($Handle), "::spawn_wait`].")]
+            pub fn spawn_wait<T, F>(self, future: F) -> $Wait<'env, T, E>
+            where
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                $waits(self.handle.0.spawn_wait(future, self.options))
+            }
+
+            #[doc = concat!("As [`", stringify!($Handle), "::spawn_wait_graceful`].")]
+            pub fn spawn_wait_graceful<T, F>(
+                self,
+                make: impl FnOnce(ChildContext) -> F,
+            ) -> $Wait<'env, T, E>
+            where
+                T: $($send)* 'env,
+                F: Future<Output = Result<T, E>> + $($send)* 'env,
+            {
+                let spawner = &self.handle.0;
+                let future = make(spawner.context());
+                $waits(spawner.spawn_wait(future, self.options.graceful()))
+            }
+        }
+
+        impl<E> fmt::Debug for $Child<'_, '_, E> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($Child))
+                    .field("name", &self.options.name)
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+handles! {
+    Threads, [Send +], Nursery, SpawnWait by identity;
+    /// Spawns children into a [`Nursery`](crate::Nursery), and steers it.
+    ///
+    /// Clones share one nursery. A handle may be used in the body, in children, in their drops, in
+    /// other tasks and on other threads; it does not keep the nursery open. `Send + Sync`.
+    Handle;
+    /// Options for one child; made by [`Handle::child`].
+    Child;
+}
+
+handles! {
+    Local, [], LocalNursery, LocalSpawnWait by LocalSpawnWait::new;
+    /// Spawns children into a [`LocalNursery`](crate::LocalNursery), and steers it.
+    ///
+    /// Clones share one nursery. A handle may be used in the body, in children, in their drops and in
+    /// other tasks of its thread; it does not keep the nursery open. Neither `Send` nor `Sync`: what
+    /// other threads need is its [`token`](Self::token).
+    LocalHandle;
+    /// Options for one child; made by [`LocalHandle::child`].
+    LocalChild;
 }

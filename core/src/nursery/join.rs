@@ -1,6 +1,7 @@
 //! Awaiting a child: for its output, or before that for its place under the limit.
 
 use crate::nursery::failure::{JoinError, JoinErrorKind};
+use crate::nursery::mode::{Local, Mode};
 use crate::nursery::node::{JoinSide, NurserySide};
 use crate::nursery::shared::Shared;
 use crate::reason::Reason;
@@ -9,12 +10,12 @@ use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
 use core::pin::Pin;
-use core::task::{Context, Poll, ready};
+use core::task::{Context, Poll, Waker, ready};
 
 /// Awaits the output of a child.
 ///
-/// `Err` says that there is none: the child failed (its error went to the nursery's outcome), was
-/// cancelled or forced, or was refused. Dropping a `Join` detaches: the nursery still waits for the
+/// `Err` says that there is none: the child failed (its error went to the nursery's outcome) or
+/// panicked, was cancelled or forced, or was refused. Dropping a `Join` detaches: the nursery still waits for the
 /// child, and its output is dropped. Until it is read or dropped it keeps the child's block of
 /// memory, not its future.
 ///
@@ -36,6 +37,31 @@ impl<T> Join<T> {
 
     pub(crate) fn refused(error: JoinError) -> Self {
         Join(Inner::Refused(error))
+    }
+}
+
+impl<T> Join<T> {
+    /// What there is to join now, without waiting: `None` if the child has not ended. For joins that
+    /// are looked at when the nursery has ended.
+    ///
+    /// ```
+    /// # use umbel_core::{JoinError, Nursery};
+    /// # use core::{future::Future, pin::pin, task::{Context, Poll, Waker}};
+    /// # fn block_on<F: Future>(f: F) -> F::Output {
+    /// #     let mut f = pin!(f);
+    /// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
+    /// # }
+    /// let n = Nursery::<JoinError>::new();
+    /// let h = n.handle();
+    /// let joins = block_on(n.run(async { Ok([1, 2, 3].map(|n| h.spawn(async move { Ok(n * n) }))) }));
+    /// let squares = joins.unwrap().map(|join| join.now_or_never().unwrap().unwrap());
+    /// assert_eq!(squares, [1, 4, 9]);
+    /// ```
+    pub fn now_or_never(mut self) -> Option<Result<T, JoinError>> {
+        match Pin::new(&mut self).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => None,
+        }
     }
 }
 
@@ -92,8 +118,9 @@ enum Stage<T> {
     Done,
 }
 
-// SAFETY: `Handle::spawn_wait` demands that future, output and error are `Send`; until the child is
-// given to the nursery nobody else touches it (C5), and `JoinSide` is `Send` by itself.
+// SAFETY: `Handle::spawn_wait` demands that future, output and error are `Send` (that of `LocalHandle`
+// gives a `LocalSpawnWait`); until the child is given to the nursery nobody else touches it (C5), and
+// `JoinSide` is `Send` by itself.
 unsafe impl<T: Send, E> Send for SpawnWait<'_, T, E> {}
 // SAFETY: nothing is reachable through a shared reference.
 unsafe impl<T: Send, E> Sync for SpawnWait<'_, T, E> {}
@@ -170,6 +197,31 @@ impl<'env, T, E> Future for SpawnWait<'env, T, E> {
                 None => self.poll(cx),
             },
         }
+    }
+}
+
+/// Waits for room under a local nursery's limit: a [`SpawnWait`] that stays on its thread; made by
+/// [`LocalHandle::spawn_wait`](crate::LocalHandle::spawn_wait).
+#[must_use = "a child that waits for room is not spawned unless polled"]
+pub struct LocalSpawnWait<'env, T, E>(SpawnWait<'env, T, E>, PhantomData<<Local as Mode>::Marker>);
+
+impl<'env, T, E> LocalSpawnWait<'env, T, E> {
+    pub(crate) fn new(wait: SpawnWait<'env, T, E>) -> Self {
+        LocalSpawnWait(wait, PhantomData)
+    }
+}
+
+impl<T, E> Future for LocalSpawnWait<'_, T, E> {
+    type Output = Result<Join<T>, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl<T, E> fmt::Debug for LocalSpawnWait<'_, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalSpawnWait").finish_non_exhaustive()
     }
 }
 

@@ -28,6 +28,11 @@ impl Room {
         }
     }
 
+    /// How many places there are in all.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Takes a place if there is one.
     #[inline]
     pub(crate) fn try_take(&self) -> bool {

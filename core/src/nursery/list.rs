@@ -70,7 +70,8 @@ pub(crate) struct Queue {
     len: usize,
 }
 
-// SAFETY: L1 – the queue owns its nodes; spawning demands `Send` of what is in them.
+// SAFETY: L1 – the queue owns its nodes; where its engine may cross threads, spawning demands `Send`
+// of what is in them (`mode`).
 unsafe impl Send for Queue {}
 
 impl Queue {

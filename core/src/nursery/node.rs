@@ -58,20 +58,24 @@
 //!
 //! The future's poll and drop, the output's drop and the joiner's waker run while the head is
 //! consistent: before a drop, `has_future` is cleared; a waker is taken out before it is woken or
-//! dropped. A join side that goes takes its waker along.
+//! dropped. A join side that goes takes its waker along. A panic in a poll goes to [`panics`];
+//! elsewhere it unwinds to the caller, after what else there is to do has been done.
+//!
+//! [`panics`]: crate::nursery::panics
 
 use crate::nursery::failure::{JoinError, JoinErrorKind};
-use crate::observe::Name;
+use crate::nursery::options::{Aside, Meta};
+use crate::nursery::panics::Panics;
 use crate::reason::Reason;
 use crate::sync::{AtomicUsize, Ordering, UnsafeCell, alloc, dealloc};
-use crate::time::Instant;
+use crate::wake::batch::each;
 use crate::wake::cell::WakeCell;
 use ::alloc::alloc::handle_alloc_error;
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::future::Future;
 use core::marker::PhantomData;
-use core::mem::{ManuallyDrop, offset_of};
+use core::mem::{ManuallyDrop, needs_drop, offset_of};
 use core::pin::Pin;
 use core::ptr::{self, NonNull};
 use core::task::{Context, Poll, Waker};
@@ -119,28 +123,27 @@ enum Claim {
     Lost,
 }
 
-/// What only some children have; lies aside so that the others do not pay for it.
-pub(crate) struct Meta {
-    pub(crate) name: Option<Name>,
-    pub(crate) graceful: bool,
-    /// C5: when it was first polled after the cancellation.
-    pub(crate) noticed: Cell<Option<Instant>>,
+/// How a child came to its end by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done,
+    Failed,
+    /// It was cancelled with the nursery, and has neither output nor error.
+    Cut,
+    /// Its poll panicked.
+    Panicked,
 }
 
-/// `()` or [`Meta`]: what lies between head and payload.
-pub(crate) trait Aside {
-    fn meta(&self) -> Option<&Meta>;
+/// What a child's future gives.
+pub(crate) trait Outcome<T, E> {
+    /// `Err(None)`: it was cut. May be foreign code, as a part of the poll.
+    fn split(self) -> Result<T, Option<E>>;
 }
 
-impl Aside for () {
-    fn meta(&self) -> Option<&Meta> {
-        None
-    }
-}
-
-impl Aside for Meta {
-    fn meta(&self) -> Option<&Meta> {
-        Some(self)
+impl<T, E> Outcome<T, E> for Result<T, E> {
+    #[inline]
+    fn split(self) -> Result<T, Option<E>> {
+        self.map_err(Some)
     }
 }
 
@@ -148,15 +151,20 @@ struct VTable {
     layout: Layout,
     /// Where the payload lies.
     payload: usize,
-    /// Polls the future. `Ready(true)`: the output is in the payload. `Ready(false)`: the error was
-    /// written to the `Option<E>` behind the pointer. Either way the future has been dropped.
-    poll: unsafe fn(NonNull<Node>, &mut Context<'_>, *mut ()) -> Poll<bool>,
+    /// Polls the future. `Done`: the output is in the payload. `Failed`: the error was written to the
+    /// `Option<E>` behind the pointer. In all ends the future has been dropped.
+    poll: unsafe fn(NonNull<Node>, &mut Context<'_>, *mut (), &Panics) -> Poll<Exit>,
     drop_future: unsafe fn(NonNull<Node>),
-    drop_output: unsafe fn(NonNull<Node>),
+    /// `None`: there is nothing to do.
+    drop_output: Option<unsafe fn(NonNull<Node>)>,
     /// Drops what lies between head and payload.
     drop_aside: unsafe fn(NonNull<Node>),
-    meta: unsafe fn(NonNull<Node>) -> *const Meta,
+    /// What lies between head and payload is a `Meta`, at `META`.
+    has_meta: bool,
 }
+
+/// Where `Meta` lies, whatever comes behind it.
+const META: usize = offset_of!(Block<(), (), Meta>, aside);
 
 #[repr(C)]
 struct Block<F, T, M> {
@@ -176,15 +184,22 @@ union Payload<F, T> {
 
 struct Typed<F, T, E, M>(PhantomData<(F, T, E, M)>);
 
-impl<F: Future<Output = Result<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
+impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
     const VTABLE: VTable = VTable {
         layout: Layout::new::<Block<F, T, M>>(),
         payload: offset_of!(Block<F, T, M>, payload),
         poll: Self::poll,
         drop_future: Self::drop_future,
-        drop_output: Self::drop_output,
+        drop_output: if needs_drop::<T>() {
+            Some(Self::drop_output)
+        } else {
+            None
+        },
         drop_aside: Self::drop_aside,
-        meta: Self::meta,
+        has_meta: {
+            assert!(!M::IS_META || offset_of!(Block<F, T, M>, aside) == META);
+            M::IS_META
+        },
     };
 
     fn allocate(future: F, aside: M) -> NonNull<Node> {
@@ -229,28 +244,54 @@ impl<F: Future<Output = Result<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
         unsafe { &raw mut (*node.cast::<Block<F, T, M>>().as_ptr()).payload }
     }
 
-    unsafe fn poll(node: NonNull<Node>, cx: &mut Context<'_>, error: *mut ()) -> Poll<bool> {
+    unsafe fn poll(
+        node: NonNull<Node>,
+        cx: &mut Context<'_>,
+        error: *mut (),
+        panics: &Panics,
+    ) -> Poll<Exit> {
         // SAFETY: C6; C2 – the caller owns the payload and it holds the future.
         let payload = unsafe { Self::payload(node) };
-        // SAFETY: C2 – as above; the future is pinned, since it never moves until it is dropped here.
-        let future = unsafe { Pin::new_unchecked(&mut *payload.cast::<F>()) };
-        let Poll::Ready(result) = future.poll(cx) else {
-            return Poll::Pending;
+        let mut outcome = None;
+        let polled = panics.catch(|| {
+            // Made here, not brought along: it must be gone before the future is dropped.
+            // SAFETY: C2 – as above; the future is pinned, since it never moves until it is dropped here.
+            let future = unsafe { Pin::new_unchecked(&mut *payload.cast::<F>()) };
+            let Poll::Ready(returned) = future.poll(cx) else {
+                return Poll::Pending;
+            };
+            // What its drop does changes nothing about what it has returned.
+            outcome = Some(returned.split());
+            // SAFETY: C2 – the future is in the payload, which is the caller's.
+            unsafe { drop_future(node) };
+            Poll::Ready(())
+        });
+        match polled {
+            Some(Poll::Pending) => return Poll::Pending,
+            Some(Poll::Ready(())) => {}
+            // SAFETY: C1 – (caller) the block lives; C2 – as above.
+            None => unsafe {
+                if node.as_ref().has_future.get() {
+                    panics.catch(|| drop_future(node));
+                }
+            },
+        }
+        let Some(outcome) = outcome else {
+            return Poll::Ready(Exit::Panicked);
         };
-        // SAFETY: C2 – the future is in the payload, which is the caller's.
-        unsafe { drop_future(node) };
-        match result {
+        Poll::Ready(match outcome {
             Ok(output) => {
                 // SAFETY: C3 – the future is gone; `DONE` is published by the caller.
                 unsafe { payload.cast::<T>().write(output) };
-                Poll::Ready(true)
+                Exit::Done
             }
-            Err(e) => {
-                // SAFETY: (caller of `Running::poll`) the pointer is to an `Option<E>`.
+            Err(Some(e)) => {
+                // SAFETY: (caller of `NurserySide::poll`) the pointer is to an `Option<E>`.
                 unsafe { *error.cast::<Option<E>>() = Some(e) };
-                Poll::Ready(false)
+                Exit::Failed
             }
-        }
+            Err(None) => Exit::Cut,
+        })
     }
 
     unsafe fn drop_future(node: NonNull<Node>) {
@@ -266,12 +307,6 @@ impl<F: Future<Output = Result<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
     unsafe fn drop_aside(node: NonNull<Node>) {
         // SAFETY: C6; C1 – the caller frees the block.
         unsafe { ptr::drop_in_place(&raw mut (*node.cast::<Block<F, T, M>>().as_ptr()).aside) }
-    }
-
-    unsafe fn meta(node: NonNull<Node>) -> *const Meta {
-        // SAFETY: C6; C1 – the block lives; `aside` is never borrowed mutably before it is freed.
-        let aside = unsafe { &(*node.cast::<Block<F, T, M>>().as_ptr()).aside };
-        aside.meta().map_or(ptr::null(), ptr::from_ref)
     }
 }
 
@@ -318,8 +353,10 @@ unsafe fn free(node: NonNull<Node>) {
     // Relaxed: the caller's last `fetch_or` has acquired everything.
     let state = head.state.load(Ordering::Relaxed);
     if state & DONE != 0 && state & TAKEN == 0 {
-        // SAFETY: C3 – the join side is gone and did not take the output.
-        unsafe { (head.vtable.drop_output)(node) };
+        if let Some(drop_output) = head.vtable.drop_output {
+            // SAFETY: C3 – the join side is gone and did not take the output.
+            unsafe { drop_output(node) };
+        }
     }
     drop(rest);
 }
@@ -347,11 +384,33 @@ impl Drop for LetGo {
 /// Makes a child. The two sides must both be released.
 pub(crate) fn new<F, T, E, M>(future: F, aside: M) -> (NurserySide, JoinSide<T>)
 where
-    F: Future<Output = Result<T, E>>,
+    F: Future<Output: Outcome<T, E>>,
     M: Aside,
 {
     let node = Typed::<F, T, E, M>::allocate(future, aside);
     (NurserySide(node), JoinSide(node, PhantomData))
+}
+
+/// Makes a child and gives it away. If `give` gives it back as it was, the future is taken out again.
+pub(crate) fn offer<F, T, E, M>(
+    future: F,
+    aside: M,
+    give: impl FnOnce(NurserySide) -> Result<(), NurserySide>,
+) -> Result<JoinSide<T>, F>
+where
+    F: Future<Output: Outcome<T, E>>,
+    M: Aside,
+{
+    let (child, join) = new(future, aside);
+    let Err(child) = give(child) else {
+        return Ok(join);
+    };
+    let head = child.head();
+    assert!(child.0 == join.0 && head.claim.get() == Claim::Open && head.has_future.get());
+    head.has_future.set(false);
+    // SAFETY: C6, C2 – the payload is ours and holds the `F`. Not claimed, it was never polled, so it
+    // may move. Without it, dropping the two sides frees the block.
+    Err(unsafe { Typed::<F, T, E, M>::payload(child.0).cast::<F>().read() })
 }
 
 // ------------------------------------------------------------------ the nursery's side
@@ -392,8 +451,12 @@ impl NurserySide {
     }
 
     pub(crate) fn meta(&self) -> Option<&Meta> {
-        // SAFETY: C6, C1.
-        unsafe { (self.head().vtable.meta)(self.0).as_ref() }
+        if !self.head().vtable.has_meta {
+            return None;
+        }
+        // SAFETY: C6 – there is one; C1 – the block lives; it is never borrowed mutably before it is
+        // freed.
+        Some(unsafe { self.0.byte_add(META).cast::<Meta>().as_ref() })
     }
 
     pub(crate) fn is_graceful(&self) -> bool {
@@ -417,14 +480,24 @@ impl NurserySide {
         head.claim.get() == Claim::Ours
     }
 
-    /// Takes the payload for good, and tells a `SpawnWait` that the child is in. False: the spawner
-    /// gave up first.
+    /// Takes the payload for good: the child is in. False: the spawner gave up first.
     pub(crate) fn start(&self) -> bool {
-        let ours = self.claim(STARTED);
-        if ours && self.head().awaited.get() {
-            self.head().joiner.wake();
+        self.claim(STARTED)
+    }
+
+    /// Whoever waits for the child's start, to be woken after [`start`](Self::start).
+    pub(crate) fn take_waiting(&self) -> Option<Waker> {
+        if self.head().awaited.get() {
+            self.head().joiner.take()
+        } else {
+            None
         }
-        ours
+    }
+
+    /// Whether letting go may call foreign code: it has not ended, or has an output with a drop.
+    #[inline]
+    pub(crate) fn holds_foreign(&self) -> bool {
+        !self.head().ended.get() || self.head().vtable.drop_output.is_some()
     }
 
     /// Whether the future is still there.
@@ -432,39 +505,47 @@ impl NurserySide {
         self.head().has_future.get()
     }
 
-    /// Polls the child and publishes its end. `Ready(true)`: `Ok`. `Ready(false)`: the error is in
-    /// `error`.
+    /// Polls the child and publishes its end, but for `Cut`, which [`end`](Self::end) does. `Failed`: the error is in `error`. What panics goes to
+    /// `panics`.
     ///
     /// # Safety
     /// [`start`](Self::start) gave true, [`is_alive`](Self::is_alive), and `E` is the type with which the
     /// child was made.
-    pub(crate) unsafe fn poll<E>(&self, cx: &mut Context<'_>, error: &mut Option<E>) -> Poll<bool> {
+    #[inline]
+    pub(crate) unsafe fn poll<E>(
+        &self,
+        cx: &mut Context<'_>,
+        error: &mut Option<E>,
+        panics: &Panics,
+    ) -> Poll<Exit> {
         let error: *mut Option<E> = error;
         // SAFETY: C6; C2 – claimed and alive (caller).
-        let polled = unsafe { (self.head().vtable.poll)(self.0, cx, error.cast()) };
-        if let Poll::Ready(ok) = polled {
-            if ok {
-                self.publish(DONE);
-            } else {
+        let polled = unsafe { (self.head().vtable.poll)(self.0, cx, error.cast(), panics) };
+        let Poll::Ready(exit) = polled else {
+            return Poll::Pending;
+        };
+        let told = match exit {
+            Exit::Cut => return polled,
+            Exit::Done => DONE,
+            Exit::Failed | Exit::Panicked => {
+                let kind = match exit {
+                    Exit::Panicked => JoinErrorKind::Panicked,
+                    _ => JoinErrorKind::Failed,
+                };
                 // SAFETY: C4 – the payload is ours and `ENDED` is not published yet.
-                unsafe { self.set_end(JoinError::new(JoinErrorKind::Failed, None)) };
-                self.publish(ENDED);
+                unsafe { self.set_end(JoinError::new(kind, None)) };
+                ENDED
             }
+        };
+        if let Some(joiner) = self.publish(told) {
+            panics.catch(|| joiner.wake());
         }
         polled
     }
 
-    /// Drops the future, if it is there and ours, and tells the joiner why. No effect on a child that
-    /// has ended.
+    /// Drops the future, if it is there and ours, and tells the joiner why, whichever of the two
+    /// panics. No effect on a child that has ended.
     pub(crate) fn end(&self, kind: JoinErrorKind, reason: Option<Reason>) {
-        /// Publishes the end, also if the future's drop panics.
-        struct Publish<'a>(&'a NurserySide);
-        impl Drop for Publish<'_> {
-            fn drop(&mut self) {
-                self.0.publish(ENDED);
-            }
-        }
-
         // A lost claim: the spawner is dropping the future, perhaps now, and what lies beside it is his
         // too. (No tool shows what ignoring it does: the clash is on plain fields, in a window of a
         // few instructions that miri did not hit and loom does not see.)
@@ -473,11 +554,16 @@ impl NurserySide {
         }
         // SAFETY: C4 – the payload is ours and `ENDED` is not published yet.
         unsafe { self.set_end(JoinError::new(kind, reason)) };
-        let _publish = Publish(self);
-        if self.is_alive() {
-            // SAFETY: C2 – claimed, and alive.
-            unsafe { drop_future(self.0) };
-        }
+        each([false, true].into_iter(), |told| {
+            if told {
+                if let Some(joiner) = self.publish(ENDED) {
+                    joiner.wake();
+                }
+            } else if self.is_alive() {
+                // SAFETY: C2 – claimed, and alive.
+                unsafe { drop_future(self.0) };
+            }
+        });
     }
 
     /// # Safety
@@ -491,11 +577,15 @@ impl NurserySide {
         drop(old);
     }
 
-    fn publish(&self, bit: usize) {
+    /// Whoever waits for the child's end is to be woken.
+    #[must_use]
+    fn publish(&self, bit: usize) -> Option<Waker> {
         self.head().ended.set(true);
         let old = self.head().state.fetch_or(bit, Ordering::AcqRel);
         if old & JOIN_GONE == 0 {
-            self.head().joiner.wake();
+            self.head().joiner.take()
+        } else {
+            None
         }
     }
 }

@@ -6,9 +6,10 @@ use core::time::Duration;
 
 /// How many children came to which end. The body is not counted.
 ///
-/// Of every child that was given to the nursery, exactly one of `done`, `failed`, `cancelled` and
-/// `forced` counts in the end. Those that count nowhere: a child that was given up while it waited for
-/// room, and what lived when a nursery was dropped or a panic came.
+/// Of every child that was given to the nursery, exactly one of `done`, `failed`, `panicked`,
+/// `cancelled` and `forced` counts in the end. Those that count nowhere: a child that was given up
+/// while it waited for room, and what lived when a nursery was dropped (or, without the feature `std`,
+/// when a panic came).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -18,6 +19,8 @@ pub struct Stats {
     pub done: usize,
     /// Children that returned `Err`.
     pub failed: usize,
+    /// Children that panicked while they were polled.
+    pub panicked: usize,
     /// Children that were dropped at an await point, or before they started, by a cancellation.
     pub cancelled: usize,
     /// Graceful children that were dropped because the grace was over or `force()` was called.

@@ -24,6 +24,7 @@
 //! | site | op | order | pairs with |
 //! |---|---|---|---|
 //! | push | CAS | AcqRel / Acquire | take: publishes the node |
+//! | is it shut | load | Relaxed | nothing: a hint, the push decides |
 //! | take, shut | swap | AcqRel | push |
 //! | end only if empty | CAS null → `SHUT` | AcqRel / Acquire | push: one of them sees the other |
 //! | counts | load, store | Relaxed | nothing: numbers for people, one writer |
@@ -36,7 +37,9 @@
 
 use crate::nursery::limit::Room;
 use crate::nursery::list::{Chain, RunningList};
-use crate::nursery::node::{Meta, Node, NurserySide};
+use crate::nursery::node::{Node, NurserySide};
+use crate::nursery::options::Meta;
+use crate::nursery::panics::{Panic, Panics, attempt};
 use crate::nursery::report::{Drained, Report, Stats};
 use crate::observe::Name;
 use crate::reason::Reason;
@@ -94,10 +97,11 @@ pub(crate) struct Poller {
     /// While it drains, with a timer: when that began, and the time at the start of this turn.
     pub(crate) drain: Cell<Option<(Instant, Instant)>>,
     pub(crate) drained: RefCell<Vec<Drained>>,
+    pub(crate) panics: Panics,
 }
 
 impl Poller {
-    /// A graceful child has ended after the cancellation.
+    /// A graceful child has ended after the cancellation. Takes its name.
     pub(crate) fn note_drained(&self, meta: &Meta, forced: bool) {
         let (notice, drain) = match self.drain.get() {
             Some((from, now)) => (meta.noticed.get().map(|at| at - from), Some(now - from)),
@@ -108,7 +112,7 @@ impl Poller {
             }
         };
         self.drained.borrow_mut().push(Drained {
-            name: meta.name.clone(),
+            name: meta.name.take(),
             notice,
             drain,
             forced,
@@ -187,9 +191,44 @@ impl Shared {
             .is_ok()
     }
 
+    /// Whether the nursery has ended or is gone.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.inbox.load(Ordering::Relaxed) == SHUT
+    }
+
     /// Shuts the inbox and takes what is in it, youngest first.
     pub(crate) fn shut(&self) -> Chain {
         self.chain(self.inbox.swap(SHUT, Ordering::AcqRel))
+    }
+
+    /// Runs foreign code in the nursery's own poll (H2): a panic is kept, and cancels the nursery.
+    /// `None`: it has panicked.
+    #[inline]
+    pub(crate) fn guard<R>(&self, act: impl FnOnce() -> R) -> Option<R> {
+        match attempt(act) {
+            Ok(result) => Some(result),
+            Err(panic) => {
+                self.panicked(panic);
+                None
+            }
+        }
+    }
+
+    /// Foreign code has panicked in the nursery's own poll (H2).
+    #[cold]
+    pub(crate) fn panicked(&self, panic: Panic) {
+        self.poller.panics.keep(panic);
+        self.cancel_if_panicked();
+    }
+
+    /// A panic that was kept cancels the nursery.
+    #[inline]
+    pub(crate) fn cancel_if_panicked(&self) {
+        let panics = &self.poller.panics;
+        if panics.caught() && !self.token.is_cancelled() {
+            // Wakes foreign wakers.
+            panics.catch(|| self.token.cancel_with(Reason::sibling_failed()));
+        }
     }
 
     pub(crate) fn force(&self, reason: Reason) {
@@ -265,6 +304,7 @@ pub(crate) struct Counts {
     started: AtomicUsize,
     done: AtomicUsize,
     failed: AtomicUsize,
+    panicked: AtomicUsize,
     cancelled: AtomicUsize,
     forced: AtomicUsize,
 }
@@ -289,4 +329,4 @@ macro_rules! counters {
         }
     };
 }
-counters!(started done failed cancelled forced);
+counters!(started done failed panicked cancelled forced);

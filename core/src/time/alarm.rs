@@ -25,8 +25,9 @@ impl<T: Timer> Alarm<T> {
         }
     }
 
-    pub(crate) fn now(&self) -> Instant {
-        self.timer.now()
+    /// (Not by a shared reference, which would cover a sleep that may borrow from itself.)
+    pub(crate) fn now(self: Pin<&mut Self>) -> Instant {
+        self.project().timer.now()
     }
 
     pub(crate) fn set(self: Pin<&mut Self>, at: Instant) {

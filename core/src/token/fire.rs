@@ -52,7 +52,7 @@ impl<'a, S: Expiring, T: Timer> Fire<'a, S, T> {
     pub(crate) fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         if !*this.begun {
-            if this.signal.is_over_at(this.alarm.now()) {
+            if this.signal.is_over_at(this.alarm.as_mut().now()) {
                 return Poll::Ready(());
             }
             *this.begun = true;

@@ -28,28 +28,34 @@ pub(crate) fn steps(mut step: impl FnMut() -> bool) {
 #[cfg(feature = "std")]
 #[inline]
 pub(crate) fn each<I: Iterator>(mut items: I, mut act: impl FnMut(I::Item)) {
-    use core::mem::forget;
     use core::panic::AssertUnwindSafe;
     use std::panic::{catch_unwind, resume_unwind};
 
-    // A payload may panic when it is dropped, and its payload again: that one is leaked.
-    let drop_payload = |panic| forget(catch_unwind(AssertUnwindSafe(|| drop(panic))));
     let mut first = None;
     // One catch for all that do not panic. Nothing of ours is half-made while foreign code runs, so
     // nothing can be seen broken, and the iterator goes on where it was.
     while let Err(panic) = catch_unwind(AssertUnwindSafe(|| items.by_ref().for_each(&mut act))) {
         match first {
             None => first = Some(panic),
-            Some(_) => drop_payload(panic),
+            Some(_) => swallow(panic),
         }
     }
     if let Some(panic) = first {
         if std::thread::panicking() {
-            drop_payload(panic);
+            swallow(panic);
         } else {
             resume_unwind(panic);
         }
     }
+}
+
+/// Drops a panic that nobody is to see.
+#[cfg(feature = "std")]
+pub(crate) fn swallow(panic: alloc::boxed::Box<dyn core::any::Any + Send>) {
+    use core::panic::AssertUnwindSafe;
+
+    // A payload may panic when it is dropped, and its payload again: that one is leaked.
+    core::mem::forget(std::panic::catch_unwind(AssertUnwindSafe(|| drop(panic))));
 }
 
 /// See above.

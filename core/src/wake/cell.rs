@@ -29,7 +29,7 @@
 //! | wake | `fetch_or(WAKING)` | AcqRel | the registrant's leave: publishes the event, sees the slot |
 //! | wake done | `fetch_and(!WAKING)` | Release | the next claim |
 //!
-//! Register, then look at the event again: an event published before `wake` is either seen by that
+//! Register, then look at the event again: an event published before `take` is either seen by that
 //! look or finds the waker. Both sides are read-modify-writes of one word, so no fence is needed.
 //! Models: `a_start_beside_a_registration_leaves_the_cell_idle`, `start_against_waiting_for_room` for
 //! the orderings and both ways to leave; `move_against_another_tasks_poll` for a wake that comes
@@ -134,12 +134,5 @@ impl WakeCell {
         let waker = self.slot.with_mut(|slot| unsafe { (*slot).take() });
         self.state.fetch_and(!WAKING, Ordering::Release);
         waker
-    }
-
-    #[cfg(feature = "alloc")]
-    pub(crate) fn wake(&self) {
-        if let Some(waker) = self.take() {
-            waker.wake();
-        }
     }
 }

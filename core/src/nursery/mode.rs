@@ -1,0 +1,45 @@
+//! Whether a nursery and its children may cross threads.
+//!
+//! One engine serves both. What differs: the boxes of policy and timer say `Send` or do not, and a
+//! marker in every public type of a local nursery keeps it where it is. Because of the marker, the
+//! parts below (nodes, queue, running children) may be `Send` without asking what the children are.
+
+use crate::nursery::deadline::Alarm;
+use crate::nursery::policy::{FailFast, Policy};
+use alloc::boxed::Box;
+
+pub(crate) trait Mode {
+    type Policy<'env, E>: Policy<E> + ?Sized;
+    type Alarm<'env>: Alarm + ?Sized;
+    /// To stand in a `PhantomData`.
+    type Marker;
+
+    fn fail_fast<'env, E>() -> Box<Self::Policy<'env, E>>;
+}
+
+/// Children, errors, policy and timer are `Send`; the nursery is, too.
+pub(crate) enum Threads {}
+
+impl Mode for Threads {
+    type Policy<'env, E> = dyn Policy<E> + Send + 'env;
+    type Alarm<'env> = dyn Alarm + Send + 'env;
+    type Marker = ();
+
+    fn fail_fast<'env, E>() -> Box<Self::Policy<'env, E>> {
+        Box::new(FailFast)
+    }
+}
+
+/// Children are anything; the nursery and its handles stay on their thread.
+pub(crate) enum Local {}
+
+impl Mode for Local {
+    type Policy<'env, E> = dyn Policy<E> + 'env;
+    type Alarm<'env> = dyn Alarm + 'env;
+    /// Neither `Send` nor `Sync`.
+    type Marker = *const ();
+
+    fn fail_fast<'env, E>() -> Box<Self::Policy<'env, E>> {
+        Box::new(FailFast)
+    }
+}

@@ -1,0 +1,183 @@
+//! A running child: what the set polls.
+//!
+//! # Invariants
+//!
+//! - **R1** A `Running` points to `shared`, which outlives it: the engine keeps it alive, and drops the
+//!   set first.
+//! - **R2** Every way out of the set passes through `Running::drop`: it unlinks the child, gives its
+//!   place back, and lets go of the child.
+//!
+//! # Foreign code
+//!
+//! The child and all that goes with it is called and dropped through [`Shared::guard`] or with its
+//! [`Panics`]. None of it reaches the list of running children, which `new` and `drop` alone change.
+//!
+//! [`Panics`]: crate::nursery::panics::Panics
+
+use crate::nursery::failure::JoinErrorKind;
+use crate::nursery::node::{Exit, NurserySide};
+use crate::nursery::shared::Shared;
+use crate::observe::Name;
+use crate::reason::Reason;
+use crate::sync::Arc;
+use crate::wake::batch::each;
+use core::future::Future;
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+use core::pin::Pin;
+use core::ptr::NonNull;
+use core::task::{Context, Poll};
+
+/// A child in the set.
+pub(crate) struct Running<E> {
+    /// Let go by `drop`.
+    child: ManuallyDrop<NurserySide>,
+    shared: NonNull<Shared>,
+    started: bool,
+    _error: PhantomData<fn() -> E>,
+}
+
+/// How a running child left the set by itself.
+pub(crate) enum End<E> {
+    Done(Option<Name>),
+    Failed(Option<Name>, E),
+    /// It panicked, or was dropped because the nursery is cancelled; it is counted already.
+    Counted,
+}
+
+// SAFETY: where its engine may cross threads, spawning demands `Send` of future, output and error
+// (`mode`); `Shared: Sync`, and its `poller` moves with the nursery's future (H2).
+unsafe impl<E: Send> Send for Running<E> {}
+
+impl<E> Running<E> {
+    pub(crate) fn new(child: NurserySide, shared: &Arc<Shared>) -> Self {
+        // SAFETY: L2 – it comes from inbox or queue; `drop` unlinks it.
+        unsafe { shared.poller.running.link(&child) };
+        Running {
+            child: ManuallyDrop::new(child),
+            shared: NonNull::from(&**shared),
+            started: false,
+            _error: PhantomData,
+        }
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.child.is_alive()
+    }
+
+    fn shared(&self) -> &Shared {
+        // SAFETY: R1.
+        unsafe { self.shared.as_ref() }
+    }
+}
+
+impl<E> Future for Running<E> {
+    type Output = End<E>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<E>> {
+        let cancelled = self.shared().token.is_cancelled();
+        if cancelled {
+            // In a cancelled nursery no plain child is polled again, also not in this turn.
+            let shared = self.shared();
+            match self.child.meta().filter(|meta| meta.graceful) {
+                None => {
+                    let reason = shared.token.reason();
+                    cut(shared, &self.child, JoinErrorKind::Cancelled, reason);
+                    return Poll::Ready(End::Counted);
+                }
+                Some(meta) if meta.noticed.get().is_none() => {
+                    let now = shared.poller.drain.get().map(|(_, now)| now);
+                    meta.noticed.set(now);
+                }
+                Some(_) => {}
+            }
+        }
+        if !self.started {
+            self.started = true;
+            self.shared().counts.started();
+        }
+        let mut error = None;
+        let shared = self.shared();
+        let panics = &shared.poller.panics;
+        // SAFETY: `start` gave true; it is alive, for it left the set otherwise; `E` is the nursery's.
+        let polled = unsafe { self.child.poll(cx, &mut error, panics) };
+        let Poll::Ready(exit) = polled else {
+            return Poll::Pending;
+        };
+        shared.cancel_if_panicked();
+        let meta = self.child.meta();
+        let mut name = None;
+        // Looked at again: it may have ended in the turn of the cancellation, before the drain.
+        if !shared.token.is_cancelled() {
+            name = meta.and_then(|meta| meta.name.take());
+        } else if let Some(meta) = meta.filter(|meta| meta.graceful) {
+            shared.poller.note_drained(meta, false);
+        }
+        Poll::Ready(match (exit, error) {
+            (Exit::Cut, _) => {
+                shared.poller.cut.set(true);
+                shared.counts.cancelled();
+                let reason = shared.token.reason();
+                shared.guard(|| self.child.end(JoinErrorKind::Cancelled, reason));
+                End::Counted
+            }
+            (Exit::Failed, Some(error)) => End::Failed(name, error),
+            (Exit::Panicked, _) => {
+                shared.counts.panicked();
+                End::Counted
+            }
+            _ => End::Done(name),
+        })
+    }
+}
+
+impl<E> Drop for Running<E> {
+    /// R2. Letting go ends the child if it has not ended, and drops an output that nobody wants.
+    fn drop(&mut self) {
+        // SAFETY: R1 – borrowed beside `child`.
+        let shared = unsafe { self.shared.as_ref() };
+        let poller = &shared.poller;
+        // SAFETY: L2 – linked by `new`.
+        unsafe { poller.running.unlink(&self.child) };
+        let place = usize::from(self.child.head().placed.get());
+        poller.freed.set(poller.freed.get() + place);
+        // SAFETY: taken once, here.
+        let child = unsafe { ManuallyDrop::take(&mut self.child) };
+        if child.holds_foreign() {
+            shared.guard(|| drop(child));
+        }
+    }
+}
+
+/// Drops a running child before its end, and counts it.
+fn cut(shared: &Shared, child: &NurserySide, kind: JoinErrorKind, reason: Option<Reason>) {
+    shared.poller.cut.set(true);
+    if kind == JoinErrorKind::Forced {
+        shared.counts.forced();
+    } else {
+        shared.counts.cancelled();
+    }
+    if let Some(meta) = child.meta().filter(|meta| meta.graceful) {
+        shared.poller.note_drained(meta, true);
+    }
+    shared.guard(|| child.end(kind, reason));
+}
+
+/// Cuts the running children of one sort, youngest first.
+pub(crate) fn cut_all(shared: &Shared, graceful: bool, kind: JoinErrorKind) {
+    let reason = shared.token.reason();
+    // SAFETY: L2 – ending a child links and unlinks nothing; foreign code cannot reach the list.
+    for child in unsafe { shared.poller.running.iter() } {
+        if child.is_alive() && child.is_graceful() == graceful {
+            cut(shared, &child, kind, reason.clone());
+        }
+    }
+}
+
+/// Ends the running children of a nursery that is dropped, youngest first, whoever panics.
+pub(crate) fn close_all(shared: &Shared) {
+    // SAFETY: L2 – as in `cut_all`.
+    let running = unsafe { shared.poller.running.iter() };
+    each(running, |child| child.end(JoinErrorKind::Closed, None));
+}

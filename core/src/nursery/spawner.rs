@@ -1,0 +1,164 @@
+//! Giving children to a nursery: what the handles of both sorts do.
+//!
+//! # Foreign code
+//!
+//! A child that is refused is dropped here, in the caller's hands, as is one whose push wakes a waker
+//! that panics: then the child is in, and runs detached.
+
+use crate::nursery::failure::{JoinError, JoinErrorKind};
+use crate::nursery::join::{Join, SpawnWait, cancelled};
+use crate::nursery::node::{self, Outcome};
+use crate::nursery::options::{Aside, Options};
+use crate::nursery::shared::Shared;
+use crate::spawn::TrySpawnError;
+use crate::sync::Arc;
+use crate::token::CancellationToken;
+use core::future::Future;
+use core::marker::PhantomData;
+use core::time::Duration;
+
+/// Gives children to one nursery. Whether they may cross threads is for the handle to demand.
+pub(crate) struct Spawner<'env, E> {
+    pub(crate) shared: Arc<Shared>,
+    // Invariant in `'env`: children that borrow for a shorter time must not get in.
+    _env: PhantomData<fn(&'env ()) -> &'env ()>,
+    _error: PhantomData<fn(E)>,
+}
+
+impl<E> Clone for Spawner<'_, E> {
+    fn clone(&self) -> Self {
+        Spawner::new(Arc::clone(&self.shared))
+    }
+}
+
+impl<'env, E> Spawner<'env, E> {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Spawner {
+            shared,
+            _env: PhantomData,
+            _error: PhantomData,
+        }
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.shared.room.limit()
+    }
+
+    pub(crate) fn context(&self) -> ChildContext {
+        ChildContext {
+            token: self.shared.token.clone(),
+            grace: self.shared.grace,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn spawn<T, F>(&self, future: F, options: Options) -> Join<T>
+    where
+        F: Future<Output: Outcome<T, E>>,
+    {
+        match options.aside() {
+            None => self.submit(future, ()),
+            Some(meta) => self.submit(future, meta),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn try_spawn<T, F>(
+        &self,
+        future: F,
+        options: Options,
+    ) -> Result<Join<T>, TrySpawnError<F>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        match options.aside() {
+            None => self.try_submit(future, ()),
+            Some(meta) => self.try_submit(future, meta),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn spawn_wait<T, F>(&self, future: F, options: Options) -> SpawnWait<'env, T, E>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        match options.aside() {
+            None => self.submit_wait(future, ()),
+            Some(meta) => self.submit_wait(future, meta),
+        }
+    }
+
+    fn submit<T, F, M>(&self, future: F, aside: M) -> Join<T>
+    where
+        F: Future<Output: Outcome<T, E>>,
+        M: Aside,
+    {
+        if let Some(reason) = self.shared.token.reason() {
+            return Join::refused(cancelled(reason));
+        }
+        let (child, join) = node::new(future, aside);
+        let placed = self.shared.room.try_take();
+        child.head().placed.set(placed);
+        if self.shared.push(child).is_err() {
+            // The child came back and was dropped: it has ended as `Closed`.
+            if placed {
+                self.shared.room.give();
+            }
+            return Join::refused(JoinError::new(JoinErrorKind::Closed, None));
+        }
+        Join::new(join)
+    }
+
+    fn try_submit<T, F, M>(&self, future: F, aside: M) -> Result<Join<T>, TrySpawnError<F>>
+    where
+        F: Future<Output = Result<T, E>>,
+        M: Aside,
+    {
+        if self.shared.token.is_cancelled() || self.shared.is_shut() {
+            return Err(TrySpawnError::Closed(future));
+        }
+        if !self.shared.room.try_take() {
+            return Err(TrySpawnError::Full(future));
+        }
+        let offered = node::offer(future, aside, |child| {
+            child.head().placed.set(true);
+            self.shared.push(child)
+        });
+        offered.map(Join::new).map_err(|future| {
+            self.shared.room.give();
+            TrySpawnError::Closed(future)
+        })
+    }
+
+    fn submit_wait<T, F, M>(&self, future: F, aside: M) -> SpawnWait<'env, T, E>
+    where
+        F: Future<Output = Result<T, E>>,
+        M: Aside,
+    {
+        let shared = Arc::clone(&self.shared);
+        if let Some(reason) = shared.token.reason() {
+            return SpawnWait::refused(shared, cancelled(reason));
+        }
+        let (child, join) = node::new(future, aside);
+        SpawnWait::new(shared, child, join)
+    }
+}
+
+/// What a graceful child is given: how it is told of a cancellation, and how long it has then.
+#[derive(Debug, Clone)]
+pub struct ChildContext {
+    token: CancellationToken,
+    grace: Option<Duration>,
+}
+
+impl ChildContext {
+    /// Cancelled when the child is to come to its end.
+    pub const fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+
+    /// How long the child may take after the cancellation; `None`: as long as it needs.
+    pub const fn grace(&self) -> Option<Duration> {
+        self.grace
+    }
+}
