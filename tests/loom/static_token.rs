@@ -213,6 +213,23 @@ fn cancel_against_cancel_children() {
     );
 }
 
+/// T9: whatever runs beside, a child has the reason of a cancel that was over before it was born.
+#[test]
+fn child_of_the_cancelled_against_cancel_children() {
+    model(
+        "static: child of the cancelled ∥ cancel_children",
+        3,
+        || {
+            with_token::<1>(|token| {
+                let canceller = thread::spawn(|| token.cancel_children(why(3)));
+                assert!(token.cancel_with(why(2)));
+                assert_eq!(token.child().unwrap().reason(), Some(why(2)));
+                canceller.join().unwrap();
+            });
+        },
+    );
+}
+
 #[test]
 fn cancel_of_a_child_against_cancel() {
     model("static: cancel(child) ∥ cancel ∥ poll", 2, || {

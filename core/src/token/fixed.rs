@@ -14,13 +14,14 @@
 //! # Cancelling
 //!
 //! `cancel` sets the root's word, then marks every LIVE slot, then wakes who waits in a cancelled one.
-//! `cancel_children` begins with the marking. Who finds the root set already (a loser) marks, with
-//! the reason that is there, and wakes nobody. The wakers are taken out one by one while they are
+//! `cancel_children` begins with the marking. Who finds the root set already (a loser, also a
+//! `cancel_children`) marks, with the reason that is there, and wakes nobody. The wakers are taken out one by one while they are
 //! woken: no memory is needed for that, and if a waker panics the rest is still in its place.
 //!
 //! Cancellations that overlap share the waking: whoever reaches a slot first takes the waker there.
-//! Each has set all flags before. One that finds another at a slot passes by: the other takes the
-//! waker and wakes it, though perhaps not before this one returns.
+//! Each has set all flags of its own before, but perhaps not the other one: a slot has no room to say
+//! who is to wake it. One that finds another at a slot passes by: the other takes the waker and wakes
+//! it, though perhaps not before this one returns.
 //!
 //! # Asking for a child
 //!
@@ -40,7 +41,9 @@
 //! |---|---|---|
 //! | claim a slot, then load the root's word | set the root's word, then load the slots' words | `child_against_cancel` |
 //!
-//! `cancel_children` needs no such pair: a child that it does not see was born after it began.
+//! `cancel_children` needs no such pair: a child that it does not see was born after it began. And a
+//! child whose root was cancelled before it was asked for is claimed cancelled, so that none that runs
+//! beside gives it another reason (`child_of_the_cancelled_against_cancel_children`).
 //!
 //! # Foreign code
 //!
@@ -178,12 +181,17 @@ impl<const N: usize> StaticToken<N> {
     /// # Errors
     /// As there.
     pub fn child_with_deadline(&'static self, at: Instant) -> Result<StaticChild, Full> {
-        let slot = self.slots.iter().find(|slot| slot.claim()).ok_or(Full)?;
-        // Claim, then look at the root.
-        sc_fence();
-        if let Some(why) = self.word.cancelled_in_order() {
-            // If a walker was faster, with the same reason or that of a `cancel_children`.
-            let _ = slot.word.cancel(why);
+        // Born cancelled, if the root is; otherwise claim, then look at the root.
+        let above = self.word.cancelled_in_order();
+        let mut slots = self.slots.iter();
+        let slot = slots.find(|slot| slot.claim(above)).ok_or(Full)?;
+        if above.is_none() {
+            sc_fence();
+            if let Some(why) = self.word.cancelled_in_order() {
+                // If a walker was faster: with the same reason, or with that of a `cancel_children`
+                // that runs beside.
+                let _ = slot.word.cancel(why);
+            }
         }
         Ok(StaticChild::new(slot, at))
     }
@@ -201,7 +209,8 @@ impl<const N: usize> StaticToken<N> {
     /// When this returns, first or not, every child that existed when it was called is cancelled; a
     /// child that was cancelled before keeps its reason. The first call sets all flags, then wakes
     /// every task that waits. A later one wakes nobody, and may return before the first has woken
-    /// all.
+    /// all. A [`cancel_children`](Self::cancel_children) that is at work already may wake some of
+    /// the tasks before all flags are set, or after this has returned.
     ///
     /// Takes time in proportion to `N`. Allocates and frees nothing, and may be called in an
     /// interrupt that interrupted any other operation, with a reason that is not a boxed error (the
@@ -240,7 +249,9 @@ impl<const N: usize> StaticToken<N> {
     ///
     /// When this returns, every child that existed when it was called is cancelled; one that was
     /// cancelled before keeps its reason. All flags are set, then the tasks are woken. If another
-    /// cancellation runs meanwhile, that one may wake some of them, after this has returned.
+    /// cancellation runs meanwhile, that one may wake some of them: after this has returned, or
+    /// before this has set all flags. On a cancelled token it has no effect of its own: all children
+    /// are cancelled, or are being, with the token's reason.
     ///
     /// Time, interrupts and panics are as for [`cancel_with`](Self::cancel_with).
     ///
@@ -257,8 +268,14 @@ impl<const N: usize> StaticToken<N> {
     /// # Ok::<(), umbel_core::Full>(())
     /// ```
     pub fn cancel_children(&self, reason: Reason) {
-        self.mark_all(Compact::new(&reason));
-        self.wake_children();
+        match self.word.cancelled_in_order() {
+            // They are cancelled already, or are being: whoever does that wakes them.
+            Some(earlier) => self.mark_all(earlier),
+            None => {
+                self.mark_all(Compact::new(&reason));
+                self.wake_children();
+            }
+        }
     }
 
     fn mark_all(&self, why: Compact) {

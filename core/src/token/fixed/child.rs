@@ -9,7 +9,8 @@
 //!   out. By C2 and the cell's order it then is the wait's own.
 //!
 //! A wait that is forgotten stays counted. That costs needless wakes, and no more: the drop of the
-//! child empties the cell.
+//! child empties the cell. Soundness does not rest on the count, so it may wrap: who forgets as many
+//! waits of one child as there are addresses may miss the wake of another.
 
 use crate::reason::{Compact, Reason};
 use crate::sync::{AtomicUsize, Ordering};

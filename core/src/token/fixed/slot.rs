@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | `FREE` | nobody's | `new`, [`Slot::vacate`], [`Slot::take_waker`] |
 //! | 0 | LIVE: a child that is not cancelled | [`Slot::claim`] |
-//! | reason | cancelled, and why | [`Slot::mark`] |
+//! | reason | cancelled, and why | [`Slot::mark`], [`Slot::claim`] |
 //! | reason, `INSIDE` | a canceller is in the cell to take the waker out | [`Slot::take_waker`] |
 //! | reason, `INSIDE`, `LEFT` | and the child has been dropped meanwhile | [`Slot::vacate`] |
 //! | reason, `LEFT` | on its way to FREE, by who saw the other's bit (or its absence) | either |
@@ -18,7 +18,7 @@
 //!
 //! | # | from → to | who | op | model |
 //! |---|---|---|---|---|
-//! | 1 | FREE → LIVE | `claim` | CAS | `two_claimers_of_the_last_slot` |
+//! | 1 | FREE → LIVE, reason | `claim` | CAS | `two_claimers_of_the_last_slot` |
 //! | 2 | LIVE → reason | `mark`: any canceller, or the birth itself | CAS | `child_against_cancel`, `cancel_against_cancel_children` |
 //! | 3 | LIVE → FREE | `vacate`: the child's drop | CAS | `cancel_children_against_drop_and_reuse` |
 //! | 4 | reason → reason, INSIDE | `take_waker` | CAS | `cancel_against_first_poll` |
@@ -160,12 +160,14 @@ impl Slot {
         }
     }
 
-    /// FREE → LIVE. True: there is a child now, and it is the caller's.
+    /// FREE → LIVE, or cancelled if there is a reason. True: there is a child now, and it is the
+    /// caller's.
     #[inline]
     #[must_use]
-    pub(crate) fn claim(&self) -> bool {
+    pub(crate) fn claim(&self, above: Option<Compact>) -> bool {
         let word = &self.word.0;
-        word.compare_exchange(FREE, LIVE, Ordering::SeqCst, Ordering::Relaxed)
+        let born = above.map_or(LIVE, Compact::bits);
+        word.compare_exchange(FREE, born, Ordering::SeqCst, Ordering::Relaxed)
             .is_ok()
     }
 

@@ -44,25 +44,25 @@ fn why(code: u16) -> Compact {
 fn a_slot_goes_through_its_states() {
     let slot = Slot::new();
     slot.mark(why(1));
-    assert!(slot.claim(), "an empty slot is not marked");
-    assert!(!slot.claim());
+    assert!(slot.claim(None), "an empty slot is not marked");
+    assert!(!slot.claim(None));
     assert!(!slot.word.is_cancelled() && slot.take_waker().is_none());
     slot.vacate();
-    assert!(slot.claim());
+    assert!(slot.claim(None));
     slot.mark(why(2));
     slot.mark(why(3));
     assert_eq!(slot.word.cancel(why(4)), Err(why(2)));
     assert_eq!(slot.word.reason(), Some(Reason::custom(2)));
     assert!(slot.take_waker().is_none() && slot.word.is_cancelled());
     slot.vacate();
-    assert!(slot.claim() && !slot.word.is_cancelled());
+    assert!(slot.claim(None) && !slot.word.is_cancelled());
 }
 
 #[test]
 fn a_waker_is_taken_from_the_cancelled_only_and_once() {
     static TASK: Task = Task::new(false);
     let slot = Slot::new();
-    assert!(slot.claim());
+    assert!(slot.claim(None));
     drop(slot.cell.replace(&TASK.waker()));
     assert!(slot.take_waker().is_none(), "it is live");
     slot.mark(why(1));
