@@ -823,8 +823,16 @@ fn debug_shows_the_own_state_only() {
         "WaitForCancellationFuture { .. }"
     );
     assert_eq!(
-        format!("{:?}", token.cancelled_owned()),
+        format!("{:?}", token.clone().cancelled_owned()),
         "WaitForCancellationFutureOwned { .. }"
+    );
+    assert_eq!(
+        format!("{:?}", token.run_until_cancelled(ready(1))),
+        "RunUntilCancelled { .. }"
+    );
+    assert_eq!(
+        format!("{:?}", token.run_until_cancelled_owned(ready(1))),
+        "RunUntilCancelledOwned { .. }"
     );
 }
 

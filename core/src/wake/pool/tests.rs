@@ -3,7 +3,9 @@ use crate::sync::{AtomicUsize, Ordering};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-#[repr(align(64))]
+/// As large as what lies in pools.
+#[cfg_attr(target_pointer_width = "64", repr(align(64)))]
+#[cfg_attr(not(target_pointer_width = "64"), repr(align(32)))]
 struct Cell {
     taken: AtomicUsize,
 }
