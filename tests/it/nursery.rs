@@ -569,7 +569,7 @@ fn try_spawn_gives_the_future_back_when_there_is_no_room() {
         assert!(error.is_full());
         assert_eq!(
             error.to_string(),
-            "there is no room under the nursery's limit"
+            "the nursery has no room for another child"
         );
         assert_eq!(log.take(), "", "it is not dropped");
         gate.open();
@@ -646,7 +646,7 @@ fn try_spawn_gives_the_future_back_when_the_nursery_is_closed() {
         }
         let error = h.try_spawn_graceful(|_| held()).unwrap_err();
         assert!(!error.is_full());
-        assert_eq!(error.to_string(), "the nursery is cancelled or has ended");
+        assert_eq!(error.to_string(), "the nursery is closed");
         assert_eq!(format!("{error:?}"), "Closed(..)");
         assert_eq!(Arc::strong_count(&alive), 2, "it came back");
         drop(error);

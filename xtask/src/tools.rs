@@ -71,11 +71,6 @@ fn provide(need: Need) -> Result<(), String> {
                 "no cargo-{name}; get it with: cargo install cargo-{name}"
             ));
         }
-        Need::Program(name) => {
-            return Err(format!(
-                "no {name}; get it from the system, for example: apt-get install {name}"
-            ));
-        }
     };
     println!("$ {fetch}");
     let error = match Cmd::new(&fetch).to_command().output() {
