@@ -138,9 +138,15 @@ mod methods {
         /// `cancel` of the source may return before. It keeps its sources' memory alive, as a child
         /// does, but none of their handles; they do not keep it. When its last handle and its last
         /// child are gone, nothing is left with the sources. If they go while a `cancel` of a source
-        /// is at work there, which may not free memory, that stays with the source.
+        /// is at work there, which may not free memory, that stays with the source; and with it what
+        /// only this token kept, callbacks and reasons of other sources included. One of those that
+        /// holds a handle of the source it lies with keeps that one, and so itself, for ever.
         ///
-        /// Allocates once, and what it takes to wait for each source.
+        /// Allocates one block, for the time of the call a list, and what it takes to wait for each
+        /// source.
+        ///
+        /// # Panics
+        /// The iterator panicked.
         ///
         /// ```
         /// use umbel_core::{CancellationToken, Reason};
@@ -191,6 +197,12 @@ mod methods {
         /// A child: cancelled with this token, but not the other way round. It starts with this
         /// token's [`deadline`](Self::deadline), and is born cancelled if this token is. May allocate.
         ///
+        /// Where an earlier child died while a `cancel` was at work there, this drops what that one
+        /// left: a boxed reason, a callback, the waker of a forgotten wait.
+        ///
+        /// # Panics
+        /// One of those panicked when it was dropped. No child was made, and the place is usable.
+        ///
         /// ```
         /// use umbel_core::CancellationToken;
         ///
@@ -208,6 +220,9 @@ mod methods {
         /// A child that records a deadline, if `at` is before this token's own: deadlines only
         /// shrink down the tree. Nothing fires by itself: that needs a nursery with a timer,
         /// [`drive`](Self::drive) or [`check_at`](Self::check_at). May allocate.
+        ///
+        /// # Panics
+        /// As [`child_token`](Self::child_token).
         ///
         /// ```
         /// use umbel_core::{CancellationToken, Instant};

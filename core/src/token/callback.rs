@@ -380,7 +380,8 @@ impl Registration {
     ///
     /// The life of a token ends with its last handle and its last child. If it ends uncancelled, the
     /// closure is dropped without being called; likewise if the last handle goes while a `cancel`
-    /// further up has not yet come to it. A closure that holds a handle of its own token, or of one
+    /// further up has not yet come to it, but then perhaps not before the token's place is used by
+    /// another child, or its parent goes too. A closure that holds a handle of its own token, or of one
     /// below it, keeps both alive until the token is cancelled.
     ///
     /// ```

@@ -41,8 +41,12 @@
 //! has it dead, and with it perhaps sources that only its links kept, their ancestors, and so on. It
 //! buries all that in place, without freeing (`token::death`), and puts what has no slot to lie in,
 //! the dead roots, into a *grave*: the slot of a link that it fired. There an ordinary operation finds
-//! it: the burial of the source, or the next occupant of its slot. The dead hold no reference to
-//! anything, so no cycle keeps a grave. Walkers that come to one leave it alone.
+//! it: the burial of the source, or the next occupant of its slot. The dead hold no reference to any
+//! node, so no cycle of ours keeps a grave. But what they own may hold handles: a forgotten callback
+//! of a token that died live, the waker of a forgotten wait, a boxed reason. One that holds a handle
+//! of the source, or of a token below it, keeps the grave in which it lies; likewise what an in-walk
+//! burial left in a slot, if it holds the parent, until the slot is used again. Nobody may drop it
+//! earlier: a walk may run in an interrupt. Walkers that come to a grave leave it alone.
 //!
 //! # Invariants
 //!
