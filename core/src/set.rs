@@ -13,5 +13,5 @@ mod chunk;
 pub(crate) mod growing;
 pub(crate) mod slots;
 pub(crate) mod fixed;
-#[cfg(all(test, not(umbel_loom)))]
+#[cfg(all(test, feature = "alloc", not(umbel_loom)))]
 mod tests;

@@ -192,6 +192,8 @@
 //! fn send<T: Send>(_: T) {}
 //! let n = FixedNursery::<(), 2>::new(&POOL).unwrap();
 //! send(n.run(async { Ok(()) }));
+//! ```
+//!
 //! # Local
 //!
 //! Children, outputs, errors and policies of a local nursery are anything:
