@@ -34,11 +34,8 @@ pub(crate) fn run(args: &Args) -> Vec<Row> {
             .as_ref()
             .is_none_or(|text| step.name().contains(text.as_str()))
     };
-    steps()
-        .iter()
-        .filter(|step| chosen(step))
-        .map(|step| step::run(step, &mut tools))
-        .collect()
+    let steps: Vec<_> = steps().into_iter().filter(chosen).collect();
+    step::run_all(&steps, &mut tools)
 }
 
 fn steps() -> Vec<Step> {

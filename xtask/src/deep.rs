@@ -227,6 +227,7 @@ pub(crate) fn miri(seeds: Range<u32>) -> Vec<Step> {
                     format!("-Zmiri-many-seeds={start}..{end}"),
                 ))
                 .limit(PIECE_LIMIT)
+                .beside()
                 .must_run_tests()
         })
         .into()

@@ -129,6 +129,8 @@ pub(crate) struct Step {
     limit: Duration,
     /// A run of tests: fails if no test ran (a forgotten `--cfg` compiles a model to nothing).
     tests: bool,
+    /// Long, and on one core: runs at the same time as its neighbours of this kind.
+    beside: bool,
 }
 
 impl Step {
@@ -139,6 +141,7 @@ impl Step {
             cmds: Vec::new(),
             limit: Duration::from_secs(15 * 60),
             tests: false,
+            beside: false,
         }
     }
 
@@ -166,6 +169,11 @@ impl Step {
         self
     }
 
+    pub(crate) fn beside(mut self) -> Self {
+        self.beside = true;
+        self
+    }
+
     pub(crate) fn must_run_tests(mut self) -> Self {
         self.tests = true;
         self
@@ -189,6 +197,28 @@ pub(crate) struct Row {
     pub(crate) time: Duration,
     /// Tests that passed, as cargo counted them.
     pub(crate) tests: u64,
+}
+
+/// Runs the steps in their order, neighbours that may run beside each other together; their lines mix.
+pub(crate) fn run_all(steps: &[Step], tools: &mut Tools) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for group in steps.chunk_by(|one, next| one.beside && next.beside) {
+        if let [step] = group {
+            rows.push(run(step, tools));
+            continue;
+        }
+        rows.extend(thread::scope(|scope| {
+            let running: Vec<_> = group
+                .iter()
+                .map(|step| scope.spawn(|| run(step, &mut Tools::default())))
+                .collect();
+            let joined = running.into_iter().map(thread::ScopedJoinHandle::join);
+            joined
+                .map(|row| row.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect::<Vec<_>>()
+        }));
+    }
+    rows
 }
 
 /// Runs `step`, its output shown as it comes.
@@ -311,6 +341,30 @@ mod tests {
 
     fn run_quietly(step: &Step) -> Row {
         run(step, &mut Tools::default())
+    }
+
+    #[test]
+    fn steps_beside_each_other_keep_their_rows_and_order() {
+        let names = ["alone", "left", "right", "last"];
+        let step = |name: &str| Step::new(name).run_line("cargo --version");
+        let steps = [
+            step(names[0]),
+            step(names[1]).beside(),
+            Step::new(names[2])
+                .run_line("cargo --no-such-flag")
+                .beside(),
+            step(names[3]),
+        ];
+        let rows = run_all(&steps, &mut Tools::default());
+        assert_eq!(
+            names,
+            *rows.iter().map(|row| &*row.name).collect::<Vec<_>>()
+        );
+        let passed: Vec<_> = rows
+            .iter()
+            .map(|row| row.outcome == Outcome::Passed)
+            .collect();
+        assert_eq!(passed, [true, true, false, true]);
     }
 
     #[test]
