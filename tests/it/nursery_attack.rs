@@ -762,3 +762,38 @@ fn a_panicking_waker_stops_no_other_sleep() {
     clock.advance(Duration::from_nanos(1));
     assert_eq!(wakes.count(), 2);
 }
+
+#[test]
+fn nobody_overtakes_a_child_that_was_spawned_in_the_last_poll_of_another() {
+    // The place becomes free in the same turn, when the nursery has not seen who waits for it.
+    let log = Log::new();
+    let child = |name: &'static str| {
+        let log = log.clone();
+        async move {
+            log.add(name);
+            Ok(())
+        }
+    };
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let gate = Gate::new();
+    let mut run = Task::new(n.run(async {
+        drop(h.spawn(async {
+            drop(h.spawn(child("first")));
+            Ok(())
+        }));
+        gate.pass().await;
+        Ok(())
+    }));
+    assert!(run.poll().is_pending());
+    assert!(h.try_spawn(child("refused")).is_err());
+    drop(h.spawn(child("second")));
+    run.stall();
+    assert_eq!(log.take(), "first second");
+    // No place was lost, and none made.
+    assert!(h.try_spawn(child("third")).is_ok());
+    assert!(h.try_spawn(child("refused")).is_err());
+    gate.open();
+    assert!(run.finish().is_ok());
+    assert_eq!(log.take(), "third");
+}
