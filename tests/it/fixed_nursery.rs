@@ -419,6 +419,75 @@ fn children_and_drops_spawn() {
     assert_eq!(ended.get(), 40);
 }
 
+#[test]
+fn nobody_overtakes_who_waits_for_room() {
+    static POOL: WakePool<2> = WakePool::new();
+    // A child that takes every slot that it finds free, polled after the one that frees it.
+    const TURNS: usize = 10;
+    let (begun, left) = (Cell::new(false), Cell::new(TURNS));
+    let short = || async {
+        yields(1).await;
+        Ok(())
+    };
+    let n = Nursery::<2>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run(async {
+        n.try_spawn(short()).map_err(|_| "full")?;
+        n.try_spawn(async {
+            while left.replace(left.get() - 1) > 1 {
+                drop(n.try_spawn(short()));
+                yields(1).await;
+            }
+            Ok(())
+        })
+        .map_err(|_| "full")?;
+        let waits = n.spawn_wait(async {
+            begun.set(true);
+            Ok(())
+        });
+        waits.await.map_err(|_| "closed")?;
+        assert!(left.get() > TURNS / 2, "starved");
+        Ok(())
+    }));
+    assert_eq!(run.finish(), Ok(()));
+    assert!(begun.get());
+}
+
+#[test]
+fn who_is_sent_away_wakes_the_next() {
+    static POOL: WakePool<1> = WakePool::new();
+    // Its wake came, but it is polled when the nursery is not: that is closed to it, not to others.
+    let served = Cell::new(false);
+    let gate = Gate::new();
+    let n = Nursery::<1>::new(&POOL).unwrap();
+    let away = RefCell::new(Box::pin(n.spawn_wait(ready(Ok(())))));
+    let poll_away = || {
+        let mut cx = Context::from_waker(Waker::noop());
+        away.borrow_mut().as_mut().poll(&mut cx)
+    };
+    let mut run = Task::new(n.run(async {
+        n.try_spawn(async {
+            gate.pass().await;
+            Ok(())
+        })
+        .map_err(|_| "full")?;
+        assert!(poll_away().is_pending());
+        let next = n.spawn_wait(async {
+            served.set(true);
+            Ok(())
+        });
+        next.await.map_err(|_| "closed")?;
+        Ok(())
+    }));
+    run.stall();
+    gate.open();
+    run.stall();
+    let Poll::Ready(Err(TrySpawnError::Closed(_))) = poll_away() else {
+        panic!("the nursery is not polled");
+    };
+    assert_eq!(run.finish(), Ok(()));
+    assert!(served.get());
+}
+
 /// N10: one child that is always ready, and one that spawns without end: the outer task gets its turn,
 /// and others theirs.
 #[test]
