@@ -1,5 +1,6 @@
 //! `FixedNursery`. Its wakers and slots are those of `FixedSet`, and tested there.
 
+use futures_core::Stream;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,8 +8,8 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use umbel_core::{
-    CancellationToken, FixedFailure, FixedNursery, NoSignal, Reason, ReasonKind, TrySpawnError,
-    WakePool,
+    CancellationToken, FixedFailure, FixedNursery, FixedSet, NoSignal, Reason, ReasonKind,
+    TrySpawnError, WakePool,
 };
 use umbel_tests::counting::allocator_calls;
 use umbel_tests::exec::{Counter, Gate, Log, Parked, Task, yields};
@@ -769,4 +770,37 @@ fn children_of_any_size_fit() {
     assert_eq!(run.finish(), Ok(()));
     drop(run);
     assert_eq!((sum.get(), Rc::strong_count(&sum)), (349, 1));
+}
+
+/// A future that borrows from itself is not looked at, but dropped: for miri.
+#[test]
+fn children_that_borrow_from_themselves_are_dropped_in_peace() {
+    static POOL: WakePool<2> = WakePool::new();
+    struct Counts<'a>(&'a mut u32);
+    impl Drop for Counts<'_> {
+        fn drop(&mut self) {
+            *self.0 += 1;
+        }
+    }
+    async fn borrows() -> Outcome {
+        let mut count = 0;
+        let _counts = Counts(&mut count);
+        pending().await
+    }
+    let n = Nursery::<2>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run(async {
+        drop(n.try_spawn(borrows()));
+        drop(n.try_spawn(borrows()));
+        borrows().await
+    }));
+    run.stall();
+    drop(run);
+
+    let mut set = Box::pin(FixedSet::<_, 2>::new(&POOL).unwrap());
+    assert!(set.as_mut().push(borrows()).is_ok());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(set.as_mut().poll_next(&mut cx).is_pending());
+    set.as_mut().clear();
+    assert!(set.as_mut().push(borrows()).is_ok());
+    assert!(set.as_mut().poll_next(&mut cx).is_pending());
 }
