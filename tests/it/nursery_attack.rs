@@ -1,5 +1,6 @@
 //! The nursery under attack: what strangers' code does at the worst moment.
 
+use futures_core::Stream;
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -796,4 +797,41 @@ fn nobody_overtakes_a_child_that_was_spawned_in_the_last_poll_of_another() {
     gate.open();
     assert!(run.finish().is_ok());
     assert_eq!(log.take(), "third");
+}
+
+/// A future that borrows from itself is not looked at, but dropped: for miri.
+#[test]
+fn children_that_borrow_from_themselves_are_dropped_in_peace() {
+    struct Counts<'a>(&'a mut u32);
+    impl Drop for Counts<'_> {
+        fn drop(&mut self) {
+            *self.0 += 1;
+        }
+    }
+    async fn borrows() -> Result<(), u32> {
+        let mut count = 0;
+        let _counts = Counts(&mut count);
+        pending().await
+    }
+    for cancels in [true, false] {
+        let n = N::new().limit(2);
+        let h = n.handle();
+        for _ in 0..3 {
+            drop(h.spawn(borrows()));
+        }
+        let mut run = Task::new(n.run(borrows()));
+        run.stall();
+        if cancels {
+            h.cancel();
+            assert!(run.finish().is_err());
+        }
+    }
+    let mut set = umbel_core::FutureSet::new();
+    for _ in 0..2 {
+        set.push(borrows());
+        let next = Pin::new(&mut set).poll_next(&mut Context::from_waker(Waker::noop()));
+        assert!(next.is_pending());
+        set.clear();
+    }
+    set.push(borrows());
 }
