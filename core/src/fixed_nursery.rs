@@ -125,14 +125,17 @@ impl<'env, E, const N: usize, const SIZE: usize> FixedNursery<'env, E, N, SIZE> 
     }
 
     /// Spawns a child, which is polled in this turn or the next. Does not compile if the child is
-    /// larger than `SIZE` bytes.
+    /// larger than `SIZE` bytes. It overtakes nobody who waits for room.
     ///
     /// # Errors
-    /// If all slots are taken, or the nursery is closed. The child comes back.
+    /// If all slots are taken or waited for, or the nursery is closed. The child comes back.
     pub fn try_spawn<F>(&self, child: F) -> Result<(), TrySpawnError<F>>
     where
         F: Future<Output = Result<(), E>> + 'env,
     {
+        if self.gate.is_open() && !self.gate.waiters.is_empty() {
+            return Err(TrySpawnError::Full(child));
+        }
         self.gate.spawn(child)
     }
 

@@ -279,8 +279,9 @@ macro_rules! nurseries {
             ///
             /// The inner nursery's token is a child of the outer's. When the outer one is cancelled,
             /// the inner one is, and drains as a graceful child does: until it ends, or the outer
-            /// grace is over and it is dropped. What was only cut thereby is no error; every other
-            /// failure is one of this nursery's, made `From` it.
+            /// grace is over and it is dropped. What was only cut thereby, for the outer one's reason, is
+            /// no error; every other failure is one of this nursery's, made `From` it. (With a
+            /// [`token`](Nursery::token) of its own, set in `make`, it would not be told.)
             ///
             /// Children may wait for room in it, since they take none of it.
             ///

@@ -1,5 +1,6 @@
 //! `FixedNursery`. Its wakers and slots are those of `FixedSet`, and tested there.
 
+use futures_core::Stream;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,8 +8,8 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use umbel_core::{
-    CancellationToken, FixedFailure, FixedNursery, NoSignal, Reason, ReasonKind, TrySpawnError,
-    WakePool,
+    CancellationToken, FixedFailure, FixedNursery, FixedSet, NoSignal, Reason, ReasonKind,
+    TrySpawnError, WakePool,
 };
 use umbel_tests::counting::allocator_calls;
 use umbel_tests::exec::{Counter, Gate, Log, Parked, Task, yields};
@@ -419,6 +420,75 @@ fn children_and_drops_spawn() {
     assert_eq!(ended.get(), 40);
 }
 
+#[test]
+fn nobody_overtakes_who_waits_for_room() {
+    static POOL: WakePool<2> = WakePool::new();
+    // A child that takes every slot that it finds free, polled after the one that frees it.
+    const TURNS: usize = 10;
+    let (begun, left) = (Cell::new(false), Cell::new(TURNS));
+    let short = || async {
+        yields(1).await;
+        Ok(())
+    };
+    let n = Nursery::<2>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run(async {
+        n.try_spawn(short()).map_err(|_| "full")?;
+        n.try_spawn(async {
+            while left.replace(left.get() - 1) > 1 {
+                drop(n.try_spawn(short()));
+                yields(1).await;
+            }
+            Ok(())
+        })
+        .map_err(|_| "full")?;
+        let waits = n.spawn_wait(async {
+            begun.set(true);
+            Ok(())
+        });
+        waits.await.map_err(|_| "closed")?;
+        assert!(left.get() > TURNS / 2, "starved");
+        Ok(())
+    }));
+    assert_eq!(run.finish(), Ok(()));
+    assert!(begun.get());
+}
+
+#[test]
+fn who_is_sent_away_wakes_the_next() {
+    static POOL: WakePool<1> = WakePool::new();
+    // Its wake came, but it is polled when the nursery is not: that is closed to it, not to others.
+    let served = Cell::new(false);
+    let gate = Gate::new();
+    let n = Nursery::<1>::new(&POOL).unwrap();
+    let away = RefCell::new(Box::pin(n.spawn_wait(ready(Ok(())))));
+    let poll_away = || {
+        let mut cx = Context::from_waker(Waker::noop());
+        away.borrow_mut().as_mut().poll(&mut cx)
+    };
+    let mut run = Task::new(n.run(async {
+        n.try_spawn(async {
+            gate.pass().await;
+            Ok(())
+        })
+        .map_err(|_| "full")?;
+        assert!(poll_away().is_pending());
+        let next = n.spawn_wait(async {
+            served.set(true);
+            Ok(())
+        });
+        next.await.map_err(|_| "closed")?;
+        Ok(())
+    }));
+    run.stall();
+    gate.open();
+    run.stall();
+    let Poll::Ready(Err(TrySpawnError::Closed(_))) = poll_away() else {
+        panic!("the nursery is not polled");
+    };
+    assert_eq!(run.finish(), Ok(()));
+    assert!(served.get());
+}
+
 /// N10: one child that is always ready, and one that spawns without end: the outer task gets its turn,
 /// and others theirs.
 #[test]
@@ -700,4 +770,37 @@ fn children_of_any_size_fit() {
     assert_eq!(run.finish(), Ok(()));
     drop(run);
     assert_eq!((sum.get(), Rc::strong_count(&sum)), (349, 1));
+}
+
+/// A future that borrows from itself is not looked at, but dropped: for miri.
+#[test]
+fn children_that_borrow_from_themselves_are_dropped_in_peace() {
+    static POOL: WakePool<2> = WakePool::new();
+    struct Counts<'a>(&'a mut u32);
+    impl Drop for Counts<'_> {
+        fn drop(&mut self) {
+            *self.0 += 1;
+        }
+    }
+    async fn borrows() -> Outcome {
+        let mut count = 0;
+        let _counts = Counts(&mut count);
+        pending().await
+    }
+    let n = Nursery::<2>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run(async {
+        drop(n.try_spawn(borrows()));
+        drop(n.try_spawn(borrows()));
+        borrows().await
+    }));
+    run.stall();
+    drop(run);
+
+    let mut set = Box::pin(FixedSet::<_, 2>::new(&POOL).unwrap());
+    assert!(set.as_mut().push(borrows()).is_ok());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(set.as_mut().poll_next(&mut cx).is_pending());
+    set.as_mut().clear();
+    assert!(set.as_mut().push(borrows()).is_ok());
+    assert!(set.as_mut().poll_next(&mut cx).is_pending());
 }

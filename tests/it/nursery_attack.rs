@@ -1,5 +1,6 @@
 //! The nursery under attack: what strangers' code does at the worst moment.
 
+use futures_core::Stream;
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -761,4 +762,76 @@ fn a_panicking_waker_stops_no_other_sleep() {
     assert_eq!(wakes.count(), 1);
     clock.advance(Duration::from_nanos(1));
     assert_eq!(wakes.count(), 2);
+}
+
+#[test]
+fn nobody_overtakes_a_child_that_was_spawned_in_the_last_poll_of_another() {
+    // The place becomes free in the same turn, when the nursery has not seen who waits for it.
+    let log = Log::new();
+    let child = |name: &'static str| {
+        let log = log.clone();
+        async move {
+            log.add(name);
+            Ok(())
+        }
+    };
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let gate = Gate::new();
+    let mut run = Task::new(n.run(async {
+        drop(h.spawn(async {
+            drop(h.spawn(child("first")));
+            Ok(())
+        }));
+        gate.pass().await;
+        Ok(())
+    }));
+    assert!(run.poll().is_pending());
+    assert!(h.try_spawn(child("refused")).is_err());
+    drop(h.spawn(child("second")));
+    run.stall();
+    assert_eq!(log.take(), "first second");
+    // No place was lost, and none made.
+    assert!(h.try_spawn(child("third")).is_ok());
+    assert!(h.try_spawn(child("refused")).is_err());
+    gate.open();
+    assert!(run.finish().is_ok());
+    assert_eq!(log.take(), "third");
+}
+
+/// A future that borrows from itself is not looked at, but dropped: for miri.
+#[test]
+fn children_that_borrow_from_themselves_are_dropped_in_peace() {
+    struct Counts<'a>(&'a mut u32);
+    impl Drop for Counts<'_> {
+        fn drop(&mut self) {
+            *self.0 += 1;
+        }
+    }
+    async fn borrows() -> Result<(), u32> {
+        let mut count = 0;
+        let _counts = Counts(&mut count);
+        pending().await
+    }
+    for cancels in [true, false] {
+        let n = N::new().limit(2);
+        let h = n.handle();
+        for _ in 0..3 {
+            drop(h.spawn(borrows()));
+        }
+        let mut run = Task::new(n.run(borrows()));
+        run.stall();
+        if cancels {
+            h.cancel();
+            assert!(run.finish().is_err());
+        }
+    }
+    let mut set = umbel_core::FutureSet::new();
+    for _ in 0..2 {
+        set.push(borrows());
+        let next = Pin::new(&mut set).poll_next(&mut Context::from_waker(Waker::noop()));
+        assert!(next.is_pending());
+        set.clear();
+    }
+    set.push(borrows());
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use umbel_core::{
-    Cause, Failure, JoinError, JoinErrorKind, KeepGoing, LocalNursery, ManualClock, Nursery,
+    Cause, Clock, Failure, JoinError, JoinErrorKind, KeepGoing, LocalNursery, ManualClock, Nursery,
     Reason, ReasonKind,
 };
 use umbel_tests::exec::{Gate, Log, Task, yields};
@@ -248,6 +248,42 @@ fn the_outer_grace_ends_a_scope() {
     assert_eq!(failure.report.forced().count(), 1);
     let error = Task::new(scope).finish().unwrap_err();
     assert_eq!(error.kind(), JoinErrorKind::Forced);
+}
+
+/// A scope that has cancelled itself by its own deadline, and drains, when the outer one is cancelled.
+#[test]
+fn a_scopes_own_end_stays_its_own_when_the_outer_nursery_is_cancelled_later() {
+    let (clock, gate) = (ManualClock::new(), Gate::new());
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        drop(h.scope(|n: Nursery<'_, Inner>| {
+            let deadline = clock.now() + Duration::from_secs(1);
+            let n = n.timer(clock.clone()).deadline(deadline);
+            let h = n.handle();
+            let gate = &gate;
+            n.run(async move {
+                drop(h.spawn_graceful(async move |_| {
+                    gate.pass().await;
+                    Ok(())
+                }));
+                pending::<Result<(), _>>().await
+            })
+        }));
+        Ok(())
+    }));
+    task.stall();
+    clock.advance(Duration::from_secs(1));
+    task.stall();
+    h.cancel();
+    task.stall();
+    gate.open();
+    let failure = task.finish().unwrap_err();
+    let Cause::Error(Outer::Scope(inner)) = failure.cause else {
+        panic!("{failure:?}");
+    };
+    let reason = inner.cancelled().map(Reason::kind);
+    assert_eq!(reason, Some(ReasonKind::DeadlineExceeded));
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(crate) struct Erased<'env, E, const SIZE: usize> {
     poll: unsafe fn(*mut (), &mut Context<'_>) -> Poll<Result<(), E>>,
     drop: unsafe fn(*mut ()),
     /// Numbered by age, for who drops it.
-    pub(crate) born: usize,
+    born: usize,
     memory: Memory<SIZE>,
     /// It may hold whatever lives for `'env`: it is invariant, not `Send`, and pinned.
     _of: PhantomData<(&'env mut &'env (), *mut ())>,
@@ -57,6 +57,12 @@ impl<'env, E, const SIZE: usize> Erased<'env, E, SIZE> {
             _of: PhantomData,
             _pinned: PhantomPinned,
         }
+    }
+
+    /// (Not by a shared reference, which would cover a future that may borrow from itself.)
+    pub(crate) fn born(self: Pin<&mut Self>) -> usize {
+        // SAFETY: E2 – nothing is moved out of here.
+        unsafe { self.get_unchecked_mut() }.born
     }
 }
 

@@ -222,7 +222,7 @@ where
         steps(|| {
             part += 1;
             match part {
-                1 => self.slots.clear_by(|child| child.born),
+                1 => self.slots.clear_by(Erased::born),
                 2 => self.body = None,
                 3 => self.wait = None,
                 4 => self.gate.waiters.close(),

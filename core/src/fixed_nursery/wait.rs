@@ -54,10 +54,9 @@ where
             return Poll::Pending;
         }
         gate.waiters.unlink(node);
-        if spawned.is_ok() {
-            // There may be room for another one; if not, he looks and waits on.
-            gate.waiters.wake_first();
-        }
+        // There may be room for another one, also if there is none for us, whom a wake may have told
+        // of it: if not, he looks and waits on.
+        gate.waiters.wake_first();
         Poll::Ready(spawned)
     }
 }

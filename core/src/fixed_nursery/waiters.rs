@@ -57,10 +57,13 @@ impl Waiters {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.get().is_null()
+    }
+
     /// Whether `node` would be the first, or is.
     pub(crate) fn is_next(&self, node: &Node) -> bool {
-        let first = self.first.get();
-        first.is_null() || ptr::eq(first, node)
+        self.is_empty() || ptr::eq(self.first.get(), node)
     }
 
     /// Registers a waker; the node goes to the end, if it is not in the list.

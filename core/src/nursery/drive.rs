@@ -293,7 +293,9 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             self.places += self.shared.poller.freed.take();
             let cancelled = self.phase == Phase::Running && self.shared.token.is_cancelled();
             if !cancelled && (self.queue.is_empty() || self.places == 0) {
-                self.give_places_back();
+                // Who came in during this turn comes before those who ask for the places later. His
+                // ring brings the turn in which he is polled.
+                self.admit();
                 return false;
             }
         }

@@ -188,7 +188,8 @@ macro_rules! handles {
             /// the body and for tasks outside.
             ///
             /// A child's error goes to the nursery's outcome; here its place is taken by the
-            /// [`JoinError`]. When the nursery is cancelled, no further item is taken.
+            /// [`JoinError`]. When the nursery is cancelled, the child that is next is refused,
+            /// as its output says, and no further item is taken.
             ///
             /// **Cancel safety:** Strict, for a `next` on it. If the stream is dropped, the children
             /// that have begun run on, detached; the others never begin.

@@ -1,7 +1,8 @@
 //! A nursery as a child of another.
 
-use crate::nursery::failure::{Cause, Failure};
+use crate::nursery::failure::Failure;
 use crate::nursery::node::Outcome;
+use crate::reason::Reason;
 use crate::token::CancellationToken;
 use core::future::Future;
 use core::pin::Pin;
@@ -23,10 +24,10 @@ impl<R> Scope<R> {
     }
 }
 
-/// How it ended, and whether the outer nursery was cancelled then.
+/// How it ended, and why the outer nursery had been cancelled then, if it had.
 pub(crate) struct Scoped<T, E> {
     result: Result<T, Failure<E>>,
-    cancelled: bool,
+    cancelled: Option<Reason>,
 }
 
 impl<R, T, E> Future for Scope<R>
@@ -38,7 +39,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Scoped<T, E>> {
         let this = self.project();
         let result = ready!(this.run.poll(cx));
-        let cancelled = this.outer.is_cancelled();
+        let cancelled = this.outer.reason();
         Poll::Ready(Scoped { result, cancelled })
     }
 }
@@ -47,8 +48,10 @@ where
 impl<T, E, O: From<Failure<E>>> Outcome<T, O> for Scoped<T, E> {
     fn split(self) -> Result<T, Option<O>> {
         self.result.map_err(|failure| {
-            let cut = matches!(failure.cause, Cause::Cancelled(_)) && failure.rest.is_empty();
-            if cut && self.cancelled {
+            // If it was cancelled by its own deadline or handle before, the reason is another one.
+            let cut =
+                failure.cancelled().is_some() && failure.cancelled() == self.cancelled.as_ref();
+            if cut && failure.rest.is_empty() {
                 None
             } else {
                 Some(failure.into())

@@ -199,7 +199,7 @@ impl<F, const N: usize> Slots<F, N> {
 
     /// Drops all children, the one with the greatest key first, past any panic. Not those that are
     /// just being polled. Takes `N * N` steps.
-    pub(crate) fn clear_by(&self, key: impl Fn(&F) -> usize) {
+    pub(crate) fn clear_by(&self, key: impl Fn(Pin<&mut F>) -> usize) {
         self.first.set(END);
         steps(|| {
             let keys = (0..N).filter_map(|slot| Some((self.look(slot, &key)?, slot)));
@@ -211,14 +211,20 @@ impl<F, const N: usize> Slots<F, N> {
         });
     }
 
-    /// Looks at a child, if there is one there that is not held.
+    /// Looks at a child, if there is one there that is not held. (Not by a shared reference, which would
+    /// cover all of it: a future that borrows from itself forbids that.)
     #[inline(always)]
-    fn look<T>(&self, slot: usize, look: impl FnOnce(&F) -> T) -> Option<T> {
+    fn look<T>(&self, slot: usize, look: impl FnOnce(Pin<&mut F>) -> T) -> Option<T> {
         if self.links[slot].get() == HELD {
             return None;
         }
-        // SAFETY: L2 – nobody holds the slot, and `look` is a matter of numbers.
-        self.futures[slot].with(|future| unsafe { (*future).as_ref() }.map(look))
+        self.futures[slot].with_mut(|future| {
+            // SAFETY: L2 – nobody holds the slot, and `look` is a matter of numbers.
+            let future = unsafe { &mut *future };
+            // SAFETY: L3 – it is dropped in its place.
+            let future = unsafe { Pin::new_unchecked(future) };
+            future.as_pin_mut().map(look)
+        })
     }
 
     /// Drops a child that is not held.
