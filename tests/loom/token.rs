@@ -421,8 +421,7 @@ fn last_walker_buries() {
     );
 }
 
-/// The last handle dies without a read-modify-write, and sees all the same what was done with others:
-/// a shard of children that it overlooked would keep the root for ever.
+/// The last handle dies without a read-modify-write, and sees all the same what was done with others.
 #[test]
 fn the_last_handle_sees_what_others_did() {
     model(
@@ -431,9 +430,12 @@ fn the_last_handle_sees_what_others_did() {
         || {
             let token = CancellationToken::new();
             let other = token.clone();
-            let parent = thread::spawn(move || drop(other.child_token()));
+            let last = thread::spawn(move || drop(other));
+            drop(token.child_token());
+            // The last access: no later one publishes it but the drop of the handle.
+            assert_eq!(token.deadline(), None);
             drop(token);
-            parent.join().unwrap();
+            last.join().unwrap();
         },
     );
 }

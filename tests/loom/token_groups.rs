@@ -423,6 +423,33 @@ fn two_sources_against_drop_of_any_of() {
     );
 }
 
+/// Either may be the last to keep the root: it comes after what the other did with the root's memory,
+/// and the source, whose last handle goes too, frees what a walk was the last to keep.
+#[test]
+fn wait_for_any_of_goes_against_cancel_of_a_source() {
+    model(
+        "wait for an any_of, its last handle ∥ cancel of the source, its last handle",
+        3,
+        || {
+            let source = CancellationToken::new();
+            let any = CancellationToken::any_of([&source]);
+            let task = Task::new();
+            let mut wait = Box::pin(any.clone().cancelled_owned());
+            assert!(task.poll(wait.as_mut()).is_pending());
+            let canceller = thread::spawn(move || {
+                source.cancel();
+                assert_eq!(source.deadline(), None);
+                drop(source);
+            });
+            drop(wait);
+            assert_eq!(any.deadline(), None);
+            drop(any);
+            canceller.join().unwrap();
+            task.assert_no_waker_left();
+        },
+    );
+}
+
 #[test]
 fn cancel_of_a_source_against_child_of_any_of() {
     model(

@@ -206,15 +206,6 @@ impl CancellationToken {
 }
 
 /// One atomic addition.
-#[cfg(umbel_loom)]
-impl CancellationToken {
-    /// For models: whether two threads met among the children, each of whom now has a shard.
-    #[doc(hidden)]
-    pub fn has_shards(&self) -> bool {
-        self.node().kids.has_shards()
-    }
-}
-
 impl Clone for CancellationToken {
     #[inline]
     fn clone(&self) -> Self {

@@ -134,14 +134,6 @@ impl<S: Slot> Slab<S> {
         }
     }
 
-    /// Whether two threads met here.
-    #[cfg(umbel_loom)]
-    pub(crate) fn has_shards(&self) -> bool {
-        let first = self.first();
-        // SAFETY: S1 – the caller has the slab, so its owner lives.
-        !first.is_null() && unsafe { !(*first).more.load(Ordering::Relaxed).is_null() }
-    }
-
     /// The first segment, or null.
     #[inline(always)]
     pub(crate) fn first(&self) -> *const Segment<S> {
