@@ -62,7 +62,7 @@
 //!
 //! # Orderings
 //!
-//! Three pairs are "set mine, then look at yours" and need the single total order of `SeqCst`:
+//! Four pairs are "set mine, then look at yours" and need the single total order of `SeqCst`:
 //!
 //! | here | against | shown by model |
 //! |---|---|---|
