@@ -391,7 +391,8 @@ fn pass_through_polls_all() {
         assert!(poll(set.as_mut(), &waker).is_pending());
         let wakers = wakers.borrow();
         assert_eq!(wakers.len(), turn * 5);
-        assert!(wakers.iter().all(|own| own.will_wake(&waker)));
+        // Not `will_wake`: miri gives a table of functions another address at each use.
+        assert!(wakers.iter().all(|own| own.data() == waker.data()));
     }
     assert_eq!(count.count(), 0, "nobody is woken by a poll");
     done.set(true);
