@@ -330,6 +330,11 @@ fn two_waits_of_two_tasks_are_both_told() {
 
 #[test]
 fn two_waits_of_one_task_do_not_disturb_each_other() {
+    if cfg!(miri) {
+        // There `will_wake` says no of a waker and its clone: the table of functions that std makes
+        // for an `Arc` has another address at each use. The two waits then count as two tasks'.
+        return;
+    }
     static TOKEN: StaticToken<1> = StaticToken::new();
     let child = TOKEN.child().unwrap();
     let task = Task::new();
