@@ -167,8 +167,11 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             self.phase = Phase::Ended;
             return Poll::Ready(());
         }
-        if yielding || !begun.registered {
+        if !begun.registered {
             cx.waker().wake_by_ref();
+        } else if yielding {
+            // By way of the desk: then no other wake follows.
+            self.desk.ring(bit::INBOX);
         }
         Poll::Pending
     }

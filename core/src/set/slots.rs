@@ -96,6 +96,11 @@ impl<F, const N: usize> Slots<F, N> {
         self.first.get() == END
     }
 
+    /// The child that is polled next.
+    pub(crate) fn first_queued(&self) -> Option<usize> {
+        (!self.is_queue_empty()).then(|| usize::from(self.first.get()))
+    }
+
     // -------------------------------------------------------------- lists
 
     /// Takes the first slot off a list.
@@ -174,6 +179,10 @@ impl<F, const N: usize> Slots<F, N> {
         if polled.is_pending() {
             core::mem::forget(finish);
             self.links[slot].set(PARKED);
+        } else {
+            // Not left to the end of the scope: the compiler leaks a result if a local panics when it is
+            // dropped after that was made (rust-lang/rust#47949).
+            drop(finish);
         }
         Some(polled)
     }
