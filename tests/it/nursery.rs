@@ -206,7 +206,8 @@ fn fail_fast_keeps_later_errors() {
 
 #[test]
 fn n_23_fail_fast_holds_at_any_size() {
-    for size in [1, 3, 63, 64, 65, 200, 1000] {
+    let sizes = [1, 3, 63, 64, 65, 200, 1000];
+    for &size in &sizes[..scaled(7, 5)] {
         let n = N::new();
         let h = n.handle();
         let mut task = Task::new(n.run(async {
