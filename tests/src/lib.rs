@@ -1,6 +1,5 @@
 //! What the tests share.
 
-pub mod compile_fail;
 #[cfg(not(umbel_loom))]
 pub mod counting;
 pub mod quiet;

@@ -24,7 +24,10 @@ use futures_core::FusedStream;
 
 macro_rules! handles {
     (
-        $mode:ty, [$($send:tt)*], $Nursery:ident, $Wait:ident by $waits:path;
+        $mode:ty, $Nursery:ident, $Wait:ident by $waits:path;
+        E: [$($error:tt)*];
+        T: [$($output:tt)*];
+        F: [$($child:tt)*];
         $(#[$handle_doc:meta])*
         $Handle:ident;
         $(#[$child_doc:meta])*
@@ -95,15 +98,15 @@ macro_rules! handles {
         ///
         /// One allocation a child. Queued children start in the order in which they came; the memory
         /// of a queue is the caller's to bound, by one of the other two ways.
-        impl<'env, E: $($send)* 'env> $Handle<'env, E> {
+        impl<'env, E: $($error)*> $Handle<'env, E> {
             /// Spawns a plain child: when the nursery is cancelled, it is dropped at its await point.
             ///
             /// Never fails: in a nursery that is cancelled or has ended, the future is dropped here
             /// and the `Join` says so.
             pub fn spawn<T, F>(&self, future: F) -> Join<T>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.0.spawn(future, Options::default())
             }
@@ -116,8 +119,8 @@ macro_rules! handles {
             /// `make` is called here, at once.
             pub fn spawn_graceful<T, F>(&self, make: impl FnOnce(ChildContext) -> F) -> Join<T>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.child().spawn_graceful(make)
             }
@@ -131,8 +134,8 @@ macro_rules! handles {
             /// ended.
             pub fn try_spawn<T, F>(&self, future: F) -> Result<Join<T>, TrySpawnError<F>>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.0.try_spawn(future, Options::default())
             }
@@ -148,8 +151,8 @@ macro_rules! handles {
                 make: impl FnOnce(ChildContext) -> F,
             ) -> Result<Join<T>, TrySpawnError<F>>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.child().try_spawn_graceful(make)
             }
@@ -160,8 +163,8 @@ macro_rules! handles {
             /// all wait for room while they fill it would wait for one another.
             pub fn spawn_wait<T, F>(&self, future: F) -> $Wait<'env, T, E>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 $waits(self.0.spawn_wait(future, Options::default()))
             }
@@ -173,8 +176,8 @@ macro_rules! handles {
                 make: impl FnOnce(ChildContext) -> F,
             ) -> $Wait<'env, T, E>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.child().spawn_wait_graceful(make)
             }
@@ -228,8 +231,8 @@ macro_rules! handles {
             where
                 I: IntoIterator,
                 M: FnMut(I::Item) -> F,
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 let handle = self.clone();
                 Map::new(items.into_iter(), self.0.limit(), InOrder::new(), move |item| {
@@ -246,8 +249,8 @@ macro_rules! handles {
             where
                 I: IntoIterator,
                 M: FnMut(I::Item) -> F,
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 let handle = self.clone();
                 Map::new(items.into_iter(), self.0.limit(), FutureSet::new(), move |item| {
@@ -266,8 +269,8 @@ macro_rules! handles {
             ) -> impl Future<Output = Result<Vec<T>, JoinError>> + use<'env, E, I, T, F>
             where
                 I: IntoIterator<Item = F>,
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 let handle = self.clone();
                 // All will be read: only room bounds how many have begun.
@@ -286,8 +289,8 @@ macro_rules! handles {
             ) -> impl Future<Output = Result<Vec<T>, JoinError>> + use<'env, E, I, T, F>
             where
                 I: IntoIterator<Item = F>,
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 let handle = self.clone();
                 let begin = move |future| handle.spawn_wait(future);
@@ -327,7 +330,7 @@ macro_rules! handles {
             }
         }
 
-        impl<'env, E: $($send)* 'env> $Child<'_, 'env, E> {
+        impl<'env, E: $($error)*> $Child<'_, 'env, E> {
             /// Names the child, for reports and errors.
             pub fn name(mut self, name: impl Into<Name>) -> Self {
                 self.options.name = Some(name.into());
@@ -337,8 +340,8 @@ macro_rules! handles {
             #[doc = concat!("As [`", stringify!($Handle), "::spawn`].")]
             pub fn spawn<T, F>(self, future: F) -> Join<T>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.handle.0.spawn(future, self.options)
             }
@@ -346,8 +349,8 @@ macro_rules! handles {
             #[doc = concat!("As [`", stringify!($Handle), "::spawn_graceful`].")]
             pub fn spawn_graceful<T, F>(self, make: impl FnOnce(ChildContext) -> F) -> Join<T>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 let spawner = &self.handle.0;
                 spawner.spawn(make(spawner.context()), self.options.graceful())
@@ -360,8 +363,8 @@ macro_rules! handles {
             /// As there.
             pub fn try_spawn<T, F>(self, future: F) -> Result<Join<T>, TrySpawnError<F>>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.handle.0.try_spawn(future, self.options)
             }
@@ -376,8 +379,8 @@ macro_rules! handles {
                 make: impl FnOnce(ChildContext) -> F,
             ) -> Result<Join<T>, TrySpawnError<F>>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 let spawner = &self.handle.0;
                 spawner.try_spawn(make(spawner.context()), self.options.graceful())
@@ -386,8 +389,8 @@ macro_rules! handles {
             #[doc = concat!("As [`", stringify!($Handle), "::spawn_wait`].")]
             pub fn spawn_wait<T, F>(self, future: F) -> $Wait<'env, T, E>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 $waits(self.handle.0.spawn_wait(future, self.options))
             }
@@ -398,8 +401,8 @@ macro_rules! handles {
                 make: impl FnOnce(ChildContext) -> F,
             ) -> $Wait<'env, T, E>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 let spawner = &self.handle.0;
                 let future = make(spawner.context());
@@ -418,7 +421,17 @@ macro_rules! handles {
 }
 
 handles! {
-    Threads, [Send +], Nursery, SpawnWait by identity;
+    Threads, Nursery, SpawnWait by identity;
+    E: [Send + 'env];
+    T: [
+        Send // or else in a `LocalNursery`
+        + 'env // outlives the nursery
+    ];
+    F: [
+        Future<Output = Result<T, E>> // `E` is the nursery's error: `map_err` makes another one it
+        + Send // or else in a `LocalNursery`
+        + 'env // borrows only from what outlives the nursery
+    ];
     /// Spawns children into a [`Nursery`](crate::Nursery), and steers it.
     ///
     /// Clones share one nursery. A handle may be used in the body, in children, in their drops, in
@@ -429,7 +442,13 @@ handles! {
 }
 
 handles! {
-    Local, [], LocalNursery, LocalSpawnWait by LocalSpawnWait::new;
+    Local, LocalNursery, LocalSpawnWait by LocalSpawnWait::new;
+    E: ['env];
+    T: ['env]; // outlives the nursery
+    F: [
+        Future<Output = Result<T, E>> // `E` is the nursery's error: `map_err` makes another one it
+        + 'env // borrows only from what outlives the nursery
+    ];
     /// Spawns children into a [`LocalNursery`](crate::LocalNursery), and steers it.
     ///
     /// Clones share one nursery. A handle may be used in the body, in children, in their drops and in
