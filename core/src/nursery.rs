@@ -498,6 +498,12 @@ nurseries! {
     /// Without `std` a panic unwinds to whoever polls the nursery at once, and what lives is dropped with
     /// the nursery.
     ///
+    /// # Borrowing
+    ///
+    /// Children, outputs, policy and timer may borrow whatever outlives the run, with or without a
+    /// task of an executor around it; what the body makes does not. `docs/shapes.md` in the repository
+    /// shows which shapes compile, which do not, and what to write instead.
+    ///
     /// # Dropping
     ///
     /// A nursery that is dropped, run or not, drops its children, youngest first, cancels its token with

@@ -170,6 +170,13 @@ fn msrv() -> Step {
         .cmd(check("-p umbel-core -p umbel --all-features"))
         .cmd(check("-p umbel-core"))
         .cmd(check("-p umbel-core --no-default-features"))
+        .cmd(
+            Cmd::new(&format!(
+                "cargo +{MSRV} test --locked -p umbel --test shapes"
+            ))
+            .target_dir("msrv"),
+        )
+        .must_run_tests()
 }
 
 fn models() -> Vec<Step> {

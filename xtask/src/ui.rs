@@ -25,3 +25,42 @@ pub(crate) fn step(args: &Args) -> Step {
         .need(Need::Toolchain(COMPILER))
         .cmd(Cmd::new(&line).args(only).env("TRYBUILD", answer))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    /// The page on shapes names every shape that is tested, and no test and no mistake that there is not.
+    #[test]
+    fn shapes_and_their_page_agree() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+        let tests = read("std-adapters/tests/shapes.rs");
+        let shapes: BTreeSet<_> = tests
+            .split("#[test]\nfn ")
+            .skip(1)
+            .filter_map(|test| test.split_once("()"))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let mistakes: BTreeSet<_> = fs::read_dir(root.join("tests/ui/cases"))
+            .unwrap()
+            .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+            .filter_map(|file| file.strip_suffix(".rs").map(str::to_owned))
+            .collect();
+        // In its tables; what has a capital letter or one word is an item.
+        let page = read("docs/shapes.md");
+        let named: BTreeSet<_> = page
+            .lines()
+            .filter(|line| line.starts_with('|'))
+            .flat_map(|line| line.split('`').skip(1).step_by(2))
+            .filter(|name| name.matches('_').count() > 1 || mistakes.contains(*name))
+            .map(str::to_owned)
+            .collect();
+        let known = &shapes | &mistakes;
+        assert_eq!(&named - &known, BTreeSet::new());
+        assert_eq!(&shapes - &named, BTreeSet::new());
+        assert!(shapes.len() > 20 && mistakes.len() > 20);
+    }
+}

@@ -5,7 +5,7 @@
 
 use crate::nursery::failure::JoinError;
 use crate::nursery::join::{Join, LocalSpawnWait, SpawnWait};
-use crate::nursery::map::{Collect, InOrder, Map};
+use crate::nursery::map::{Begin, Collect, Each, InOrder, Map};
 use crate::nursery::mode::{Local, Mode, Threads};
 use crate::nursery::options::Options;
 use crate::nursery::report::{Report, Stats};
@@ -223,39 +223,37 @@ macro_rules! handles {
             /// }));
             /// assert_eq!(total.unwrap(), 6);
             /// ```
-            pub fn map<I, T, F, M>(
+            pub fn map<I, It, T, F, M>(
                 &self,
                 items: I,
-                mut make: M,
-            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, T, F, M>
+                make: M,
+            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, It, T, F, M>
             where
-                I: IntoIterator,
-                M: FnMut(I::Item) -> F,
+                I: IntoIterator<IntoIter = It>,
+                It: Iterator,
+                M: FnMut(It::Item) -> F,
                 T: $($output)*,
                 F: $($child)*,
             {
-                let handle = self.clone();
-                Map::new(items.into_iter(), self.0.limit(), InOrder::new(), move |item| {
-                    handle.spawn_wait(make(item))
-                })
+                let each = self.each(make);
+                Map::new(items.into_iter(), self.0.limit(), InOrder::new(), each)
             }
 
             /// As [`map`](Self::map), but gives the outputs in the order in which the children end.
-            pub fn map_unordered<I, T, F, M>(
+            pub fn map_unordered<I, It, T, F, M>(
                 &self,
                 items: I,
-                mut make: M,
-            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, T, F, M>
+                make: M,
+            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, It, T, F, M>
             where
-                I: IntoIterator,
-                M: FnMut(I::Item) -> F,
+                I: IntoIterator<IntoIter = It>,
+                It: Iterator,
+                M: FnMut(It::Item) -> F,
                 T: $($output)*,
                 F: $($child)*,
             {
-                let handle = self.clone();
-                Map::new(items.into_iter(), self.0.limit(), FutureSet::new(), move |item| {
-                    handle.spawn_wait(make(item))
-                })
+                let each = self.each(make);
+                Map::new(items.into_iter(), self.0.limit(), FutureSet::new(), each)
             }
 
             /// Runs the futures as children, as many at once as there is room for, and gives their
@@ -263,19 +261,19 @@ macro_rules! handles {
             ///
             /// Waits for room like [`map`](Self::map). The error is that of the first child, in
             /// their order, that has no output; those that have begun run on, detached.
-            pub fn parallel<I, T, F>(
+            pub fn parallel<I, It, T, F>(
                 &self,
                 futures: I,
-            ) -> impl Future<Output = Result<Vec<T>, JoinError>> + use<'env, E, I, T, F>
+            ) -> impl Future<Output = Result<Vec<T>, JoinError>> + use<'env, E, I, It, T, F>
             where
-                I: IntoIterator<Item = F>,
+                I: IntoIterator<IntoIter = It>,
+                It: Iterator<Item = F>,
                 T: $($output)*,
                 F: $($child)*,
             {
-                let handle = self.clone();
                 // All will be read: only room bounds how many have begun.
-                let begin = move |future| handle.spawn_wait(future);
-                Collect::new(Map::new(futures.into_iter(), usize::MAX, InOrder::new(), begin))
+                let (each, width) = (self.each(identity), usize::MAX);
+                Collect::new(Map::new(futures.into_iter(), width, InOrder::new(), each))
             }
 
             /// Runs the futures as children, each when the one before it has ended, and gives their
@@ -283,18 +281,22 @@ macro_rules! handles {
             ///
             /// Waits for room like [`map`](Self::map). The error is that of the first child that has
             /// no output; those after it never begin.
-            pub fn series<I, T, F>(
+            pub fn series<I, It, T, F>(
                 &self,
                 futures: I,
-            ) -> impl Future<Output = Result<Vec<T>, JoinError>> + use<'env, E, I, T, F>
+            ) -> impl Future<Output = Result<Vec<T>, JoinError>> + use<'env, E, I, It, T, F>
             where
-                I: IntoIterator<Item = F>,
+                I: IntoIterator<IntoIter = It>,
+                It: Iterator<Item = F>,
                 T: $($output)*,
                 F: $($child)*,
             {
-                let handle = self.clone();
-                let begin = move |future| handle.spawn_wait(future);
-                Collect::new(Map::new(futures.into_iter(), 1, InOrder::new(), begin))
+                let each = self.each(identity);
+                Collect::new(Map::new(futures.into_iter(), 1, InOrder::new(), each))
+            }
+
+            fn each<M>(&self, make: M) -> Each<Self, M> {
+                Each { handle: self.clone(), make }
             }
 
             /// Options for one child, ending in one of the six spawns:
@@ -304,6 +306,21 @@ macro_rules! handles {
                     handle: self,
                     options: Options::default(),
                 }
+            }
+        }
+
+        impl<'env, E, T, F, M, Item> Begin<Item> for Each<$Handle<'env, E>, M>
+        where
+            E: $($error)*,
+            M: FnMut(Item) -> F,
+            T: $($output)*,
+            F: $($child)*,
+        {
+            type Wait = $Wait<'env, T, E>;
+            type Output = T;
+
+            fn begin(&mut self, item: Item) -> Self::Wait {
+                self.handle.spawn_wait((self.make)(item))
             }
         }
 
