@@ -21,7 +21,7 @@ pub(crate) const fn scaled(full: usize, miri: usize) -> usize {
 }
 
 /// Runs `f` on a stack on which a recursion over the tree would overflow.
-fn on_small_stack<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+pub(crate) fn on_small_stack<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .stack_size(64 << 10)
