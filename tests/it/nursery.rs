@@ -1568,16 +1568,3 @@ fn debug_of_everything() {
     let run = n.run(async { Ok(()) });
     assert!(format!("{run:?}").contains("scope"));
 }
-
-// ------------------------------------------------------------------ n_31: auto traits
-
-const _: () = {
-    const fn send<T: Send>() {}
-    const fn send_sync<T: Send + Sync>() {}
-    send::<Nursery<'_, Bad>>();
-    send::<umbel_core::Run<'_, Bad, (), std::future::Pending<Result<(), Bad>>>>();
-    send_sync::<Handle<'_, Bad>>();
-    send_sync::<umbel_core::Join<u8>>();
-    send_sync::<umbel_core::SpawnWait<'_, u8, Bad>>();
-    send_sync::<umbel_core::ChildContext>();
-};

@@ -1,7 +1,6 @@
 //! What the tests share.
 
 pub mod calls;
-pub mod compile_fail;
 #[cfg(not(umbel_loom))]
 pub mod counting;
 pub mod quiet;

@@ -4,6 +4,7 @@ use crate::deep;
 use crate::qemu;
 use crate::step::{self, Cmd, Row, Step};
 use crate::tools::{Need, Tools};
+use crate::ui;
 
 /// What the README tells a newcomer to type; a test compares the two.
 const README_COMMANDS: &str = include_str!("../commands.txt");
@@ -44,6 +45,7 @@ fn steps() -> Vec<Step> {
     steps.extend(lints());
     steps.extend(no_std());
     steps.push(msrv());
+    steps.push(ui::step(&ui::Args::default()));
     steps.extend(deep::miri(0..1));
     steps.extend(models());
     steps.extend(qemu::steps(&qemu::SHORT));
@@ -168,6 +170,13 @@ fn msrv() -> Step {
         .cmd(check("-p umbel-core -p umbel --all-features"))
         .cmd(check("-p umbel-core"))
         .cmd(check("-p umbel-core --no-default-features"))
+        .cmd(
+            Cmd::new(&format!(
+                "cargo +{MSRV} test --locked -p umbel --test shapes"
+            ))
+            .target_dir("msrv"),
+        )
+        .must_run_tests()
 }
 
 fn models() -> Vec<Step> {

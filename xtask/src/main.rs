@@ -1,6 +1,7 @@
 //! The project's tooling: `cargo xtask ci` is all that CI does, `cargo xtask deep JOB` the proofs
 //! that take too long for it, `cargo xtask bench WHAT` the comparison with the peers, `cargo xtask
-//! qemu BOARD` the firmware under interrupts, `cargo xtask size` what a token costs in flash.
+//! qemu BOARD` the firmware under interrupts, `cargo xtask size` what a token costs in flash, `cargo
+//! xtask ui` what mistakes look like.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -13,6 +14,7 @@ mod size;
 mod step;
 mod table;
 mod tools;
+mod ui;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -39,6 +41,8 @@ enum Task {
     Qemu(qemu::Args),
     /// Says what a token in a `static` costs a firmware; fails if a mark is missed.
     Size,
+    /// Compares what the compiler says about mistakes with what is kept of it.
+    Ui(ui::Args),
 }
 
 fn main() -> Result<ExitCode> {
@@ -55,6 +59,10 @@ fn main() -> Result<ExitCode> {
         Task::Deep(args) => {
             step::stop_on_ctrl_c()?;
             deep::run(&args)?
+        }
+        Task::Ui(args) => {
+            step::stop_on_ctrl_c()?;
+            step::run_all(&[ui::step(&args)], &mut tools::Tools::default())
         }
         // Ctrl-C ends it and the benchmarks alike: nothing is to be tidied up.
         Task::Bench(args) => return bench::run(args),
