@@ -197,7 +197,7 @@ fn fuzz() -> Vec<Step> {
 fn size() -> Step {
     qemu::Board::ALL
         .iter()
-        .fold(Step::new("what a static token costs"), |step, board| {
+        .fold(Step::new("what a token and a nursery cost"), |step, board| {
             step.need(Need::Target(board.target()))
         })
         .run_line("cargo xtask size")

@@ -37,7 +37,7 @@ enum Task {
     Bench(bench::Args),
     /// Runs a firmware in an emulator whose interrupts cancel at every instruction of main.
     Qemu(qemu::Args),
-    /// Says what a token in a `static` costs a firmware; fails if a mark is missed.
+    /// Says what a token and a nursery cost a firmware; fails if a mark is missed.
     Size,
 }
 
