@@ -197,9 +197,10 @@ fn fuzz() -> Vec<Step> {
 fn size() -> Step {
     qemu::Board::ALL
         .iter()
-        .fold(Step::new("what a token and a nursery cost"), |step, board| {
-            step.need(Need::Target(board.target()))
-        })
+        .fold(
+            Step::new("what a token and a nursery cost"),
+            |step, board| step.need(Need::Target(board.target())),
+        )
         .run_line("cargo xtask size")
 }
 

@@ -35,7 +35,7 @@ enum Task {
     Deep(deep::Args),
     /// Measures us beside the peers; ends with the list of missed marks, and with 1 if there is one.
     Bench(bench::Args),
-    /// Runs a firmware in an emulator whose interrupts cancel at every instruction of main.
+    /// Runs firmware in an emulator: a token, or four tasks, cancelled by interrupts at any instruction.
     Qemu(qemu::Args),
     /// Says what a token and a nursery cost a firmware; fails if a mark is missed.
     Size,
