@@ -1,5 +1,6 @@
 //! `cargo xtask ci`: the steps, as data, and the run over all of them.
 
+use crate::bare;
 use crate::deep;
 use crate::qemu;
 use crate::step::{self, Cmd, Row, Step};
@@ -48,6 +49,7 @@ fn steps() -> Vec<Step> {
     steps.extend(models());
     steps.extend(qemu::steps(&qemu::SHORT));
     steps.push(size());
+    steps.push(bare::step());
     steps.extend(fuzz());
     steps.push(package());
     steps

@@ -1,8 +1,10 @@
 //! The project's tooling: `cargo xtask ci` is all that CI does, `cargo xtask deep JOB` the proofs
 //! that take too long for it, `cargo xtask bench WHAT` the comparison with the peers, `cargo xtask
-//! qemu BOARD` the firmware under interrupts, `cargo xtask size` what a token costs in flash.
+//! qemu BOARD` the firmware under interrupts, `cargo xtask size` what a token costs in flash, `cargo
+//! xtask bare` that the core needs neither `alloc` nor `std`.
 #![forbid(unsafe_code)]
 
+mod bare;
 mod bench;
 mod ci;
 mod coverage;
@@ -39,6 +41,8 @@ enum Task {
     Qemu(qemu::Args),
     /// Says what a token and a nursery cost a firmware; fails if a mark is missed.
     Size,
+    /// Looks for `alloc` and `std` in a program that uses all that there is without them; runs it.
+    Bare,
 }
 
 fn main() -> Result<ExitCode> {
@@ -58,6 +62,7 @@ fn main() -> Result<ExitCode> {
         }
         // Ctrl-C ends it and the benchmarks alike: nothing is to be tidied up.
         Task::Bench(args) => return bench::run(args),
+        Task::Bare => return bare::run().map(|()| ExitCode::SUCCESS),
         Task::Size => return size::run().map(|()| ExitCode::SUCCESS),
         Task::Qemu(args) => return qemu::run(&args).map(|()| ExitCode::SUCCESS),
     };

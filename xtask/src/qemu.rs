@@ -8,7 +8,7 @@ use crate::step::{Cmd, Step, target_dir};
 use crate::tools::{self, Need};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The workspace of everything that runs on a microcontroller.
@@ -151,9 +151,14 @@ fn step(board: Board, name: String) -> Step {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let program = build(args.board, args.firmware.name(), args.broken)?;
+    let program = build(
+        args.board,
+        args.firmware.name(),
+        Profile::Release,
+        args.broken,
+    )?;
     let log = target_dir().join(format!("qemu-{}.log", args.board.name()));
-    let cmd = emulator(args, &program)?
+    let cmd = step_by_step(args, &program)?
         .args(["-d", "in_asm", "-D"].map(String::from))
         .arg(log.display().to_string());
     println!("$ {cmd}");
@@ -187,35 +192,42 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     coverage.require(args.form.each, args.form.registration)
 }
 
-/// Builds a program of the firmware as it is shipped.
-pub(crate) fn build(board: Board, bin: &str, broken: bool) -> Result<PathBuf> {
+/// How a program is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// As it is shipped.
+    Release,
+    /// With a symbol for each function.
+    Dev,
+}
+
+/// Builds a program of the firmware.
+pub(crate) fn build(board: Board, bin: &str, profile: Profile, broken: bool) -> Result<PathBuf> {
     let features = if broken { "broken" } else { "" };
-    let cmd = Cmd::new("cargo build --quiet --release --locked --manifest-path")
+    let (profile, folder) = match profile {
+        Profile::Release => ("release", "release"),
+        Profile::Dev => ("dev", "debug"),
+    };
+    let cmd = Cmd::new("cargo build --quiet --locked --manifest-path")
         .arg(MANIFEST)
-        .args(["--target", board.target(), "--bin", bin].map(String::from))
-        .arg("--features")
-        .arg(features)
+        .args(["--profile", profile, "--target", board.target()].map(String::from))
+        .args(["--bin", bin, "--features", features].map(String::from))
         .target_dir("firmware");
     println!("$ {cmd}");
     ensure!(cmd.to_command().status()?.success(), "it does not build");
-    let program = format!("firmware/{}/release/{bin}", board.target());
+    let program = format!("firmware/{}/{folder}/{bin}", board.target());
     Ok(target_dir().join(program))
 }
 
-const QEMU: &str = "qemu-system-arm";
+pub(crate) const QEMU: &str = "qemu-system-arm";
 
-fn emulator(args: &Args, program: &std::path::Path) -> Result<Cmd> {
+/// One instruction at a time, on a clock that counts them.
+fn step_by_step(args: &Args, program: &Path) -> Result<Cmd> {
     let version = tools::stdout(&Cmd::new(QEMU).arg("--version"))
         .context("no qemu-system-arm; on Debian: apt-get install qemu-system-arm")?;
     // One instruction is 128 ns, which is more than a tick of either board's timer: no instruction
     // is stepped over.
-    Ok(Cmd::new(QEMU)
-        .args(args.board.machine().split(' ').map(String::from))
-        .args(
-            "-nographic -monitor none -serial null"
-                .split(' ')
-                .map(String::from),
-        )
+    Ok(emulator(args.board, program)
         .args("-icount shift=7,sleep=off".split(' ').map(String::from))
         .args(one_at_a_time(&version)?.split(' ').map(String::from))
         .arg("-semihosting-config")
@@ -223,9 +235,20 @@ fn emulator(args: &Args, program: &std::path::Path) -> Result<Cmd> {
             "enable=on,target=native,arg={},arg={}",
             args.firmware.name(),
             args.form.interrupts
-        ))
+        )))
+}
+
+/// The board with a program in it.
+pub(crate) fn emulator(board: Board, program: &Path) -> Cmd {
+    Cmd::new(QEMU)
+        .args(board.machine().split(' ').map(String::from))
+        .args(
+            "-nographic -monitor none -serial null"
+                .split(' ')
+                .map(String::from),
+        )
         .arg("-kernel")
-        .arg(program.display().to_string()))
+        .arg(program.display().to_string())
 }
 
 /// The option got another name in 8.1.

@@ -1,6 +1,6 @@
 //! `cargo xtask size`: what a token in a `static` and a nursery cost a firmware, beside the marks.
 
-use crate::qemu::{self, Board};
+use crate::qemu::{self, Board, Profile};
 use anyhow::{Result, ensure};
 use comfy_table::{CellAlignment, Table, presets};
 use object::{Object, ObjectSection, SectionFlags, SectionKind, elf::SHF_ALLOC};
@@ -60,7 +60,12 @@ pub(crate) fn run() -> Result<()> {
     for board in Board::ALL {
         let mut sizes = [Size { flash: 0, ram: 0 }; PROGRAMS.len()];
         for (name, size) in PROGRAMS.iter().zip(&mut sizes) {
-            *size = Size::of(&fs::read(qemu::build(board, name, false)?)?)?;
+            *size = Size::of(&fs::read(qemu::build(
+                board,
+                name,
+                Profile::Release,
+                false,
+            )?)?)?;
             table.add_row([
                 board.name(),
                 name,
