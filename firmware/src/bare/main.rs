@@ -165,7 +165,7 @@ fn sets() {
     let mut set = pin!(FixedSet::<Ready<u8>, 2>::new(&POOL).expect("it is free"));
     assert!(POOL.is_in_use());
     let taken: Result<FixedSet<Ready<u8>, 2>, InUse> = FixedSet::new(&POOL);
-    is_printable(taken.err().expect("it is in use"));
+    is_printable(taken.expect_err("it is in use"));
     assert!(set.as_mut().push(ready(1)).is_ok() && set.as_mut().push(ready(2)).is_ok());
     assert!(set.is_full() && set.as_mut().push(ready(3)).is_err());
     let sum = [(); 2].map(|()| next(set.as_mut()));
@@ -229,7 +229,7 @@ impl<F> Spawn<F> for Busy {
 }
 
 fn executors() {
-    let refused = (&Busy).spawn(ready(1)).expect_err("it is busy");
+    let refused = Busy.spawn(ready(1)).expect_err("it is busy");
     assert_eq!(once(pin!(refused.into_inner())), Poll::Ready(1));
 }
 
