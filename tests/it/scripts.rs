@@ -3,6 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
+use umbel_tests::scaled;
 
 /// Mostly calm foreign code, and mostly the first few of everything, so that much happens to them.
 fn op() -> impl Strategy<Value = [u8; 4]> {
@@ -18,8 +19,7 @@ fn config() -> ProptestConfig {
     ProptestConfig {
         cases: match given("PROPTEST_CASES") {
             true => default.cases,
-            false if cfg!(miri) => 3,
-            false => 5_000,
+            false => scaled(5_000, 3) as u32,
         },
         rng_seed: match given("PROPTEST_RNG_SEED") {
             true => default.rng_seed,
@@ -33,7 +33,7 @@ fn config() -> ProptestConfig {
 
 /// Runs an interpreter on many.
 pub(crate) fn run(interpreter: impl Fn(&[u8])) {
-    let most = if cfg!(miri) { 24 } else { 300 };
+    let most = scaled(300, 24);
     TestRunner::new(config())
         .run(&vec(op(), 0..most), |script| {
             interpreter(script.as_flattened());

@@ -1,6 +1,6 @@
 //! What the tests share.
 
-pub mod compile_fail;
+pub mod calls;
 #[cfg(not(umbel_loom))]
 pub mod counting;
 pub mod quiet;
@@ -11,3 +11,8 @@ mod script;
 pub mod model;
 #[cfg(not(umbel_loom))]
 pub mod nursery_model;
+
+/// How much a test does: less under miri, which is a thousand times slower.
+pub const fn scaled(full: usize, miri: usize) -> usize {
+    if cfg!(miri) { miri } else { full }
+}

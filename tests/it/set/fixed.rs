@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::{Future, Pending, Ready, poll_fn, ready};
 use std::marker::PhantomPinned;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -16,9 +17,10 @@ use umbel_core::{FixedSet, InUse, WakePool};
 use umbel_tests::counting::allocator_calls;
 use umbel_tests::exec::{Wakes, yields};
 use umbel_tests::quiet::{exact_polls, stale_wakes};
+use umbel_tests::scaled;
 
 /// Children, where many are wanted.
-const MOST: usize = if cfg!(miri) { 160 } else { 1000 };
+const MOST: usize = scaled(1000, 160);
 
 /// A fixed set as the common tests want it: with `FutureSet`'s interface, and large enough.
 struct Set<F>(Pin<Box<FixedSet<F, MOST>>>);
@@ -290,11 +292,11 @@ fn a_random_life_agrees_with_a_plain_account() {
     };
     let world = World::default();
     let mut made = 0;
-    for _ in 0..if cfg!(miri) { 2 } else { 100 } {
+    for _ in 0..scaled(100, 2) {
         let (count, waker) = Wakes::new();
         let mut set = Box::pin(FixedSet::<Child, N>::new(&POOL).unwrap());
         let (mut wakes, mut armed) = (0, false);
-        for _ in 0..if cfg!(miri) { 60 } else { 1000 } {
+        for _ in 0..scaled(1000, 60) {
             let ids: Vec<usize> = world.borrow().0.keys().copied().collect();
             match random(100) {
                 0..25 => {
@@ -462,4 +464,29 @@ fn futures_of_any_size() {
     for n in 0..3 {
         assert_eq!(poll(set.as_mut(), &waker), Poll::Ready(Some(n)));
     }
+}
+
+/// A child that panics when it is dropped takes its output along, but leaks nothing.
+#[test]
+fn an_output_is_dropped_if_the_drop_of_its_child_panics() {
+    struct Ends<'a>(&'a Rc<()>);
+    impl Future for Ends<'_> {
+        type Output = Rc<()>;
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Rc<()>> {
+            Poll::Ready(Rc::clone(self.0))
+        }
+    }
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            panic!("hostile drop");
+        }
+    }
+    static POOL: WakePool<1> = WakePool::new();
+    let output = Rc::new(());
+    let (_, waker) = Wakes::new();
+    let mut set = pin!(FixedSet::<_, 1>::new(&POOL).unwrap());
+    assert!(set.as_mut().push(Ends(&output)).is_ok());
+    let polled = catch_unwind(AssertUnwindSafe(|| drop(poll(set.as_mut(), &waker))));
+    assert!(polled.is_err() && set.is_empty());
+    assert_eq!(Rc::strong_count(&output), 1);
 }

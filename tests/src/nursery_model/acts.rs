@@ -737,12 +737,7 @@ impl State {
             Ok(Poll::Ready(Ok(join))) => {
                 let verdict = model.wait_polled(turns, number, Some(None));
                 // A waker of his may be left for the child's end.
-                (
-                    verdict,
-                    old,
-                    Until::Nothing,
-                    Ok(Some((Some(join), None))),
-                )
+                (verdict, old, Until::Nothing, Ok(Some((Some(join), None))))
             }
             Ok(Poll::Ready(Err(error))) => {
                 let verdict = match end(&error) {

@@ -440,7 +440,9 @@ impl Nursery {
     pub(super) fn waiter_woken(&mut self, number: usize, waker: usize) -> Verdict {
         let kid = &mut self.kids[number];
         if !kid.waiting.contains(&waker) {
-            return wrong(format!("{waker}, who does not await {number}, is woken: {kid:?}"));
+            return wrong(format!(
+                "{waker}, who does not await {number}, is woken: {kid:?}"
+            ));
         }
         if kid.end.is_none() && kid.stand != Stand::Placed {
             return wrong(format!("who awaits {number} is woken for nothing"));

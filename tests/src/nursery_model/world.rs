@@ -76,7 +76,10 @@ impl World {
         {
             let state = &mut *self.state();
             state.turns.waking += wakes;
-            let turn = state.frames.last().is_some_and(|frame| frame.kind == Kind::Turn);
+            let turn = state
+                .frames
+                .last()
+                .is_some_and(|frame| frame.kind == Kind::Turn);
             state.turns.busy |= wakes == 1 && turn;
         }
         let acts = catch_unwind(AssertUnwindSafe(|| self.foreign(event, mood, outer)));
