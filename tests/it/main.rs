@@ -6,6 +6,7 @@ mod drive;
 mod fixed_nursery;
 mod nursery;
 mod nursery_attack;
+mod nursery_drops;
 mod nursery_local;
 mod nursery_map;
 mod nursery_model;

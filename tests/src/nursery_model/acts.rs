@@ -58,10 +58,8 @@ impl World {
     /// Makes what the script drives.
     pub(super) fn make(&self, setup: &Setup) {
         let state = &mut *self.state();
-        if setup.parent {
-            if let Some(at) = setup.parents_deadline {
-                state.parent = state.parent.child_with_deadline(Instant::from_nanos(at));
-            }
+        if let (true, Some(at)) = (setup.parent, setup.parents_deadline) {
+            state.parent = state.parent.child_with_deadline(Instant::from_nanos(at));
         }
         match setup.kind {
             Subject::Nursery => make_nursery!(Nursery, setup, &mut *state),
@@ -591,6 +589,9 @@ impl World {
 /// A panic or nothing, and what came out that is to be dropped.
 type Out<T> = (Done, Option<T>);
 
+/// What a wait for room gave: a join to be kept, a refusal to be dropped.
+type WaitOut = (Option<Join<Value>>, Option<TrySpawnError<Silent>>);
+
 impl State {
     fn with_nursery<R: Default>(
         &mut self,
@@ -723,7 +724,7 @@ impl State {
         shown: usize,
         old: Vec<usize>,
         result: Result<Poll<super::real::Spawned>, Boom>,
-    ) -> Result<Option<(Option<Join<Value>>, Option<TrySpawnError<Silent>>)>, Boom> {
+    ) -> Result<Option<WaitOut>, Boom> {
         self.look();
         let Rules::Nursery(model) = &mut self.rules else {
             return Ok(None);
@@ -759,7 +760,7 @@ impl State {
         shown: usize,
         (expected, old): (&'static [Option<Tried>], Option<usize>),
         result: Result<Poll<Result<(), TrySpawnError<Silent>>>, Boom>,
-    ) -> Result<Option<(Option<Join<Value>>, Option<TrySpawnError<Silent>>)>, Boom> {
+    ) -> Result<Option<WaitOut>, Boom> {
         let Rules::Fixed(model) = &mut self.rules else {
             return Ok(None);
         };

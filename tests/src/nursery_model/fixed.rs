@@ -300,11 +300,11 @@ impl Fixed {
             None => self.cancelled.then(|| "it is cancelled".into()),
         };
         turns.at_rest(work)?;
-        if let Some(&first) = self.line.front() {
-            if self.taken < self.slots && self.kids[first].waiting.is_some() {
-                return wrong(format!("there is room for {first}, and nobody was woken"));
+        match self.line.front() {
+            Some(&first) if self.taken < self.slots && self.kids[first].waiting.is_some() => {
+                wrong(format!("there is room for {first}, and nobody was woken"))
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }

@@ -724,12 +724,13 @@ impl Nursery {
         }
         if why == Why::Force {
             self.forced = true;
-        } else if cancels && matches!(why, Why::Failed | Why::Succeeded) {
-            if let Some(judging) = self.judging.take() {
-                self.note_drained(&judging);
-                self.cause = error;
-                self.enough = error.is_none();
-            }
+        } else if cancels
+            && matches!(why, Why::Failed | Why::Succeeded)
+            && let Some(judging) = self.judging.take()
+        {
+            self.note_drained(&judging);
+            self.cause = error;
+            self.enough = error.is_none();
         }
         self.cancel(turns, why);
         Ok(())
