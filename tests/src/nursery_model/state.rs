@@ -203,6 +203,10 @@ impl State {
 
     /// An output is there exactly as long as there is somebody to take it.
     fn outputs_at_rest(&self) -> Verdict {
+        // What an ended one has given was dropped at once.
+        if self.ended && self.faults.contains(&false) {
+            return wrong("an ended nursery keeps an error");
+        }
         let Rules::Nursery(model) = &self.rules else {
             return Ok(());
         };
