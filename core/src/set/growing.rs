@@ -152,7 +152,6 @@ impl<F> FutureSet<F> {
     /// True if no child waits for its poll, nothing was woken since the last `begin`, and the
     /// registered waker is `cx`'s: a poll may end at once.
     #[inline]
-    #[allow(dead_code, reason = "asked by tests and models")]
     pub(crate) fn is_idle(&self, cx: &Context<'_>) -> bool {
         self.chunks.is_queue_empty()
             && self
