@@ -126,7 +126,11 @@ macro_rules! handles {
             }
 
             /// Spawns a plain child if there is room under the limit, at once; allocates nothing if
-            /// there is none. It overtakes nobody who waits for room.
+            /// there is none.
+            ///
+            /// It overtakes nobody who waits for room and was spawned before the nursery's poll in which
+            /// the room came. (One who is spawned by another thread during that poll may be overtaken: his
+            /// spawn and this one are not in any order.)
             ///
             /// # Errors
             ///
