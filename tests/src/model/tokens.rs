@@ -14,7 +14,7 @@ use std::task::{Context, Waker};
 use umbel_core::{CancellationToken, DropGuard, Instant, Reason};
 
 /// How many rounds of churn: enough to fill a first segment, but where that takes too long.
-const CHURN: usize = if cfg!(miri) { 4 } else { 40 };
+const CHURN: usize = crate::scaled(40, 4);
 
 impl World {
     pub(super) fn with_token(
