@@ -1425,6 +1425,24 @@ fn drop_at_every_poll() {
 // ------------------------------------------------------------------ N10: fairness
 
 #[test]
+fn n_10_a_nursery_that_yields_wakes_its_task_once() {
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        for _ in 0..100 {
+            drop(h.spawn(async { Ok(()) }));
+        }
+        Ok(())
+    }));
+    assert!(task.poll().is_pending());
+    assert_eq!(task.wakes(), 1, "it has yielded");
+    drop(h.spawn(async { Ok(()) }));
+    h.cancel();
+    assert_eq!(task.wakes(), 1, "it was woken already");
+    assert!(task.finish().is_err());
+}
+
+#[test]
 fn n_10_an_always_ready_child_starves_nobody_and_the_outer_task_yields() {
     let (greedy, meek) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let n = N::new();

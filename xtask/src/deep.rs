@@ -15,7 +15,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 /// Every target in `fuzz/fuzz_targets/`.
-pub(crate) const FUZZ_TARGETS: [&str; 1] = ["token_script"];
+pub(crate) const FUZZ_TARGETS: [&str; 2] = ["nursery_script", "token_script"];
 
 /// Machines unlike ours: 32 bits wide; big-endian.
 const MIRI_TARGETS: [&str; 2] = ["i686-unknown-linux-gnu", "s390x-unknown-linux-gnu"];
@@ -345,6 +345,8 @@ pub(crate) fn fuzz(target: &str, round: u32, seconds: u32) -> Step {
                 .arg(target)
                 .arg("--")
                 .arg(format!("-max_total_time={seconds}"))
+                // Not a line for every new path; a crash is reported all the same.
+                .args(["-verbosity=0", "-print_funcs=0"].map(String::from))
                 // libFuzzer takes seed 0 for "choose one".
                 .arg(format!("-seed={}", round + 1)),
         )
