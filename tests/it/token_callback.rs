@@ -1,6 +1,5 @@
 //! Callbacks, flags, wedges and sleeping threads: what runs, how often, and what is left behind.
 
-use crate::token::scaled;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::SeqCst};
@@ -9,6 +8,7 @@ use std::time::Duration;
 use umbel_core::{CancellationToken, Flag, Reason, Registration, Wedge};
 use umbel_tests::calls::Calls;
 use umbel_tests::counting::{Task, allocator_calls, live_bytes};
+use umbel_tests::scaled;
 
 // ------------------------------------------------------------------ callbacks
 

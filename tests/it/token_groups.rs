@@ -1,12 +1,13 @@
 //! Groups of tokens: cancelling the children, joining tokens, leaving a tree.
 
-use crate::token::{on_small_stack, scaled};
+use crate::token::on_small_stack;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use umbel_core::{CancellationToken, Instant, Reason, ReasonKind};
 use umbel_tests::counting::{Task, allocator_calls, live_bytes};
+use umbel_tests::scaled;
 
 /// An error that counts its drops.
 #[derive(Debug)]

@@ -7,3 +7,8 @@ pub mod quiet;
 pub mod exec;
 #[cfg(not(umbel_loom))]
 pub mod model;
+
+/// How much a test does: less under miri, which is a thousand times slower.
+pub const fn scaled(full: usize, miri: usize) -> usize {
+    if cfg!(miri) { miri } else { full }
+}

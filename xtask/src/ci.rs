@@ -1,5 +1,6 @@
 //! `cargo xtask ci`: the steps, as data, and the run over all of them.
 
+use crate::bare;
 use crate::deep;
 use crate::qemu;
 use crate::step::{self, Cmd, Row, Step};
@@ -50,6 +51,7 @@ fn steps() -> Vec<Step> {
     steps.extend(models());
     steps.extend(qemu::steps(&qemu::SHORT));
     steps.push(size());
+    steps.push(bare::step());
     steps.extend(fuzz());
     steps.push(package());
     steps
@@ -209,9 +211,10 @@ fn fuzz() -> Vec<Step> {
 fn size() -> Step {
     qemu::Board::ALL
         .iter()
-        .fold(Step::new("what a static token costs"), |step, board| {
-            step.need(Need::Target(board.target()))
-        })
+        .fold(
+            Step::new("what a token and a nursery cost"),
+            |step, board| step.need(Need::Target(board.target())),
+        )
         .run_line("cargo xtask size")
 }
 
