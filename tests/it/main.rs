@@ -11,6 +11,7 @@ mod nursery_map;
 mod nursery_panic;
 mod nursery_policy;
 mod nursery_scope;
+mod nursery_text;
 mod reason;
 mod set;
 mod static_token;
