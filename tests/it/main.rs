@@ -1,5 +1,5 @@
 //! The crates from outside: what they promise, one module per part, in one binary.
-#![cfg(not(any(umbel_loom, umbel_step)))]
+#![cfg(not(umbel_loom))]
 
 mod auto_traits;
 mod drive;
