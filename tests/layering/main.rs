@@ -62,6 +62,10 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "nursery/join.rs",
     "nursery/list.rs",
     "nursery/node.rs",
+    "nursery/node/block.rs",
+    "nursery/node/head.rs",
+    "nursery/node/join_side.rs",
+    "nursery/node/nursery_side.rs",
     "nursery/running.rs",
     "nursery/shared.rs",
 ];

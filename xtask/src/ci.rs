@@ -5,6 +5,7 @@ use crate::deep;
 use crate::qemu;
 use crate::step::{self, Cmd, Row, Step};
 use crate::tools::{Need, Tools};
+use crate::ui;
 
 /// What the README tells a newcomer to type; a test compares the two.
 const README_COMMANDS: &str = include_str!("../commands.txt");
@@ -45,6 +46,7 @@ fn steps() -> Vec<Step> {
     steps.extend(lints());
     steps.extend(no_std());
     steps.push(msrv());
+    steps.push(ui::step(&ui::Args::default()));
     steps.extend(deep::miri(0..1));
     steps.extend(models());
     steps.extend(qemu::steps(&qemu::SHORT));
@@ -172,6 +174,13 @@ fn msrv() -> Step {
         .cmd(check("-p umbel-core"))
         .cmd(check("-p umbel-embassy"))
         .cmd(check("-p umbel-core --no-default-features"))
+        .cmd(
+            Cmd::new(&format!(
+                "cargo +{MSRV} test --locked -p umbel --test shapes"
+            ))
+            .target_dir("msrv"),
+        )
+        .must_run_tests()
 }
 
 fn models() -> Vec<Step> {

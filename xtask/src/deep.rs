@@ -168,6 +168,7 @@ impl Marks {
             outcome: Outcome::Passed,
             time: Duration::from_secs_f64(seconds.parse().ok()?),
             tests: tests.parse().ok()?,
+            tail: Vec::new(),
         })
     }
 
@@ -391,6 +392,7 @@ mod tests {
             outcome,
             time: Duration::from_millis(2500),
             tests: 7,
+            tail: Vec::new(),
         };
         marks.leave(&row(Outcome::Failed("exit 1".into()))).unwrap();
         marks

@@ -1,7 +1,7 @@
 //! The project's tooling: `cargo xtask ci` is all that CI does, `cargo xtask deep JOB` the proofs
 //! that take too long for it, `cargo xtask bench WHAT` the comparison with the peers, `cargo xtask
 //! qemu BOARD` the firmware under interrupts, `cargo xtask size` what a token costs in flash, `cargo
-//! xtask bare` that the core needs neither `alloc` nor `std`.
+//! xtask bare` that the core needs neither `alloc` nor `std`, `cargo xtask ui` what mistakes look like.
 #![forbid(unsafe_code)]
 
 mod bare;
@@ -15,6 +15,7 @@ mod size;
 mod step;
 mod table;
 mod tools;
+mod ui;
 mod wasm;
 
 use anyhow::{Context, Result};
@@ -42,6 +43,8 @@ enum Task {
     Qemu(qemu::Args),
     /// Says what a token and a nursery cost a firmware; fails if a mark is missed.
     Size,
+    /// Compares what the compiler says about mistakes with what is kept of it.
+    Ui(ui::Args),
     /// Looks for `alloc` and `std` in a program that uses all that there is without them; runs it.
     Bare,
     /// Runs the core's tests on wasm32, in node.
@@ -62,6 +65,10 @@ fn main() -> Result<ExitCode> {
         Task::Deep(args) => {
             step::stop_on_ctrl_c()?;
             deep::run(&args)?
+        }
+        Task::Ui(args) => {
+            step::stop_on_ctrl_c()?;
+            step::run_all(&[ui::step(&args)], &mut tools::Tools::default())
         }
         // Ctrl-C ends it and the benchmarks alike: nothing is to be tidied up.
         Task::Bench(args) => return bench::run(args),

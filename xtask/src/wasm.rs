@@ -36,6 +36,8 @@ pub(crate) fn run() -> Result<()> {
         let places = panics(&said);
         fs::write(&expected, Vec::from_iter(places).join("\n"))?;
         let cmd = Cmd::new(&format!("cargo test {tests} --target {TARGET}"))
+            // Each test loads it all.
+            .env("CARGO_PROFILE_TEST_DEBUG", "0")
             .env("UMBEL_EXPECTED", expected.display().to_string())
             .env(
                 "CARGO_TARGET_WASM32_WASIP1_RUNNER",

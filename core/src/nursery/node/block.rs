@@ -1,0 +1,189 @@
+//! A block of memory with everything of one child in it, and the code that knows its type.
+//!
+//! Invariants are told in the [face](super).
+
+use crate::nursery::node::head::{Claim, Exit, Node, VTable, drop_future};
+use crate::nursery::options::{Aside, Meta};
+use crate::nursery::panics::Panics;
+use crate::sync::{AtomicUsize, UnsafeCell, alloc};
+use crate::wake::cell::WakeCell;
+use ::alloc::alloc::handle_alloc_error;
+use core::alloc::Layout;
+use core::cell::Cell;
+use core::future::Future;
+use core::marker::PhantomData;
+use core::mem::{ManuallyDrop, needs_drop, offset_of};
+use core::pin::Pin;
+use core::ptr::{self, NonNull};
+use core::task::{Context, Poll};
+
+/// What a child's future gives.
+pub(crate) trait Outcome<T, E> {
+    /// `Err(None)`: it was cut. May be foreign code, as a part of the poll.
+    fn split(self) -> Result<T, Option<E>>;
+}
+
+impl<T, E> Outcome<T, E> for Result<T, E> {
+    #[inline]
+    fn split(self) -> Result<T, Option<E>> {
+        self.map_err(Some)
+    }
+}
+
+/// Where `Meta` lies, whatever comes behind it.
+pub(super) const META: usize = offset_of!(Block<(), (), Meta>, aside);
+
+#[repr(C)]
+struct Block<F, T, M> {
+    node: Node,
+    aside: M,
+    payload: Payload<F, T>,
+}
+
+union Payload<F, T> {
+    future: ManuallyDrop<F>,
+    #[allow(
+        dead_code,
+        reason = "written through a pointer; here for its size and alignment"
+    )]
+    output: ManuallyDrop<T>,
+}
+
+pub(super) struct Typed<F, T, E, M>(PhantomData<(F, T, E, M)>);
+
+impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
+    const VTABLE: VTable = VTable {
+        layout: Layout::new::<Block<F, T, M>>(),
+        payload: offset_of!(Block<F, T, M>, payload),
+        poll: Self::poll,
+        drop_future: Self::drop_future,
+        drop_output: if needs_drop::<T>() {
+            Some(Self::drop_output)
+        } else {
+            None
+        },
+        drop_aside: Self::drop_aside,
+        has_meta: {
+            assert!(!M::IS_META || offset_of!(Block<F, T, M>, aside) == META);
+            M::IS_META
+        },
+    };
+
+    pub(super) fn allocate(future: F, aside: M) -> NonNull<Node> {
+        let layout = Self::VTABLE.layout;
+        // SAFETY: the layout is not empty, it holds a `Node`.
+        let raw = unsafe { alloc(layout) }.cast::<Block<F, T, M>>();
+        let Some(block) = NonNull::new(raw) else {
+            handle_alloc_error(layout)
+        };
+        let node = Node {
+            vtable: const { &Self::VTABLE },
+            state: AtomicUsize::new(0),
+            joiner: WakeCell::new(),
+            end: UnsafeCell::new(None),
+            has_future: Cell::new(true),
+            waited: Cell::new(false),
+            claim: Cell::new(Claim::Open),
+            ended: Cell::new(false),
+            placed: Cell::new(false),
+            awaited: Cell::new(false),
+            next: Cell::new(ptr::null_mut()),
+            younger: Cell::new(ptr::null_mut()),
+        };
+        let payload = Payload {
+            future: ManuallyDrop::new(future),
+        };
+        // SAFETY: fresh memory of this layout.
+        unsafe {
+            block.write(Block {
+                node,
+                aside,
+                payload,
+            });
+        }
+        block.cast()
+    }
+
+    /// # Safety
+    /// C6; the payload is the caller's.
+    unsafe fn payload(node: NonNull<Node>) -> *mut Payload<F, T> {
+        // SAFETY: (caller) the block is of this type, so the field lies within it.
+        unsafe { &raw mut (*node.cast::<Block<F, T, M>>().as_ptr()).payload }
+    }
+
+    /// Takes the future out, which was never polled.
+    ///
+    /// # Safety
+    /// C6; the payload is the caller's and holds the future.
+    pub(super) unsafe fn take_future(node: NonNull<Node>) -> F {
+        // SAFETY: C1 – (caller) the block lives.
+        unsafe { node.as_ref() }.has_future.set(false);
+        // SAFETY: C6, C2 – (caller); not polled, it may move.
+        unsafe { Self::payload(node).cast::<F>().read() }
+    }
+
+    unsafe fn poll(
+        node: NonNull<Node>,
+        cx: &mut Context<'_>,
+        error: *mut (),
+        panics: &Panics,
+    ) -> Poll<Exit> {
+        // SAFETY: C6; C2 – the caller owns the payload and it holds the future.
+        let payload = unsafe { Self::payload(node) };
+        let mut outcome = None;
+        let polled = panics.catch(|| {
+            // Made here, not brought along: it must be gone before the future is dropped.
+            // SAFETY: C2 – as above; the future is pinned, since it never moves until it is dropped here.
+            let future = unsafe { Pin::new_unchecked(&mut *payload.cast::<F>()) };
+            let Poll::Ready(returned) = future.poll(cx) else {
+                return Poll::Pending;
+            };
+            // What its drop does changes nothing about what it has returned.
+            outcome = Some(returned.split());
+            // SAFETY: C2 – the future is in the payload, which is the caller's.
+            unsafe { drop_future(node) };
+            Poll::Ready(())
+        });
+        match polled {
+            Some(Poll::Pending) => return Poll::Pending,
+            Some(Poll::Ready(())) => {}
+            // SAFETY: C1 – (caller) the block lives; C2 – as above.
+            None => unsafe {
+                if node.as_ref().has_future.get() {
+                    panics.catch(|| drop_future(node));
+                }
+            },
+        }
+        let Some(outcome) = outcome else {
+            return Poll::Ready(Exit::Panicked);
+        };
+        Poll::Ready(match outcome {
+            Ok(output) => {
+                // SAFETY: C3 – the future is gone; `DONE` is published by the caller.
+                unsafe { payload.cast::<T>().write(output) };
+                Exit::Done
+            }
+            Err(Some(e)) => {
+                // SAFETY: (caller of `NurserySide::poll`) the pointer is to an `Option<E>`.
+                unsafe { *error.cast::<Option<E>>() = Some(e) };
+                Exit::Failed
+            }
+            Err(None) => Exit::Cut,
+        })
+    }
+
+    unsafe fn drop_future(node: NonNull<Node>) {
+        // SAFETY: C6, C2 – the caller owns the payload, which holds the future.
+        unsafe { ptr::drop_in_place(Self::payload(node).cast::<F>()) }
+    }
+
+    unsafe fn drop_output(node: NonNull<Node>) {
+        // SAFETY: C6, C3 – the caller owns the payload, which holds the output.
+        unsafe { ptr::drop_in_place(Self::payload(node).cast::<T>()) }
+    }
+
+    unsafe fn drop_aside(node: NonNull<Node>) {
+        // SAFETY: C6; C1 – the caller frees the block.
+        unsafe { ptr::drop_in_place(&raw mut (*node.cast::<Block<F, T, M>>().as_ptr()).aside) }
+    }
+}

@@ -1,0 +1,153 @@
+//! The head of every child's block, the table of its type's functions, and how it is freed.
+//!
+//! States and invariants are told in the [face](super).
+
+use crate::nursery::failure::JoinError;
+use crate::nursery::panics::Panics;
+use crate::sync::{AtomicUsize, Ordering, UnsafeCell, dealloc};
+use crate::wake::cell::WakeCell;
+use core::alloc::Layout;
+use core::cell::Cell;
+use core::ptr::{self, NonNull};
+use core::task::{Context, Poll};
+
+pub(super) const DONE: usize = 1;
+pub(super) const ENDED: usize = 1 << 1;
+pub(super) const TAKEN: usize = 1 << 2;
+pub(super) const STARTED: usize = 1 << 3;
+pub(super) const CLAIMED: usize = 1 << 4;
+pub(super) const ABANDONED: usize = 1 << 5;
+pub(super) const NURSERY_GONE: usize = 1 << 6;
+pub(super) const JOIN_GONE: usize = 1 << 7;
+
+/// The head of every child's block.
+pub(crate) struct Node {
+    pub(super) vtable: &'static VTable,
+    pub(super) state: AtomicUsize,
+    /// Whoever awaits the child: its `Join`, or before that its `SpawnWait`.
+    pub(super) joiner: WakeCell,
+    /// C4.
+    pub(super) end: UnsafeCell<Option<JoinError>>,
+    /// The payload's owner: whether the future is in it (C2).
+    pub(super) has_future: Cell<bool>,
+    /// The join side's: it has left a waker in `joiner` once.
+    pub(super) waited: Cell<bool>,
+    /// C5: what the race for the payload gave.
+    pub(super) claim: Cell<Claim>,
+    /// C5: `DONE` or `ENDED` has been published.
+    pub(super) ended: Cell<bool>,
+    /// C5: it has a place under the limit.
+    pub(crate) placed: Cell<bool>,
+    /// C5: a `SpawnWait` waits for its start.
+    pub(crate) awaited: Cell<bool>,
+    /// C5: the next in the inbox or the queue; of a running child, the next older one.
+    pub(crate) next: Cell<*mut Node>,
+    /// C5: of a running child, the next younger one.
+    pub(crate) younger: Cell<*mut Node>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claim {
+    Open,
+    Ours,
+    /// The spawner gave up first.
+    Lost,
+}
+
+/// How a child came to its end by itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done,
+    Failed,
+    /// It was cancelled with the nursery, and has neither output nor error.
+    Cut,
+    /// Its poll panicked.
+    Panicked,
+}
+
+pub(super) struct VTable {
+    pub(super) layout: Layout,
+    /// Where the payload lies.
+    pub(super) payload: usize,
+    /// Polls the future. `Done`: the output is in the payload. `Failed`: the error was written to the
+    /// `Option<E>` behind the pointer. In all ends the future has been dropped.
+    pub(super) poll: unsafe fn(NonNull<Node>, &mut Context<'_>, *mut (), &Panics) -> Poll<Exit>,
+    pub(super) drop_future: unsafe fn(NonNull<Node>),
+    /// `None`: there is nothing to do.
+    pub(super) drop_output: Option<unsafe fn(NonNull<Node>)>,
+    /// Drops what lies between head and payload.
+    pub(super) drop_aside: unsafe fn(NonNull<Node>),
+    /// What lies between head and payload is a `Meta`, at `META`.
+    pub(super) has_meta: bool,
+}
+
+/// Loom sees no plain drop: it is told that who frees the block has it to himself.
+#[cfg(umbel_loom)]
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.end.with_mut(|_| ());
+    }
+}
+
+/// # Safety
+/// The payload is the caller's and holds the future.
+pub(super) unsafe fn drop_future(node: NonNull<Node>) {
+    // SAFETY: C1 – (caller) the block lives.
+    let head = unsafe { node.as_ref() };
+    // Cleared first: if the drop panics, nobody drops it again.
+    head.has_future.set(false);
+    // SAFETY: C6, C2 – (caller).
+    unsafe { (head.vtable.drop_future)(node) }
+}
+
+/// Drops what is left in a block and frees it, also while a drop unwinds.
+///
+/// # Safety
+/// C1: both sides have let go, and nobody else has seen that.
+unsafe fn free(node: NonNull<Node>) {
+    struct Free(NonNull<Node>);
+    impl Drop for Free {
+        fn drop(&mut self) {
+            // SAFETY: C1 – the block is ours alone; head and aside are dropped once, here.
+            unsafe {
+                let vtable = self.0.as_ref().vtable;
+                (vtable.drop_aside)(self.0);
+                ptr::drop_in_place(self.0.as_ptr());
+                dealloc(self.0.as_ptr().cast(), vtable.layout);
+            }
+        }
+    }
+    let rest = Free(node);
+    // SAFETY: C1 – as above.
+    let head = unsafe { node.as_ref() };
+    debug_assert!(!head.has_future.get(), "a child's future outlived its end");
+    // Relaxed: the caller's last `fetch_or` has acquired everything.
+    let state = head.state.load(Ordering::Relaxed);
+    if state & DONE != 0 && state & TAKEN == 0 {
+        if let Some(drop_output) = head.vtable.drop_output {
+            // SAFETY: C3 – the join side is gone and did not take the output.
+            unsafe { drop_output(node) };
+        }
+    }
+    drop(rest);
+}
+
+/// The last act of a side: a guard, for what goes before may panic.
+///
+/// Made once by each side, in its drop, with its bit.
+pub(super) struct LetGo {
+    pub(super) node: NonNull<Node>,
+    pub(super) ours: usize,
+}
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        // SAFETY: C1 – our side lets go only here.
+        let state = unsafe { &self.node.as_ref().state };
+        let old = state.fetch_or(self.ours, Ordering::AcqRel);
+        if old & (NURSERY_GONE | JOIN_GONE) != 0 {
+            // SAFETY: C1 – the other side's bit was set: ours was the second.
+            unsafe { free(self.node) };
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The join's side of a child.
+//!
+//! States, invariants and orderings are told in the [face](super).
+
+use crate::nursery::failure::{JoinError, JoinErrorKind};
+use crate::nursery::node::head::{
+    ABANDONED, CLAIMED, DONE, ENDED, JOIN_GONE, LetGo, Node, STARTED, TAKEN, drop_future,
+};
+use crate::sync::Ordering;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+use core::task::{Context, Poll, Waker};
+
+/// The joiner's claim on a child. Dropping it lets go: the child runs on, its output is dropped.
+pub(crate) struct JoinSide<T>(pub(super) NonNull<Node>, pub(super) PhantomData<T>);
+
+// SAFETY: C1–C4 – the sides meet only through `state` and `joiner`; what crosses is the output.
+unsafe impl<T: Send> Send for JoinSide<T> {}
+// SAFETY: nothing is reachable through a shared reference.
+unsafe impl<T: Send> Sync for JoinSide<T> {}
+
+impl<T> JoinSide<T> {
+    fn head(&self) -> &Node {
+        // SAFETY: C1 – our side has not let go.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The state, once it has one of `bits`; else `waker` is registered.
+    fn poll_state(&self, bits: usize, waker: &Waker) -> Poll<usize> {
+        let head = self.head();
+        let state = head.state.load(Ordering::Acquire);
+        if state & bits != 0 {
+            return Poll::Ready(state);
+        }
+        head.waited.set(true);
+        head.joiner.register(waker);
+        let state = head.state.load(Ordering::Acquire);
+        if state & bits != 0 {
+            return Poll::Ready(state);
+        }
+        Poll::Pending
+    }
+
+    fn end(&self) -> JoinError {
+        // SAFETY: C4 – the caller saw `ENDED`.
+        let end = self.head().end.with(|end| unsafe { (*end).clone() });
+        end.unwrap_or(JoinError::new(JoinErrorKind::Closed, None))
+    }
+
+    /// The output, or why there is none. Not to be called again after `Ready`.
+    pub(crate) fn poll_join(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
+        let Poll::Ready(state) = self.poll_state(DONE | ENDED, cx.waker()) else {
+            return Poll::Pending;
+        };
+        if state & ENDED != 0 || state & TAKEN != 0 {
+            return Poll::Ready(Err(self.end()));
+        }
+        // SAFETY: C3 – `DONE`, not `TAKEN`: the output is there and ours; C6 – `T` is its type, for
+        // `new` tied this side to it.
+        let output = unsafe {
+            let payload = self.0.cast::<u8>().add(self.head().vtable.payload);
+            payload.cast::<T>().read()
+        };
+        self.head().state.fetch_or(TAKEN, Ordering::AcqRel);
+        Poll::Ready(Ok(output))
+    }
+
+    /// Ready when the child has its place (or has already ended well); the error if it never will.
+    pub(crate) fn poll_start(&self, cx: &mut Context<'_>) -> Poll<Result<(), JoinError>> {
+        let Poll::Ready(state) = self.poll_state(STARTED | DONE | ENDED, cx.waker()) else {
+            return Poll::Pending;
+        };
+        if state & (STARTED | DONE) != 0 {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(Err(self.end()))
+    }
+
+    /// Gives up a child that waits for room: true if it will never start; its future is then dropped.
+    pub(crate) fn abandon(&self) -> bool {
+        let old = self.head().state.fetch_or(ABANDONED, Ordering::AcqRel);
+        if old & CLAIMED != 0 {
+            return false;
+        }
+        // SAFETY: C2 – `ABANDONED` came first: the payload is ours, and nobody else ends it.
+        unsafe { drop_future(self.0) };
+        true
+    }
+}
+
+impl<T> Drop for JoinSide<T> {
+    fn drop(&mut self) {
+        let _let_go = LetGo {
+            node: self.0,
+            ours: JOIN_GONE,
+        };
+        // Who waits no more is not kept until the child ends. (It is foreign code: let go also if it
+        // panics.)
+        if self.head().waited.get() {
+            drop(self.head().joiner.take());
+        }
+    }
+}
