@@ -7,6 +7,7 @@ use crate::orderings;
 use crate::qemu;
 use crate::step::{self, Cmd, Outcome, Row, Step, target_dir};
 use crate::tools::{self, Need, Tools};
+use crate::wasm;
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::ops::Range;
@@ -59,6 +60,8 @@ enum Job {
     Fuzz,
     /// The firmware on both boards, 100,000 interrupts each.
     Qemu,
+    /// The tests on wasm32, in node, and on a machine of 32 bits.
+    Targets,
 }
 
 impl Job {
@@ -83,6 +86,7 @@ impl Job {
                 .flat_map(|round| FUZZ_TARGETS.map(|target| fuzz(target, round, 20 * 60)))
                 .collect(),
             Job::Qemu => qemu::steps(&qemu::LONG),
+            Job::Targets => vec![wasm::step(), i686()],
         })
     }
 }
@@ -262,6 +266,20 @@ fn miri_target(target: &str) -> Step {
                 .args(["--", "token"].map(String::from))
                 .env("MIRIFLAGS", flags),
         )
+        .limit(PIECE_LIMIT)
+        .must_run_tests()
+}
+
+/// The tests on 32 bits, on this machine.
+fn i686() -> Step {
+    let target = "i686-unknown-linux-gnu";
+    Step::new(format!("tests on {target}"))
+        .need(Need::Target(target))
+        .need(Need::Gcc32)
+        .run_line(&format!("cargo test -p umbel-core --lib --target {target}"))
+        .run_line(&format!(
+            "cargo test -p umbel-tests --test it --target {target}"
+        ))
         .limit(PIECE_LIMIT)
         .must_run_tests()
 }
