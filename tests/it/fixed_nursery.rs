@@ -3,7 +3,7 @@
 use futures_core::Stream;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn, ready};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -137,7 +137,7 @@ fn a_cancelled_fixed_run_drops_all() {
     assert!(matches!(&failure, FixedFailure::Cancelled(r) if r.kind() == ReasonKind::Shutdown));
     assert_eq!(polls.get(), 2, "not polled again, though woken");
     assert_eq!(log.take(), "b a body");
-    assert!(failure.to_string().starts_with("cancelled ("));
+    assert_eq!(failure.to_string(), "cancelled: shutting down");
 }
 
 /// N4: a child cancels its nursery during its own poll: no sibling is polled after it.
@@ -627,6 +627,38 @@ fn a_panic_drops_the_rest_and_comes_out() {
         drop(run);
         assert!(!POOL.is_in_use());
     }
+}
+
+/// A child panics in its poll, and again when it is dropped for that: the first panic comes out.
+#[test]
+fn a_child_panics_in_its_poll_and_in_its_drop() {
+    static POOL: WakePool<2> = WakePool::new();
+    struct Throws<'a>(&'a Counter);
+    impl Future for Throws<'_> {
+        type Output = Outcome;
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Outcome> {
+            panic_any("poll")
+        }
+    }
+    impl Drop for Throws<'_> {
+        fn drop(&mut self) {
+            self.0.hit();
+            panic!("hostile drop");
+        }
+    }
+    let (log, drops) = (Log::new(), Counter::default());
+    let n = Nursery::<2>::new(&POOL).unwrap();
+    let mut run = Box::pin(n.run(async {
+        n.try_spawn(held(&log, "sibling", pending())).unwrap();
+        n.try_spawn(Throws(&drops)).unwrap();
+        pending::<Outcome>().await
+    }));
+    let mut cx = Context::from_waker(Waker::noop());
+    let polled = catch_unwind(AssertUnwindSafe(|| drop(run.as_mut().poll(&mut cx))));
+    assert_eq!(polled.unwrap_err().downcast_ref(), Some(&"poll"));
+    assert_eq!((drops.get(), log.take()), (1, "sibling".into()));
+    drop(run);
+    assert!(!POOL.is_in_use());
 }
 
 /// A drop that panics loses no sibling.

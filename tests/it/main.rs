@@ -1,5 +1,5 @@
 //! The crates from outside: what they promise, one module per part, in one binary.
-#![cfg(not(any(umbel_loom, umbel_step)))]
+#![cfg(not(umbel_loom))]
 
 mod auto_traits;
 mod drive;
@@ -13,6 +13,7 @@ mod nursery_model;
 mod nursery_panic;
 mod nursery_policy;
 mod nursery_scope;
+mod nursery_text;
 mod reason;
 mod scripts;
 mod set;

@@ -27,7 +27,7 @@
 
 use crate::fixed_nursery::erased::Erased;
 use crate::fixed_nursery::gate::Gate;
-use crate::reason::Reason;
+use crate::reason::{Cancelled, Reason};
 use crate::set::slots::Slots;
 use crate::token::CancelSignal;
 use crate::wake::batch::steps;
@@ -42,7 +42,12 @@ use futures_core::FusedFuture;
 
 /// The outcome of a fixed nursery that did not succeed.
 ///
-/// One error at most: the first one cancels the rest, which are dropped.
+/// One error at most: the first one cancels the rest, which are dropped. Whose it is, is for `E` to say:
+/// a name or a place would cost memory in each slot, and flash for its text.
+///
+/// `Display` is the error's own text, or `cancelled: deadline exceeded`; the
+/// [`source`](Error::source) is therefore that of the error or reason, so that a chain says nothing
+/// twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FixedFailure<E> {
     /// A child's error, or the body's.
@@ -55,16 +60,16 @@ impl<E: fmt::Display> fmt::Display for FixedFailure<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FixedFailure::Error(error) => error.fmt(f),
-            FixedFailure::Cancelled(reason) => write!(f, "cancelled ({reason})"),
+            FixedFailure::Cancelled(reason) => Cancelled::new(reason.clone()).fmt(f),
         }
     }
 }
 
-impl<E: Error + 'static> Error for FixedFailure<E> {
+impl<E: Error> Error for FixedFailure<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            FixedFailure::Error(error) => Some(error),
-            FixedFailure::Cancelled(_) => None,
+            FixedFailure::Error(error) => error.source(),
+            FixedFailure::Cancelled(reason) => reason.source()?.source(),
         }
     }
 }
