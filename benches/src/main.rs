@@ -1,4 +1,4 @@
-//! Umbel beside its peers and hand-written floors: `cargo xtask bench token`, `cargo xtask bench set`.
+//! Umbel beside its peers and hand-written floors: `cargo xtask bench token`, `… set`, `… nursery`.
 //!
 //! Absolute times mean little on another machine, and ratios within one run mean a lot, so all
 //! contenders of a row run in one process, in turns: one round to warm up, one that counts
@@ -23,7 +23,8 @@
 //! | `token/floors.rs` | the floors |
 //! | `token/workloads.rs` | what is measured, once for all contenders |
 //! | `token/rows.rs` | the rows, as data |
-//! | `set/…` | the same for the set |
+//! | `set/…`, `nursery/…` | the same for the set and the nursery |
+//! | `children.rs` | the futures that both of them poll |
 //!
 //! `--counts` runs the rows of one thread under callgrind and prints what no noise moves. It holds
 //! nothing against the marks, which are about time.
@@ -31,8 +32,10 @@
 //! `cargo test` runs every row once, tiny: a benchmark that has rotted fails there.
 
 mod alloc;
+mod children;
 mod counts;
 mod meter;
+mod nursery;
 mod report;
 mod set;
 mod token;
@@ -76,6 +79,8 @@ enum What {
     Token,
     /// The set of futures.
     Set,
+    /// The nursery.
+    Nursery,
 }
 
 impl What {
@@ -83,6 +88,7 @@ impl What {
         match self {
             What::Token => token::rows::ROWS,
             What::Set => set::rows::ROWS,
+            What::Nursery => nursery::rows::ROWS,
         }
     }
 
@@ -90,6 +96,7 @@ impl What {
         match self {
             What::Token => "token",
             What::Set => "set",
+            What::Nursery => "nursery",
         }
     }
 }

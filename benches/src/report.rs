@@ -50,10 +50,9 @@ pub(crate) enum Mark {
     BestPeerBut(f64, &'static str),
     /// So much.
     AtMost(f64),
-    /// No allocation, nor a part of one: below one in a thousand operations.
-    NoAllocations,
-    /// At most one allocation in so many operations.
-    AllocationIn(u32),
+    /// So many allocations an operation; those for the peak, which steady state does not repeat, may
+    /// come to one in a thousand operations.
+    Allocations(f64),
 }
 
 /// What the rounds found of one contender.
@@ -189,10 +188,7 @@ impl Measured {
                 Mark::BestPeer(most) => (ours / self.best_peer_but(""), most),
                 Mark::BestPeerBut(most, name) => (ours / self.best_peer_but(name), most),
                 Mark::AtMost(most) => (ours, most),
-                Mark::NoAllocations => (self.umbel().allocations, 0.001),
-                Mark::AllocationIn(operations) => {
-                    (self.umbel().allocations, 1.0 / f64::from(operations))
-                }
+                Mark::Allocations(most) => (self.umbel().allocations, most + 0.001),
             };
             Verdict {
                 row: self.row.name,
@@ -213,8 +209,8 @@ impl fmt::Display for Mark {
             Mark::BestPeer(most) => write!(f, "≤ {most} × best peer"),
             Mark::BestPeerBut(most, name) => write!(f, "≤ {most} × best peer but {name}"),
             Mark::AtMost(most) => write!(f, "≤ {most}"),
-            Mark::NoAllocations => f.write_str("no allocation"),
-            Mark::AllocationIn(operations) => write!(f, "≤ 1 allocation in {operations}"),
+            Mark::Allocations(0.0) => f.write_str("no allocation"),
+            Mark::Allocations(most) => write!(f, "≤ {} allocations", number(*most)),
         }
     }
 }
@@ -366,7 +362,7 @@ mod tests {
             Mark::BestPeerBut(0.2, "slow"),
             Mark::AtMost(9.0),
             Mark::AtMost(10.0),
-            Mark::NoAllocations,
+            Mark::Allocations(0.0),
             Mark::Peer(9.0, "absent"),
         ],
     };

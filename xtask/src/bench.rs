@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What is measured (`token`, `set`) and options; `--help` after it lists them.
+    /// What is measured (`token`, `set`, `nursery`) and options; `--help` after it lists them.
     #[arg(
         required = true,
         trailing_var_arg = true,

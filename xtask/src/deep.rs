@@ -164,6 +164,7 @@ impl Marks {
             outcome: Outcome::Passed,
             time: Duration::from_secs_f64(seconds.parse().ok()?),
             tests: tests.parse().ok()?,
+            tail: Vec::new(),
         })
     }
 
@@ -373,6 +374,7 @@ mod tests {
             outcome,
             time: Duration::from_millis(2500),
             tests: 7,
+            tail: Vec::new(),
         };
         marks.leave(&row(Outcome::Failed("exit 1".into()))).unwrap();
         marks

@@ -10,6 +10,10 @@ use crate::set::workloads::*;
 
 const BOUNDED: &str = "futures-buffered, bounded";
 
+/// None a child, one for each 64: a set that is drained keeps one chunk, and the next thousand children
+/// need 15 more.
+const CHUNKS: Mark = Mark::Allocations(1.0 / 64.0);
+
 pub(crate) static ROWS: &[Row] = &[
     Row {
         name: "S1 add+drain ready children, N = 10",
@@ -23,7 +27,7 @@ pub(crate) static ROWS: &[Row] = &[
             ("unicycle", ready_children::<Unicycle, 10>),
             ("futures-concurrency", ready_children::<Group, 10>),
         ],
-        marks: &[Mark::BestPeerBut(0.55, BOUNDED), Mark::NoAllocations],
+        marks: &[Mark::BestPeerBut(0.55, BOUNDED), Mark::Allocations(0.0)],
     },
     Row {
         name: "S1 add+drain ready children, N = 1k",
@@ -37,8 +41,7 @@ pub(crate) static ROWS: &[Row] = &[
             ("unicycle", ready_children::<Unicycle, 1000>),
             ("futures-concurrency", ready_children::<Group, 1000>),
         ],
-        // None a child: the set keeps one chunk of 64, and gives back further ones.
-        marks: &[Mark::BestPeerBut(0.55, BOUNDED), Mark::AllocationIn(60)],
+        marks: &[Mark::BestPeerBut(0.55, BOUNDED), CHUNKS],
     },
     Row {
         name: "S1 add+drain ready children, N = 100k",
@@ -51,7 +54,7 @@ pub(crate) static ROWS: &[Row] = &[
             (BOUNDED, ready_children::<Bounded, 100_000>),
             ("unicycle", ready_children::<Unicycle, 100_000>),
         ],
-        marks: &[Mark::BestPeerBut(0.55, BOUNDED), Mark::AllocationIn(60)],
+        marks: &[Mark::BestPeerBut(0.55, BOUNDED), CHUNKS],
     },
     Row {
         name: "S2 poll of a self-waking child, 1k",
@@ -65,7 +68,7 @@ pub(crate) static ROWS: &[Row] = &[
             ("unicycle", self_waking::<Unicycle, 1000>),
             ("futures-concurrency", self_waking::<Group, 1000>),
         ],
-        marks: &[Mark::BestPeer(0.45), Mark::NoAllocations],
+        marks: &[Mark::BestPeer(0.45), Mark::Allocations(0.0)],
     },
     Row {
         name: "S2 poll of a self-waking child, 100k",
@@ -92,7 +95,7 @@ pub(crate) static ROWS: &[Row] = &[
             ("unicycle", wake_one::<Unicycle, 1000>),
             ("futures-concurrency", wake_one::<Group, 1000>),
         ],
-        marks: &[Mark::BestPeer(1.0), Mark::NoAllocations],
+        marks: &[Mark::BestPeer(1.0), Mark::Allocations(0.0)],
     },
     Row {
         name: "S3 wake 1 of 100k parked, poll",
@@ -159,7 +162,7 @@ pub(crate) static ROWS: &[Row] = &[
             ("unicycle", churn::<Unicycle>),
             ("futures-concurrency", churn::<Group>),
         ],
-        marks: &[Mark::BestPeerBut(0.65, BOUNDED), Mark::NoAllocations],
+        marks: &[Mark::BestPeerBut(0.65, BOUNDED), Mark::Allocations(0.0)],
     },
     Row {
         name: "S6 1k children of 4 KiB, new set each time",

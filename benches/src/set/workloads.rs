@@ -2,34 +2,15 @@
 //!
 //! Each workload asserts that its work was done: so many children polled, so many outputs.
 
+use crate::children::{Parked, Yields, counted, outer, park, polls, scattered, take_wakers, wake};
 use crate::meter::{Meter, Reading};
 use crate::set::contenders::{Kind, Set};
 use futures_core::Stream;
-use std::cell::{Cell, RefCell};
 use std::future::{Future, Ready, ready};
 use std::hint::black_box;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
-
-/// The task that polls the set: counts how often it is woken.
-#[derive(Default)]
-struct Outer(AtomicUsize);
-
-impl Wake for Outer {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Release);
-    }
-}
-
-fn outer() -> (Arc<Outer>, Waker) {
-    let outer = Arc::<Outer>::default();
-    (outer.clone(), outer.into())
-}
+use std::task::{Context, Poll, Waker};
 
 fn poll<S: Stream + Unpin>(set: &mut S, waker: &Waker) -> Poll<Option<S::Item>> {
     Pin::new(set).poll_next(&mut Context::from_waker(waker))
@@ -47,77 +28,12 @@ fn drain<S: Stream + Unpin>(set: &mut S, waker: &Waker) -> usize {
     }
 }
 
-// ------------------------------------------------------------------ children
-
-thread_local! {
-    /// Polls of [`Parked`] children by this thread.
-    static POLLS: Cell<usize> = const { Cell::new(0) };
-    /// The wakers of [`Parked`] children, by their numbers.
-    static WAKERS: RefCell<Vec<Option<Waker>>> = const { RefCell::new(Vec::new()) };
-}
-
-fn polls() -> usize {
-    POLLS.get()
-}
-
-/// Leaves its waker in [`WAKERS`] when it is polled first; ends at a later poll, or never.
-struct Parked {
-    number: usize,
-    registered: bool,
-    ends: bool,
-}
-
-impl Parked {
-    fn new(number: usize, ends: bool) -> Self {
-        Parked {
-            number,
-            registered: false,
-            ends,
-        }
-    }
-}
-
-impl Future for Parked {
-    type Output = usize;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<usize> {
-        POLLS.set(POLLS.get() + 1);
-        if !self.registered {
-            self.registered = true;
-            WAKERS.with_borrow_mut(|wakers| wakers[self.number] = Some(cx.waker().clone()));
-            return Poll::Pending;
-        }
-        match self.ends {
-            true => Poll::Ready(self.number),
-            false => Poll::Pending,
-        }
-    }
-}
-
 /// A set of `number` parked children, polled until all have left their wakers.
 fn parked<K: Kind>(number: usize, ends: bool, waker: &Waker) -> K::Set<Parked> {
-    WAKERS.with_borrow_mut(|wakers| {
-        wakers.clear();
-        wakers.resize_with(number, || None);
-    });
     let mut set = K::Set::<Parked>::with_room(number);
     (0..number).for_each(|i| set.add(Parked::new(i, ends)));
-    let before = polls();
-    while polls() - before < number {
-        assert!(poll(&mut set, waker).is_pending());
-    }
-    // Some look again before they rest.
-    (0..3).for_each(|_| assert!(poll(&mut set, waker).is_pending()));
+    park(number, || poll(&mut set, waker).is_ready());
     set
-}
-
-fn wake(number: usize) {
-    WAKERS.with_borrow(|wakers| wakers[number].as_ref().map(Waker::wake_by_ref));
-}
-
-/// Not the neighbour: each number of `0 .. of` in turn, if `of` is no multiple of this prime.
-fn scattered(turn: usize, of: usize) -> usize {
-    turn.wrapping_mul(7919) % of
 }
 
 // ------------------------------------------------------------------ S1, S6
@@ -164,23 +80,6 @@ pub(crate) fn large_children<K: Kind>(meter: Meter) -> Reading {
 
 // ------------------------------------------------------------------ S2
 
-/// Wakes itself so many times.
-struct Yields(usize);
-
-impl Future for Yields {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        POLLS.set(POLLS.get() + 1);
-        if self.0 == 0 {
-            return Poll::Ready(());
-        }
-        self.0 -= 1;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
-
 /// Twenty polls a child; its end is one of them.
 pub(crate) fn self_waking<K: Kind, const N: usize>(meter: Meter) -> Reading {
     const EACH: usize = 20;
@@ -225,7 +124,7 @@ pub(crate) fn wake_one<K: Kind, const N: usize>(meter: Meter) -> Reading {
 pub(crate) fn wake_across<K: Kind, const N: usize>(meter: Meter) -> Reading {
     let (number, (task, waker)) = (meter.ops(N), outer());
     let mut set = parked::<K>(number, true, &waker);
-    let wakers = WAKERS.take();
+    let wakers = take_wakers();
     let wake_all = || {
         for turn in 0..number {
             let waker = &wakers[scattered(turn, number)];
@@ -255,7 +154,7 @@ pub(crate) fn wake_across<K: Kind, const N: usize>(meter: Meter) -> Reading {
 pub(crate) fn clone_wakers<K: Kind>(meter: Meter) -> Reading {
     let (_, waker) = outer();
     let set = parked::<K>(2, false, &waker);
-    let wakers = WAKERS.take();
+    let wakers = take_wakers();
     let threads = AtomicUsize::new(0);
     let ops = meter.ops(50_000);
     let reading = meter.two_threads(ops, || {
@@ -351,11 +250,4 @@ pub(crate) fn outer_wakes<K: Kind>(meter: Meter) -> Reading {
     let wakes = task.0.load(Ordering::Acquire) - before;
     drop(set);
     counted(wakes as f64)
-}
-
-fn counted(value: f64) -> Reading {
-    Reading {
-        value,
-        ..Reading::default()
-    }
 }

@@ -116,7 +116,7 @@ pub(crate) static ROWS: &[Row] = &[
             ("tokio-util", child_alone::<TokioUtil>),
             ("cancellation-token", child_alone::<CancellationToken>),
         ],
-        marks: &[Mark::Peer(0.45, "tokio-util"), Mark::NoAllocations],
+        marks: &[Mark::Peer(0.45, "tokio-util"), Mark::Allocations(0.0)],
     },
     Row {
         name: "C2 child create+drop, 100k siblings",
@@ -127,7 +127,7 @@ pub(crate) static ROWS: &[Row] = &[
             ("tokio-util", child_crowded::<TokioUtil>),
             ("cancellation-token", child_crowded::<CancellationToken>),
         ],
-        marks: &[Mark::Peer(0.45, "tokio-util"), Mark::NoAllocations],
+        marks: &[Mark::Peer(0.45, "tokio-util"), Mark::Allocations(0.0)],
     },
     Row {
         name: "C2 child create+drop, 2 threads, 1 parent",
@@ -152,7 +152,7 @@ pub(crate) static ROWS: &[Row] = &[
             ("futures-intrusive", wait_alone::<FuturesIntrusive>),
             ("triggered", wait_alone::<Triggered>),
         ],
-        marks: &[Mark::Peer(0.55, "tokio-util"), Mark::NoAllocations],
+        marks: &[Mark::Peer(0.55, "tokio-util"), Mark::Allocations(0.0)],
     },
     Row {
         name: "C3 the same, 2 threads, 1 token",
@@ -194,7 +194,7 @@ pub(crate) static ROWS: &[Row] = &[
             ("futures-intrusive", poll_again::<FuturesIntrusive>),
             ("triggered", poll_again::<Triggered>),
         ],
-        marks: &[Mark::Peer(0.2, "tokio-util"), Mark::NoAllocations],
+        marks: &[Mark::Peer(0.2, "tokio-util"), Mark::Allocations(0.0)],
     },
     Row {
         name: "C4 cancel, per waiter, N = 1",
@@ -208,7 +208,7 @@ pub(crate) static ROWS: &[Row] = &[
             ("futures-intrusive", cancel_waiters::<FuturesIntrusive, 1>),
             ("triggered", cancel_waiters::<Triggered, 1>),
         ],
-        marks: &[Mark::Peer(0.7, "tokio-util"), Mark::NoAllocations],
+        marks: &[Mark::Peer(0.7, "tokio-util"), Mark::Allocations(0.0)],
     },
     Row {
         name: "C4 cancel, per waiter, N = 100",
@@ -225,7 +225,7 @@ pub(crate) static ROWS: &[Row] = &[
             ("futures-intrusive", cancel_waiters::<FuturesIntrusive, 100>),
             ("triggered", cancel_waiters::<Triggered, 100>),
         ],
-        marks: &[Mark::BestPeer(1.1), Mark::NoAllocations],
+        marks: &[Mark::BestPeer(1.1), Mark::Allocations(0.0)],
     },
     Row {
         name: "C4 cancel, per waiter, N = 10k",
@@ -354,7 +354,7 @@ pub(crate) static ROWS: &[Row] = &[
             ("tokio-util", churn::<TokioUtil>),
             ("cancellation-token", churn::<CancellationToken>),
         ],
-        marks: &[Mark::AtMost(0.0), Mark::NoAllocations],
+        marks: &[Mark::AtMost(0.0), Mark::Allocations(0.0)],
     },
     Row {
         name: "C7 run_until_cancelled over 10 yields",

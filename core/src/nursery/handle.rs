@@ -5,7 +5,7 @@
 
 use crate::nursery::join::{Join, LocalSpawnWait, SpawnWait};
 use crate::nursery::join_error::JoinError;
-use crate::nursery::map::{Collect, InOrder, Map};
+use crate::nursery::map::{Begin, Collect, Each, InOrder, Map};
 use crate::nursery::mode::{Local, Mode, Threads};
 use crate::nursery::options::Options;
 use crate::nursery::report::{Report, Stats};
@@ -25,7 +25,10 @@ use futures_core::FusedStream;
 
 macro_rules! handles {
     (
-        $mode:ty, [$($send:tt)*], $Nursery:ident, $Wait:ident by $waits:path;
+        $mode:ty, $Nursery:ident, $Wait:ident by $waits:path;
+        E: [$($error:tt)*];
+        T: [$($output:tt)*];
+        F: [$($child:tt)*];
         $(#[$handle_doc:meta])*
         $Handle:ident;
         $(#[$child_doc:meta])*
@@ -94,9 +97,10 @@ macro_rules! handles {
         /// | it comes back | [`try_spawn`](Self::try_spawn) | [`try_spawn_graceful`](Self::try_spawn_graceful) |
         /// | the spawner waits | [`spawn_wait`](Self::spawn_wait) | [`spawn_wait_graceful`](Self::spawn_wait_graceful) |
         ///
-        /// Errors name the place where these were called. One allocation a child. Queued children start in the order in which they came; the memory
-        /// of a queue is the caller's to bound, by one of the other two ways.
-        impl<'env, E: $($send)* 'env> $Handle<'env, E> {
+        /// One allocation a child. Queued children start in the order in which they came; the memory
+        /// of a queue is the caller's to bound, by one of the other two ways. Errors name the place where
+        /// a child was spawned: where these, `child` or one of the functions below was called.
+        impl<'env, E: $($error)*> $Handle<'env, E> {
             /// Spawns a plain child: when the nursery is cancelled, it is dropped at its await point.
             ///
             /// Never fails: in a nursery that is cancelled or has ended, the future is dropped here
@@ -104,8 +108,8 @@ macro_rules! handles {
             #[track_caller]
             pub fn spawn<T, F>(&self, future: F) -> Join<T>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.0.spawn(future, Options::here())
             }
@@ -119,8 +123,8 @@ macro_rules! handles {
             #[track_caller]
             pub fn spawn_graceful<T, F>(&self, make: impl FnOnce(ChildContext) -> F) -> Join<T>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.child().spawn_graceful(make)
             }
@@ -139,8 +143,8 @@ macro_rules! handles {
             #[track_caller]
             pub fn try_spawn<T, F>(&self, future: F) -> Result<Join<T>, TrySpawnError<F>>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.0.try_spawn(future, Options::here())
             }
@@ -157,8 +161,8 @@ macro_rules! handles {
                 make: impl FnOnce(ChildContext) -> F,
             ) -> Result<Join<T>, TrySpawnError<F>>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.child().try_spawn_graceful(make)
             }
@@ -170,8 +174,8 @@ macro_rules! handles {
             #[track_caller]
             pub fn spawn_wait<T, F>(&self, future: F) -> $Wait<'env, T, E>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 $waits(self.0.spawn_wait(future, Options::here()))
             }
@@ -184,8 +188,8 @@ macro_rules! handles {
                 make: impl FnOnce(ChildContext) -> F,
             ) -> $Wait<'env, T, E>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.child().spawn_wait_graceful(make)
             }
@@ -232,40 +236,38 @@ macro_rules! handles {
             /// assert_eq!(total.unwrap(), 6);
             /// ```
             #[track_caller]
-            pub fn map<I, T, F, M>(
+            pub fn map<I, It, T, F, M>(
                 &self,
                 items: I,
-                mut make: M,
-            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, T, F, M>
+                make: M,
+            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, It, T, F, M>
             where
-                I: IntoIterator,
-                M: FnMut(I::Item) -> F,
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                I: IntoIterator<IntoIter = It>,
+                It: Iterator,
+                M: FnMut(It::Item) -> F,
+                T: $($output)*,
+                F: $($child)*,
             {
-                let begin = self.begin();
-                Map::new(items.into_iter(), self.0.limit(), InOrder::new(), move |item| {
-                    begin(make(item))
-                })
+                let each = self.each(make);
+                Map::new(items.into_iter(), self.0.limit(), InOrder::new(), each)
             }
 
             /// As [`map`](Self::map), but gives the outputs in the order in which the children end.
             #[track_caller]
-            pub fn map_unordered<I, T, F, M>(
+            pub fn map_unordered<I, It, T, F, M>(
                 &self,
                 items: I,
-                mut make: M,
-            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, T, F, M>
+                make: M,
+            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, It, T, F, M>
             where
-                I: IntoIterator,
-                M: FnMut(I::Item) -> F,
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                I: IntoIterator<IntoIter = It>,
+                It: Iterator,
+                M: FnMut(It::Item) -> F,
+                T: $($output)*,
+                F: $($child)*,
             {
-                let begin = self.begin();
-                Map::new(items.into_iter(), self.0.limit(), FutureSet::new(), move |item| {
-                    begin(make(item))
-                })
+                let each = self.each(make);
+                Map::new(items.into_iter(), self.0.limit(), FutureSet::new(), each)
             }
 
             /// Runs the futures as children, as many at once as there is room for, and gives their
@@ -274,18 +276,19 @@ macro_rules! handles {
             /// Waits for room like [`map`](Self::map). The error is that of the first child, in
             /// their order, that has no output; those that have begun run on, detached.
             #[track_caller]
-            pub fn parallel<I, T, F>(
+            pub fn parallel<I, It, T, F>(
                 &self,
                 futures: I,
-            ) -> impl Future<Output = Result<Vec<T>, JoinError>> + use<'env, E, I, T, F>
+            ) -> impl Future<Output = Result<Vec<T>, JoinError>> + use<'env, E, I, It, T, F>
             where
-                I: IntoIterator<Item = F>,
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                I: IntoIterator<IntoIter = It>,
+                It: Iterator<Item = F>,
+                T: $($output)*,
+                F: $($child)*,
             {
                 // All will be read: only room bounds how many have begun.
-                let width = usize::MAX;
-                Collect::new(Map::new(futures.into_iter(), width, InOrder::new(), self.begin()))
+                let (each, width) = (self.each(identity), usize::MAX);
+                Collect::new(Map::new(futures.into_iter(), width, InOrder::new(), each))
             }
 
             /// Runs the futures as children, each when the one before it has ended, and gives their
@@ -294,27 +297,23 @@ macro_rules! handles {
             /// Waits for room like [`map`](Self::map). The error is that of the first child that has
             /// no output; those after it never begin.
             #[track_caller]
-            pub fn series<I, T, F>(
+            pub fn series<I, It, T, F>(
                 &self,
                 futures: I,
-            ) -> impl Future<Output = Result<Vec<T>, JoinError>> + use<'env, E, I, T, F>
+            ) -> impl Future<Output = Result<Vec<T>, JoinError>> + use<'env, E, I, It, T, F>
             where
-                I: IntoIterator<Item = F>,
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                I: IntoIterator<IntoIter = It>,
+                It: Iterator<Item = F>,
+                T: $($output)*,
+                F: $($child)*,
             {
-                Collect::new(Map::new(futures.into_iter(), 1, InOrder::new(), self.begin()))
+                let each = self.each(identity);
+                Collect::new(Map::new(futures.into_iter(), 1, InOrder::new(), each))
             }
 
-            /// Spawns children that wait for room, in the name of the caller.
             #[track_caller]
-            fn begin<T, F>(&self) -> impl Fn(F) -> $Wait<'env, T, E> + use<'env, E, T, F>
-            where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
-            {
-                let (spawner, site) = (self.0.clone(), Location::caller());
-                move |future| $waits(spawner.spawn_wait(future, Options::at(site)))
+            fn each<M>(&self, make: M) -> Each<Self, M> {
+                Each { handle: self.clone(), site: Location::caller(), make }
             }
 
             /// Options for one child, ending in one of the six spawns:
@@ -325,6 +324,22 @@ macro_rules! handles {
                     handle: self,
                     options: Options::here(),
                 }
+            }
+        }
+
+        impl<'env, E, T, F, M, Item> Begin<Item> for Each<$Handle<'env, E>, M>
+        where
+            E: $($error)*,
+            M: FnMut(Item) -> F,
+            T: $($output)*,
+            F: $($child)*,
+        {
+            type Wait = $Wait<'env, T, E>;
+            type Output = T;
+
+            fn begin(&mut self, item: Item) -> Self::Wait {
+                let child = (self.make)(item);
+                $waits(self.handle.0.spawn_wait(child, Options::at(self.site)))
             }
         }
 
@@ -351,7 +366,7 @@ macro_rules! handles {
             }
         }
 
-        impl<'env, E: $($send)* 'env> $Child<'_, 'env, E> {
+        impl<'env, E: $($error)*> $Child<'_, 'env, E> {
             /// Names the child, for reports and errors.
             pub fn name(mut self, name: impl Into<Name>) -> Self {
                 self.options.name = Some(name.into());
@@ -361,8 +376,8 @@ macro_rules! handles {
             #[doc = concat!("As [`", stringify!($Handle), "::spawn`].")]
             pub fn spawn<T, F>(self, future: F) -> Join<T>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.handle.0.spawn(future, self.options)
             }
@@ -370,8 +385,8 @@ macro_rules! handles {
             #[doc = concat!("As [`", stringify!($Handle), "::spawn_graceful`].")]
             pub fn spawn_graceful<T, F>(self, make: impl FnOnce(ChildContext) -> F) -> Join<T>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 let spawner = &self.handle.0;
                 spawner.spawn(make(spawner.context()), self.options.graceful())
@@ -384,8 +399,8 @@ macro_rules! handles {
             /// As there.
             pub fn try_spawn<T, F>(self, future: F) -> Result<Join<T>, TrySpawnError<F>>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.handle.0.try_spawn(future, self.options)
             }
@@ -400,8 +415,8 @@ macro_rules! handles {
                 make: impl FnOnce(ChildContext) -> F,
             ) -> Result<Join<T>, TrySpawnError<F>>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 let spawner = &self.handle.0;
                 spawner.try_spawn(make(spawner.context()), self.options.graceful())
@@ -410,8 +425,8 @@ macro_rules! handles {
             #[doc = concat!("As [`", stringify!($Handle), "::spawn_wait`].")]
             pub fn spawn_wait<T, F>(self, future: F) -> $Wait<'env, T, E>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 $waits(self.handle.0.spawn_wait(future, self.options))
             }
@@ -422,8 +437,8 @@ macro_rules! handles {
                 make: impl FnOnce(ChildContext) -> F,
             ) -> $Wait<'env, T, E>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 let spawner = &self.handle.0;
                 let future = make(spawner.context());
@@ -442,7 +457,17 @@ macro_rules! handles {
 }
 
 handles! {
-    Threads, [Send +], Nursery, SpawnWait by identity;
+    Threads, Nursery, SpawnWait by identity;
+    E: [Send + 'env];
+    T: [
+        Send // or else in a `LocalNursery`
+        + 'env // outlives the nursery
+    ];
+    F: [
+        Future<Output = Result<T, E>> // `E` is the nursery's error: `map_err` makes another one it
+        + Send // or else in a `LocalNursery`
+        + 'env // borrows only from what outlives the nursery
+    ];
     /// Spawns children into a [`Nursery`](crate::Nursery), and steers it.
     ///
     /// Clones share one nursery. A handle may be used in the body, in children, in their drops, in
@@ -453,7 +478,13 @@ handles! {
 }
 
 handles! {
-    Local, [], LocalNursery, LocalSpawnWait by LocalSpawnWait::new;
+    Local, LocalNursery, LocalSpawnWait by LocalSpawnWait::new;
+    E: ['env];
+    T: ['env]; // outlives the nursery
+    F: [
+        Future<Output = Result<T, E>> // `E` is the nursery's error: `map_err` makes another one it
+        + 'env // borrows only from what outlives the nursery
+    ];
     /// Spawns children into a [`LocalNursery`](crate::LocalNursery), and steers it.
     ///
     /// Clones share one nursery. A handle may be used in the body, in children, in their drops and in

@@ -10,6 +10,11 @@
 //! | `FREE` | nobody has the pool; stale wakers may be at work on it |
 //! | `TAKEN` | a set has it |
 //!
+//! | from → to | who, and how | model |
+//! |---|---|---|
+//! | `FREE` → `TAKEN` | a set that is made; CAS | `one_set_at_a_time_has_the_pool` |
+//! | `TAKEN` → `FREE` | its end; store | `n_07_wake_against_drop_and_pool_reuse_by_the_waking_thread` |
+//!
 //! ```text
 //!  WakePool    ┌────────┬────────┬─────────────────────┐
 //!              │ Shared │ Header │ N bytes of Headers  │
