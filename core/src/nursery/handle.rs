@@ -97,9 +97,9 @@ macro_rules! handles {
         /// | it comes back | [`try_spawn`](Self::try_spawn) | [`try_spawn_graceful`](Self::try_spawn_graceful) |
         /// | the spawner waits | [`spawn_wait`](Self::spawn_wait) | [`spawn_wait_graceful`](Self::spawn_wait_graceful) |
         ///
-        /// One allocation a child. Queued children start in the order in which they came; the memory
-        /// of a queue is the caller's to bound, by one of the other two ways. Errors name the place where
-        /// a child was spawned: where these, `child` or one of the functions below was called.
+        /// Errors name the place where these were called. One allocation a child. Queued children start
+        /// in the order in which they came; the memory of a queue is the caller's to bound, by one of the
+        /// other two ways.
         impl<'env, E: $($error)*> $Handle<'env, E> {
             /// Spawns a plain child: when the nursery is cancelled, it is dropped at its await point.
             ///
@@ -311,9 +311,10 @@ macro_rules! handles {
                 Collect::new(Map::new(futures.into_iter(), 1, InOrder::new(), each))
             }
 
+            /// The children are spawned in the name of the caller.
             #[track_caller]
             fn each<M>(&self, make: M) -> Each<Self, M> {
-                Each { handle: self.clone(), site: Location::caller(), make }
+                Each { handle: self.clone(), make, site: Location::caller() }
             }
 
             /// Options for one child, ending in one of the six spawns:
@@ -338,8 +339,8 @@ macro_rules! handles {
             type Output = T;
 
             fn begin(&mut self, item: Item) -> Self::Wait {
-                let child = (self.make)(item);
-                $waits(self.handle.0.spawn_wait(child, Options::at(self.site)))
+                let future = (self.make)(item);
+                $waits(self.handle.0.spawn_wait(future, Options::at(self.site)))
             }
         }
 

@@ -1,6 +1,5 @@
 //! Children made from an iterator, as many at a time as there is room for.
 
-use crate::nursery::ended::Site;
 use crate::nursery::join::Join;
 use crate::nursery::join_error::JoinError;
 use crate::set::growing::FutureSet;
@@ -8,6 +7,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::marker::PhantomData;
+use core::panic::Location;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use futures_core::{FusedStream, Stream};
@@ -27,9 +27,9 @@ pub(crate) trait Begin<Item> {
 /// closures over items that borrow are functions.
 pub(crate) struct Each<H, M> {
     pub(crate) handle: H,
-    /// Where they are said to have been spawned.
-    pub(crate) site: Site,
     pub(crate) make: M,
+    /// Where the user called.
+    pub(crate) site: &'static Location<'static>,
 }
 
 /// Children whose outputs have not been read.
