@@ -128,7 +128,9 @@ fn a_scopes_failure_is_an_error_of_the_outer_nursery() {
         }));
         Ok(())
     }));
-    assert_eq!(errors(task.finish().unwrap_err()), [1, 2, 3]);
+    let mut all = errors(task.finish().unwrap_err());
+    all.sort_unstable();
+    assert_eq!(all, [1, 2, 3]);
     let error = Task::new(&mut sibling).finish().unwrap_err();
     assert_eq!(error.reason().unwrap().kind(), ReasonKind::SiblingFailed);
 

@@ -184,8 +184,11 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             return Poll::Ready(());
         }
         self.rests = !yielding && begun.registered;
-        if !self.rests {
+        if !begun.registered {
             cx.waker().wake_by_ref();
+        } else if yielding {
+            // By way of the desk: then no other wake follows.
+            self.desk.ring(bit::INBOX);
         }
         Poll::Pending
     }

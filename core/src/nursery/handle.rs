@@ -242,7 +242,7 @@ macro_rules! handles {
                 make: M,
             ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, It, T, F, M>
             where
-                I: IntoIterator<IntoIter = It>,
+                I: IntoIterator<IntoIter = It>, // `It`: see `Each`
                 It: Iterator,
                 M: FnMut(It::Item) -> F,
                 T: $($output)*,
