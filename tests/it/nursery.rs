@@ -1437,33 +1437,6 @@ fn forgetting_a_run_is_sound() {
     drop(h.spawn(fail(1)));
 }
 
-#[test]
-fn drop_at_every_poll() {
-    for polls in 0..12 {
-        let alive = Arc::new(());
-        let n = N::new().limit(2);
-        let h = n.handle();
-        let mut task = Task::new(n.run(async {
-            for i in 0..6 {
-                let held = Arc::clone(&alive);
-                let wait = h.spawn_wait(async move {
-                    yields(i % 3).await;
-                    Ok(held)
-                });
-                drop(wait.await?);
-            }
-            Ok(())
-        }));
-        for _ in 0..polls {
-            if task.poll().is_ready() {
-                break;
-            }
-        }
-        drop(task);
-        assert_eq!(Arc::strong_count(&alive), 1, "after {polls} polls");
-    }
-}
-
 // ------------------------------------------------------------------ N10: fairness
 
 #[test]

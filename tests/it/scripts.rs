@@ -13,13 +13,13 @@ fn op() -> impl Strategy<Value = [u8; 4]> {
 }
 
 /// The same scripts at every run; `PROPTEST_CASES` gives more of them, `PROPTEST_RNG_SEED` others.
-fn config() -> ProptestConfig {
+fn config(cases: usize) -> ProptestConfig {
     let default = ProptestConfig::default();
     let given = |name| std::env::var_os(name).is_some();
     ProptestConfig {
         cases: match given("PROPTEST_CASES") {
             true => default.cases,
-            false => scaled(5_000, 3) as u32,
+            false => cases as u32,
         },
         rng_seed: match given("PROPTEST_RNG_SEED") {
             true => default.rng_seed,
@@ -31,10 +31,10 @@ fn config() -> ProptestConfig {
     }
 }
 
-/// Runs an interpreter on many.
-pub(crate) fn run(interpreter: impl Fn(&[u8])) {
+/// Runs an interpreter on so many.
+pub(crate) fn run(cases: usize, interpreter: impl Fn(&[u8])) {
     let most = scaled(300, 24);
-    TestRunner::new(config())
+    TestRunner::new(config(cases))
         .run(&vec(op(), 0..most), |script| {
             interpreter(script.as_flattened());
             Ok(())

@@ -2,10 +2,11 @@
 
 use crate::scripts;
 use umbel_tests::model::{OP_BYTES, run_bytes};
+use umbel_tests::scaled;
 
 #[test]
 fn random_scripts_agree_with_the_model() {
-    scripts::run(run_bytes);
+    scripts::run(scaled(5_000, 3), run_bytes);
 }
 
 #[test]

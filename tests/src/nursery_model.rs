@@ -6,12 +6,14 @@
 //! | `op` | what a script consists of |
 //! | `turns` | the reference model of the set: who is polled, and who is woken for it |
 //! | `nursery` | the reference model of `Nursery` and `LocalNursery` |
+//! | `coming`, `judging`, `going` | what happens to its children |
 //! | `fixed` | the reference model of `FixedNursery` |
 //! | `real` | the real things |
 //! | `foreign` | what they call: it tells the interpreter, and misbehaves as the script says |
 //! | `state` | what the interpreter keeps, and compares |
 //! | `world` | the interpreter, which runs both |
-//! | `acts` | the operations |
+//! | `came_out` | what came out of a call, shown to the model |
+//! | `acts`, `children` | the operations |
 //!
 //! Compared is everything that can be seen: every poll, wake and drop when it happens, its order where
 //! there is one, what a policy is told, why the nursery is cancelled; after every outermost operation
@@ -21,12 +23,17 @@
 mod op;
 mod turns;
 mod nursery;
+mod coming;
+mod judging;
+mod going;
 mod fixed;
 mod real;
 mod foreign;
 mod state;
 mod world;
+mod came_out;
 mod acts;
+mod children;
 
 pub use op::Op;
 
