@@ -5,7 +5,7 @@
 
 use crate::nursery::failure::JoinError;
 use crate::nursery::join::{Join, LocalSpawnWait, SpawnWait};
-use crate::nursery::map::{Begin, Collect, Each, InOrder, Map};
+use crate::nursery::map::{Collect, InOrder, Map};
 use crate::nursery::mode::{Local, Mode, Threads};
 use crate::nursery::options::Options;
 use crate::nursery::report::{Report, Stats};
@@ -223,27 +223,13 @@ macro_rules! handles {
             /// }));
             /// assert_eq!(total.unwrap(), 6);
             /// ```
+            // `It` has a name so that the stream keeps no `I::IntoIter`: where the compiler proves that a
+            // future which holds the stream is `Send`, it knows no lifetimes and could not find out what
+            // that is for an iterator with a closure over what is borrowed.
             pub fn map<I, It, T, F, M>(
                 &self,
                 items: I,
-                make: M,
-            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, It, T, F, M>
-            where
-                I: IntoIterator<IntoIter = It>, // `It`: see `Each`
-                It: Iterator,
-                M: FnMut(It::Item) -> F,
-                T: $($output)*,
-                F: $($child)*,
-            {
-                let each = self.each(make);
-                Map::new(items.into_iter(), self.0.limit(), InOrder::new(), each)
-            }
-
-            /// As [`map`](Self::map), but gives the outputs in the order in which the children end.
-            pub fn map_unordered<I, It, T, F, M>(
-                &self,
-                items: I,
-                make: M,
+                mut make: M,
             ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, It, T, F, M>
             where
                 I: IntoIterator<IntoIter = It>,
@@ -252,8 +238,29 @@ macro_rules! handles {
                 T: $($output)*,
                 F: $($child)*,
             {
-                let each = self.each(make);
-                Map::new(items.into_iter(), self.0.limit(), FutureSet::new(), each)
+                let handle = self.clone();
+                Map::new(items.into_iter(), self.0.limit(), InOrder::new(), move |item| {
+                    handle.spawn_wait(make(item))
+                })
+            }
+
+            /// As [`map`](Self::map), but gives the outputs in the order in which the children end.
+            pub fn map_unordered<I, It, T, F, M>(
+                &self,
+                items: I,
+                mut make: M,
+            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, It, T, F, M>
+            where
+                I: IntoIterator<IntoIter = It>,
+                It: Iterator,
+                M: FnMut(It::Item) -> F,
+                T: $($output)*,
+                F: $($child)*,
+            {
+                let handle = self.clone();
+                Map::new(items.into_iter(), self.0.limit(), FutureSet::new(), move |item| {
+                    handle.spawn_wait(make(item))
+                })
             }
 
             /// Runs the futures as children, as many at once as there is room for, and gives their
@@ -271,9 +278,10 @@ macro_rules! handles {
                 T: $($output)*,
                 F: $($child)*,
             {
+                let handle = self.clone();
                 // All will be read: only room bounds how many have begun.
-                let (each, width) = (self.each(identity), usize::MAX);
-                Collect::new(Map::new(futures.into_iter(), width, InOrder::new(), each))
+                let begin = move |future| handle.spawn_wait(future);
+                Collect::new(Map::new(futures.into_iter(), usize::MAX, InOrder::new(), begin))
             }
 
             /// Runs the futures as children, each when the one before it has ended, and gives their
@@ -291,12 +299,9 @@ macro_rules! handles {
                 T: $($output)*,
                 F: $($child)*,
             {
-                let each = self.each(identity);
-                Collect::new(Map::new(futures.into_iter(), 1, InOrder::new(), each))
-            }
-
-            fn each<M>(&self, make: M) -> Each<Self, M> {
-                Each { handle: self.clone(), make }
+                let handle = self.clone();
+                let begin = move |future| handle.spawn_wait(future);
+                Collect::new(Map::new(futures.into_iter(), 1, InOrder::new(), begin))
             }
 
             /// Options for one child, ending in one of the six spawns:
@@ -306,21 +311,6 @@ macro_rules! handles {
                     handle: self,
                     options: Options::default(),
                 }
-            }
-        }
-
-        impl<'env, E, T, F, M, Item> Begin<Item> for Each<$Handle<'env, E>, M>
-        where
-            E: $($error)*,
-            M: FnMut(Item) -> F,
-            T: $($output)*,
-            F: $($child)*,
-        {
-            type Wait = $Wait<'env, T, E>;
-            type Output = T;
-
-            fn begin(&mut self, item: Item) -> Self::Wait {
-                self.handle.spawn_wait((self.make)(item))
             }
         }
 
