@@ -139,6 +139,7 @@ fn clippy_firmware() -> Step {
             step.need(Need::Target(board.target()))
                 .cmd(clippy(board, ""))
                 .cmd(clippy(board, "broken"))
+                .cmd(clippy(board, "generic-queue"))
         })
         .need(Need::Component("clippy"))
 }
@@ -174,6 +175,7 @@ fn msrv() -> Step {
         .need(Need::Toolchain(MSRV))
         .cmd(check("-p umbel-core -p umbel --all-features"))
         .cmd(check("-p umbel-core"))
+        .cmd(check("-p umbel-embassy"))
         .cmd(check("-p umbel-core --no-default-features"))
         .cmd(
             Cmd::new(&format!(

@@ -1,7 +1,7 @@
 //! Children made from an iterator, as many at a time as there is room for.
 
-use crate::nursery::failure::JoinError;
 use crate::nursery::join::Join;
+use crate::nursery::join_error::JoinError;
 use crate::set::growing::FutureSet;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
