@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use umbel_core::{
-    Cause, Instant, JoinErrorKind, KeepGoing, ManualClock, Nursery, ReasonKind, Timer,
+    Cause, Instant, JoinErrorKind, KeepGoing, ManualClock, Nursery, Reason, ReasonKind, Timer,
 };
 use umbel_tests::exec::{Gate, Log, Task, Wakes, yields};
 use umbel_tests::scaled;
@@ -404,6 +404,38 @@ fn panics_in_all_drops_of_a_dropped_nursery_lose_no_sibling() {
 }
 
 #[test]
+fn a_refusal_leaks_nothing_if_the_drop_of_the_child_panics() {
+    #[derive(Debug)]
+    struct Why(#[allow(dead_code, reason = "held")] Arc<()>);
+    impl std::fmt::Display for Why {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("why")
+        }
+    }
+    impl std::error::Error for Why {}
+    let alive = Arc::new(());
+    let n = N::new();
+    let h = n.handle();
+    h.cancel_with(Reason::error(Why(Arc::clone(&alive))));
+    struct Panics;
+    impl Future for Panics {
+        type Output = Result<(), u32>;
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+            Poll::Pending
+        }
+    }
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("drop");
+        }
+    }
+    assert!(panicked(|| drop(h.spawn(Panics))));
+    assert!(panicked(|| drop(h.spawn_wait(Panics))));
+    drop((n, h));
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+#[test]
 fn a_panicking_outer_waker_loses_no_child() {
     let n = N::new();
     let h = n.handle();
@@ -449,32 +481,28 @@ fn a_graceful_child_that_ends_in_the_turn_of_the_cancellation_is_reported() {
         let h = n.handle();
         let gate = Gate::new();
         let mut task = Task::new(n.run(async {
-            let (h2, g) = (h.clone(), gate.clone());
-            drop(h.spawn(async move {
-                g.pass().await;
-                h2.cancel();
-                Ok(())
-            }));
-            let g = gate.clone();
-            drop(h.child().name("quick").spawn_graceful(|cx| async move {
-                g.pass().await;
-                assert!(cx.token().is_cancelled(), "the order of polls was changed");
-                Ok(())
-            }));
+            // Whoever is polled first cancels; the other one is polled after that, in the same turn.
+            for _ in 0..2 {
+                let (h2, g) = (h.clone(), gate.clone());
+                drop(h.child().name("quick").spawn_graceful(|_| async move {
+                    g.pass().await;
+                    h2.cancel();
+                    Ok(())
+                }));
+            }
             Ok(())
         }));
         task.stall();
         gate.open();
         task.finish().unwrap();
         let report = h.report().unwrap();
-        assert_eq!(report.drained.len(), 1);
-        assert_eq!(report.drained[0].name.as_deref(), Some("quick"));
-        let zero = timed.then_some(Duration::ZERO);
-        assert_eq!(
-            (report.drained[0].notice, report.drained[0].drain),
-            (zero, zero)
-        );
-        assert!(!report.drained[0].forced);
+        assert_eq!(report.drained.len(), 2);
+        for drained in report.drained {
+            assert_eq!(drained.name.as_deref(), Some("quick"));
+            let zero = timed.then_some(Duration::ZERO);
+            assert_eq!((drained.notice, drained.drain), (zero, zero));
+            assert!(!drained.forced);
+        }
     }
 }
 

@@ -104,6 +104,9 @@ fn lints() -> Vec<Step> {
             .run_line("cargo clippy -p umbel-core -- -D warnings")
             .run_line("cargo clippy -p umbel --no-default-features -- -D warnings")
             .run_line("cargo clippy -p umbel --no-default-features --features smol -- -D warnings")
+            .run_line(
+                "cargo clippy -p umbel --no-default-features --features async-std -- -D warnings",
+            )
             .run_line("cargo clippy -p umbel --no-default-features --features tokio -- -D warnings")
             .run_line(
                 "cargo clippy -p umbel --no-default-features --features tokio-util -- -D warnings",

@@ -13,10 +13,10 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Every target in `fuzz/fuzz_targets/`.
-pub(crate) const FUZZ_TARGETS: [&str; 1] = ["token_script"];
+pub(crate) const FUZZ_TARGETS: [&str; 2] = ["nursery_script", "token_script"];
 
 /// Machines unlike ours: 32 bits wide; big-endian.
 const MIRI_TARGETS: [&str; 2] = ["i686-unknown-linux-gnu", "s390x-unknown-linux-gnu"];
@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// Takes every N-th piece of the job, from the I-th: for running it on several machines.
     #[arg(long, value_name = "I/N", default_value = "1/1")]
     shard: Shard,
+    /// Begins no piece after that many minutes: those that are left are skipped.
+    #[arg(long, value_name = "N")]
+    minutes: Option<u64>,
     /// Forgets which pieces have passed.
     #[arg(long)]
     fresh: bool,
@@ -43,6 +46,8 @@ enum Job {
     MiriTargets,
     /// Each loom model with one more preemption than in CI.
     LoomWide,
+    /// The tests, with children that were woken together polled in other orders.
+    Shuffle,
     /// Each ordering of the token tree, weakened, makes the test fail that is said to show it.
     Orderings,
     /// cargo-mutants over the core: no change of the code goes unnoticed by the tests.
@@ -72,6 +77,7 @@ impl Job {
                 .collect(),
             Job::MiriTargets => MIRI_TARGETS.map(miri_target).into(),
             Job::LoomWide => loom_wide()?,
+            Job::Shuffle => (1..=4).map(shuffled).collect(),
             Job::Orderings => orderings::pieces(checkout)?,
             Job::Mutants => (0..64).map(|piece| mutants(piece, 64)).collect(),
             Job::Tsan => sanitizer("thread", tools)?,
@@ -110,6 +116,8 @@ impl FromStr for Shard {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Vec<Row>> {
+    let begun = Instant::now();
+    let limit = args.minutes.map(|n| Duration::from_secs(60 * n));
     let mut tools = Tools::default();
     let pieces = args.job.pieces(&mut tools)?;
     let count = pieces.len();
@@ -124,6 +132,9 @@ pub(crate) fn run(args: &Args) -> Result<Vec<Row>> {
         .map(|(_, piece)| {
             if let Some(row) = marks.find(piece.name()) {
                 return Ok(row);
+            }
+            if limit.is_some_and(|limit| begun.elapsed() >= limit) {
+                return Ok(Row::skipped(piece.name(), "no time was left to begin it"));
             }
             let row = step::run(piece, &mut tools);
             marks.leave(&row)?;
@@ -304,6 +315,19 @@ fn loom_wide() -> Result<Vec<Step>> {
         .collect())
 }
 
+/// The order of polls within a batch is promised nowhere; no test may depend on it.
+fn shuffled(seed: u64) -> Step {
+    Step::new(format!("tests, shuffled by {seed}"))
+        .cmd(
+            Cmd::new("cargo test -p umbel-tests --test it")
+                .target_dir("step")
+                .env("RUSTFLAGS", "--cfg umbel_step")
+                .env("UMBEL_SHUFFLE", seed.to_string()),
+        )
+        .limit(PIECE_LIMIT)
+        .must_run_tests()
+}
+
 /// Fails if a change of the core's code is noticed by no test; the list is in the output directory.
 fn mutants(piece: usize, of: usize) -> Step {
     let out = target_dir().join(format!("deep/mutants/piece-{piece}"));
@@ -355,6 +379,8 @@ pub(crate) fn fuzz(target: &str, round: u32, seconds: u32) -> Step {
                 .arg(target)
                 .arg("--")
                 .arg(format!("-max_total_time={seconds}"))
+                // Not a line for every new path; a crash is reported all the same.
+                .args(["-verbosity=0", "-print_funcs=0"].map(String::from))
                 // libFuzzer takes seed 0 for "choose one".
                 .arg(format!("-seed={}", round + 1)),
         )

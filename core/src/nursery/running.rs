@@ -14,10 +14,10 @@
 //!
 //! [`Panics`]: crate::nursery::panics::Panics
 
-use crate::nursery::failure::JoinErrorKind;
+use crate::nursery::ended::{Number, Record, Span};
+use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::{Exit, NurserySide};
 use crate::nursery::shared::Shared;
-use crate::observe::Name;
 use crate::reason::Reason;
 use crate::sync::Arc;
 use crate::wake::batch::each;
@@ -33,14 +33,16 @@ pub(crate) struct Running<E> {
     /// Let go by `drop`.
     child: ManuallyDrop<NurserySide>,
     shared: NonNull<Shared>,
-    started: bool,
     _error: PhantomData<fn() -> E>,
 }
 
-/// How a running child left the set by itself.
+/// How a running child left the set by itself. Small, for it is moved about for each child: who it was
+/// lies in the [`Poller`](crate::nursery::shared::Poller).
 pub(crate) enum End<E> {
-    Done(Option<Name>),
-    Failed(Option<Name>, E),
+    /// See `done`.
+    Done,
+    /// See `failed`.
+    Failed(E),
     /// It panicked, or was dropped because the nursery is cancelled; it is counted already.
     Counted,
 }
@@ -56,7 +58,6 @@ impl<E> Running<E> {
         Running {
             child: ManuallyDrop::new(child),
             shared: NonNull::from(&**shared),
-            started: false,
             _error: PhantomData,
         }
     }
@@ -75,7 +76,7 @@ impl<E> Future for Running<E> {
     type Output = End<E>;
 
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<E>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<E>> {
         let cancelled = self.shared().token.is_cancelled();
         if cancelled {
             // In a cancelled nursery no plain child is polled again, also not in this turn.
@@ -86,19 +87,18 @@ impl<E> Future for Running<E> {
                     cut(shared, &self.child, JoinErrorKind::Cancelled, reason);
                     return Poll::Ready(End::Counted);
                 }
-                Some(meta) if meta.noticed.get().is_none() => {
-                    let now = shared.poller.drain.get().map(|(_, now)| now);
-                    meta.noticed.set(now);
+                Some(meta) if meta.notice.get().is_none() => {
+                    meta.notice.set(shared.poller.drain_time());
                 }
                 Some(_) => {}
             }
         }
-        if !self.started {
-            self.started = true;
-            self.shared().counts.started();
+        let shared = self.shared();
+        let number = &self.child.head().number;
+        if number.get() == Number::NONE {
+            number.set(Number::new(shared.counts.started()));
         }
         let mut error = None;
-        let shared = self.shared();
         let panics = &shared.poller.panics;
         // SAFETY: `start` gave true; it is alive, for it left the set otherwise; `E` is the nursery's.
         let polled = unsafe { self.child.poll(cx, &mut error, panics) };
@@ -106,34 +106,49 @@ impl<E> Future for Running<E> {
             return Poll::Pending;
         };
         shared.cancel_if_panicked();
-        let meta = self.child.meta();
-        let mut name = None;
         // Looked at again: it may have ended in the turn of the cancellation, before the drain.
-        if !shared.token.is_cancelled() {
-            name = meta.and_then(|meta| meta.name.take());
-        } else if let Some(meta) = meta.filter(|meta| meta.graceful) {
-            shared.poller.note_drained(meta, false);
+        let mut span = Span::default();
+        if self.child.is_graceful() && shared.token.is_cancelled() {
+            span = shared.poller.note_drained(&self.child, false);
         }
-        Poll::Ready(match (exit, error) {
+        let end = match (exit, error) {
+            (Exit::Done, _) => {
+                shared.poller.done.set(Some(self.child.origin()));
+                if let Some(meta) = self.child.meta() {
+                    shared.poller.name.set(meta.name.take());
+                }
+                // SAFETY: `poll` gave `Done`, and the child leaves the set.
+                unsafe { self.child.done(panics) };
+                End::Done
+            }
+            (Exit::Failed, Some(error)) => {
+                let record = Record::new(self.child.last_name(), self.child.origin(), span);
+                shared.poller.failed.set(Some(record));
+                panics.catch(|| self.child.end(JoinErrorKind::Failed, None));
+                End::Failed(error)
+            }
             (Exit::Cut, _) => {
                 shared.poller.cut.set(true);
                 shared.counts.cancelled();
                 let reason = shared.token.reason();
-                shared.guard(|| self.child.end(JoinErrorKind::Cancelled, reason));
+                panics.catch(|| self.child.end(JoinErrorKind::Cancelled, reason));
                 End::Counted
             }
-            (Exit::Failed, Some(error)) => End::Failed(name, error),
-            (Exit::Panicked, _) => {
+            (Exit::Panicked | Exit::Failed, _) => {
                 shared.counts.panicked();
+                panics.catch(|| self.child.end(JoinErrorKind::Panicked, None));
                 End::Counted
             }
-            _ => End::Done(name),
-        })
+        };
+        // A joiner's waker may have panicked.
+        shared.cancel_if_panicked();
+        Poll::Ready(end)
     }
 }
 
 impl<E> Drop for Running<E> {
     /// R2. Letting go ends the child if it has not ended, and drops an output that nobody wants.
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: R1 – borrowed beside `child`.
         let shared = unsafe { self.shared.as_ref() };
@@ -158,8 +173,8 @@ fn cut(shared: &Shared, child: &NurserySide, kind: JoinErrorKind, reason: Option
     } else {
         shared.counts.cancelled();
     }
-    if let Some(meta) = child.meta().filter(|meta| meta.graceful) {
-        shared.poller.note_drained(meta, true);
+    if child.is_graceful() {
+        shared.poller.note_drained(child, true);
     }
     shared.guard(|| child.end(kind, reason));
 }

@@ -2,8 +2,10 @@
 //!
 //! Invariants are told in the [face](super).
 
+use crate::nursery::ended::{Number, Site};
+use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::head::{Claim, Exit, Node, VTable, drop_future};
-use crate::nursery::options::{Aside, Meta};
+use crate::nursery::options::Aside;
 use crate::nursery::panics::Panics;
 use crate::sync::{AtomicUsize, UnsafeCell, alloc};
 use crate::wake::cell::WakeCell;
@@ -29,9 +31,6 @@ impl<T, E> Outcome<T, E> for Result<T, E> {
         self.map_err(Some)
     }
 }
-
-/// Where `Meta` lies, whatever comes behind it.
-pub(super) const META: usize = offset_of!(Block<(), (), Meta>, aside);
 
 #[repr(C)]
 struct Block<F, T, M> {
@@ -63,13 +62,14 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
             None
         },
         drop_aside: Self::drop_aside,
-        has_meta: {
-            assert!(!M::IS_META || offset_of!(Block<F, T, M>, aside) == META);
-            M::IS_META
+        meta: if M::IS_META {
+            Some(offset_of!(Block<F, T, M>, aside))
+        } else {
+            None
         },
     };
 
-    pub(super) fn allocate(future: F, aside: M) -> NonNull<Node> {
+    pub(super) fn allocate(site: Site, future: F, aside: M) -> NonNull<Node> {
         let layout = Self::VTABLE.layout;
         // SAFETY: the layout is not empty, it holds a `Node`.
         let raw = unsafe { alloc(layout) }.cast::<Block<F, T, M>>();
@@ -80,11 +80,14 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
             vtable: const { &Self::VTABLE },
             state: AtomicUsize::new(0),
             joiner: WakeCell::new(),
+            site,
             end: UnsafeCell::new(None),
+            kind: Cell::new(JoinErrorKind::Closed),
             has_future: Cell::new(true),
             waited: Cell::new(false),
             claim: Cell::new(Claim::Open),
             ended: Cell::new(false),
+            number: Cell::new(Number::NONE),
             placed: Cell::new(false),
             awaited: Cell::new(false),
             next: Cell::new(ptr::null_mut()),

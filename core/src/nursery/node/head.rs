@@ -2,8 +2,11 @@
 //!
 //! States and invariants are told in the [face](super).
 
-use crate::nursery::failure::JoinError;
+use crate::nursery::ended::{Number, Origin, Site};
+use crate::nursery::join_error::JoinErrorKind;
+use crate::nursery::options::Meta;
 use crate::nursery::panics::Panics;
+use crate::reason::Reason;
 use crate::sync::{AtomicUsize, Ordering, UnsafeCell, dealloc};
 use crate::wake::cell::WakeCell;
 use core::alloc::Layout;
@@ -26,8 +29,12 @@ pub(crate) struct Node {
     pub(super) state: AtomicUsize,
     /// Whoever awaits the child: its `Join`, or before that its `SpawnWait`.
     pub(super) joiner: WakeCell,
-    /// C4.
-    pub(super) end: UnsafeCell<Option<JoinError>>,
+    /// Where it was spawned.
+    pub(super) site: Site,
+    /// C4: why it ended.
+    pub(super) end: UnsafeCell<Option<Reason>>,
+    /// C4: how it ended.
+    pub(super) kind: Cell<JoinErrorKind>,
     /// The payload's owner: whether the future is in it (C2).
     pub(super) has_future: Cell<bool>,
     /// The join side's: it has left a waker in `joiner` once.
@@ -36,6 +43,8 @@ pub(crate) struct Node {
     pub(super) claim: Cell<Claim>,
     /// C5: `DONE` or `ENDED` has been published.
     pub(super) ended: Cell<bool>,
+    /// C4: its number among those that were polled.
+    pub(crate) number: Cell<Number>,
     /// C5: it has a place under the limit.
     pub(crate) placed: Cell<bool>,
     /// C5: a `SpawnWait` waits for its start.
@@ -52,6 +61,15 @@ pub(super) enum Claim {
     Ours,
     /// The spawner gave up first.
     Lost,
+}
+
+impl Node {
+    pub(super) fn origin(&self) -> Origin {
+        Origin {
+            site: self.site,
+            number: self.number.get(),
+        }
+    }
 }
 
 /// How a child came to its end by itself.
@@ -77,8 +95,8 @@ pub(super) struct VTable {
     pub(super) drop_output: Option<unsafe fn(NonNull<Node>)>,
     /// Drops what lies between head and payload.
     pub(super) drop_aside: unsafe fn(NonNull<Node>),
-    /// What lies between head and payload is a `Meta`, at `META`.
-    pub(super) has_meta: bool,
+    /// Where the `Meta` lies between head and payload, if there is one.
+    pub(super) meta: Option<usize>,
 }
 
 /// Loom sees no plain drop: it is told that who frees the block has it to himself.
@@ -87,6 +105,17 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.end.with_mut(|_| ());
     }
+}
+
+/// What lies between head and payload.
+///
+/// # Safety
+/// C1: the block outlives the result.
+pub(super) unsafe fn meta<'a>(node: NonNull<Node>) -> Option<&'a Meta> {
+    // SAFETY: C1 – (caller).
+    let at = unsafe { node.as_ref() }.vtable.meta?;
+    // SAFETY: C6 – it is there; C1 – (caller); never borrowed mutably before the block is freed.
+    Some(unsafe { node.byte_add(at).cast::<Meta>().as_ref() })
 }
 
 /// # Safety
@@ -141,6 +170,7 @@ pub(super) struct LetGo {
 }
 
 impl Drop for LetGo {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: C1 – our side lets go only here.
         let state = unsafe { &self.node.as_ref().state };
