@@ -8,7 +8,9 @@
 use crate::fixed_nursery::FixedNursery;
 use crate::fixed_nursery::run::{FixedFailure, NoSignal};
 #[cfg(feature = "alloc")]
-use crate::nursery::failure::{Cause, JoinError, JoinErrorKind};
+use crate::nursery::failure::Cause;
+#[cfg(feature = "alloc")]
+use crate::nursery::join_error::{JoinError, JoinErrorKind};
 #[cfg(feature = "alloc")]
 use crate::observe::Name;
 use crate::reason::{Cancelled, Reason, ReasonKind};
@@ -169,11 +171,11 @@ impl Format for Name {
 impl Format for JoinErrorKind {
     fn format(&self, f: Formatter<'_>) {
         match self {
-            JoinErrorKind::Failed => write!(f, "the child failed"),
-            JoinErrorKind::Panicked => write!(f, "the child panicked"),
-            JoinErrorKind::Cancelled => write!(f, "the child was cancelled"),
-            JoinErrorKind::Forced => write!(f, "the child was forced"),
-            JoinErrorKind::Closed => write!(f, "the nursery had ended"),
+            JoinErrorKind::Failed => write!(f, "Failed"),
+            JoinErrorKind::Panicked => write!(f, "Panicked"),
+            JoinErrorKind::Cancelled => write!(f, "Cancelled"),
+            JoinErrorKind::Forced => write!(f, "Forced"),
+            JoinErrorKind::Closed => write!(f, "Closed"),
         }
     }
 }
@@ -181,10 +183,7 @@ impl Format for JoinErrorKind {
 #[cfg(feature = "alloc")]
 impl Format for JoinError {
     fn format(&self, f: Formatter<'_>) {
-        match self.reason() {
-            Some(reason) => write!(f, "{}: {}", self.kind(), reason),
-            None => write!(f, "{}", self.kind()),
-        }
+        write!(f, "{}", Display2Format(self));
     }
 }
 
