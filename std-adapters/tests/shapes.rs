@@ -39,6 +39,7 @@ impl From<Failure<Error>> for Error {
     }
 }
 
+type Task<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 type Outcome<T> = Result<T, Failure<Error>>;
 
 /// Runs a future as a task of tokio, which may move it between threads.
@@ -240,8 +241,10 @@ struct Tree {
     branches: Vec<Tree>,
 }
 
-/// Says that it is `Send`: inside of itself the compiler could not find out.
-#[allow(clippy::manual_async_fn, reason = "an `async fn` cannot say it")]
+#[expect(
+    clippy::manual_async_fn,
+    reason = "inside of itself the compiler cannot find out that it is `Send`"
+)]
 fn visit<'env>(
     h: Handle<'env, Error>,
     tree: &'env Tree,
@@ -424,8 +427,6 @@ fn a_child_has_a_nursery_that_lends_the_childs_locals() {
     assert_eq!(sum, 12);
 }
 
-type Boxed<'a> = Pin<Box<dyn Future<Output = Result<u32, Error>> + Send + 'a>>;
-
 #[test]
 fn children_of_different_types_are_kept_as_one() {
     let sum = in_a_task(async {
@@ -433,7 +434,7 @@ fn children_of_different_types_are_kept_as_one() {
         let n = Nursery::<Error>::new();
         let h = n.handle();
         n.run(async {
-            let tasks: [Boxed<'_>; 2] = [Box::pin(double(&a)), Box::pin(async { Ok(b + 1) })];
+            let tasks: [Task<'_, u32>; 2] = [Box::pin(double(&a)), Box::pin(async { Ok(b + 1) })];
             Ok(h.series(tasks).await?.iter().sum::<u32>())
         })
         .await

@@ -544,15 +544,23 @@ fn what_is_left_of_a_turn_wakes_the_task() {
         })
     }
     let n = Nursery::<2>::new(&POOL).unwrap();
+    let body = Parked::default();
     let mut run = Task::new(n.run(async {
         n.try_spawn(link(&n, &links)).unwrap();
-        pending::<Outcome>().await
+        poll_fn(|cx| {
+            body.park(cx);
+            Poll::<Outcome>::Pending
+        })
+        .await
     }));
     for turn in 1..10 {
         assert!(run.poll().is_pending());
         assert!(run.is_woken());
         assert_eq!(links.get(), 2 * turn, "as many as there are slots");
     }
+    assert_eq!(run.wakes(), 9);
+    body.take().into_iter().for_each(Waker::wake);
+    assert_eq!(run.wakes(), 9, "it was woken already");
 }
 
 /// Only what was woken is polled: not the body for a child's wake, nor the other way round.
@@ -682,6 +690,32 @@ fn a_panic_in_a_drop_loses_no_sibling() {
     assert!(catch_unwind(AssertUnwindSafe(|| drop(run))).is_err());
     assert_eq!(drops.get(), 3);
     assert!(!POOL.is_in_use());
+}
+
+/// What panics while a failed run drops the rest takes the error along, but leaks nothing.
+#[test]
+fn an_error_is_dropped_if_the_drop_of_the_body_panics() {
+    static POOL: WakePool<1> = WakePool::new();
+    struct Fails<'a>(&'a Rc<()>);
+    impl Future for Fails<'_> {
+        type Output = Result<(), Rc<()>>;
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+            Poll::Ready(Err(Rc::clone(self.0)))
+        }
+    }
+    impl Drop for Fails<'_> {
+        fn drop(&mut self) {
+            panic!("hostile drop");
+        }
+    }
+    let error = Rc::new(());
+    let n = FixedNursery::<Rc<()>, 1>::new(&POOL).unwrap();
+    let mut run = Box::pin(n.run(Fails(&error)));
+    let mut cx = Context::from_waker(Waker::noop());
+    let polled = catch_unwind(AssertUnwindSafe(|| drop(run.as_mut().poll(&mut cx))));
+    assert!(polled.is_err());
+    drop(run);
+    assert_eq!(Rc::strong_count(&error), 1);
 }
 
 /// N9: the run is dropped at every poll: children youngest first, then the body, each once.

@@ -1437,34 +1437,25 @@ fn forgetting_a_run_is_sound() {
     drop(h.spawn(fail(1)));
 }
 
-#[test]
-fn drop_at_every_poll() {
-    for polls in 0..12 {
-        let alive = Arc::new(());
-        let n = N::new().limit(2);
-        let h = n.handle();
-        let mut task = Task::new(n.run(async {
-            for i in 0..6 {
-                let held = Arc::clone(&alive);
-                let wait = h.spawn_wait(async move {
-                    yields(i % 3).await;
-                    Ok(held)
-                });
-                drop(wait.await?);
-            }
-            Ok(())
-        }));
-        for _ in 0..polls {
-            if task.poll().is_ready() {
-                break;
-            }
-        }
-        drop(task);
-        assert_eq!(Arc::strong_count(&alive), 1, "after {polls} polls");
-    }
-}
-
 // ------------------------------------------------------------------ N10: fairness
+
+#[test]
+fn n_10_a_nursery_that_yields_wakes_its_task_once() {
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        for _ in 0..100 {
+            drop(h.spawn(async { Ok(()) }));
+        }
+        Ok(())
+    }));
+    assert!(task.poll().is_pending());
+    assert_eq!(task.wakes(), 1, "it has yielded");
+    drop(h.spawn(async { Ok(()) }));
+    h.cancel();
+    assert_eq!(task.wakes(), 1, "it was woken already");
+    assert!(task.finish().is_err());
+}
 
 #[test]
 fn n_10_an_always_ready_child_starves_nobody_and_the_outer_task_yields() {

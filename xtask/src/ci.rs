@@ -102,6 +102,9 @@ fn lints() -> Vec<Step> {
             .run_line("cargo clippy -p umbel-core -- -D warnings")
             .run_line("cargo clippy -p umbel --no-default-features -- -D warnings")
             .run_line("cargo clippy -p umbel --no-default-features --features smol -- -D warnings")
+            .run_line(
+                "cargo clippy -p umbel --no-default-features --features async-std -- -D warnings",
+            )
             .run_line("cargo clippy -p umbel --no-default-features --features tokio -- -D warnings")
             .run_line(
                 "cargo clippy -p umbel --no-default-features --features tokio-util -- -D warnings",
@@ -136,6 +139,7 @@ fn clippy_firmware() -> Step {
             step.need(Need::Target(board.target()))
                 .cmd(clippy(board, ""))
                 .cmd(clippy(board, "broken"))
+                .cmd(clippy(board, "generic-queue"))
         })
         .need(Need::Component("clippy"))
 }
@@ -171,6 +175,7 @@ fn msrv() -> Step {
         .need(Need::Toolchain(MSRV))
         .cmd(check("-p umbel-core -p umbel --all-features"))
         .cmd(check("-p umbel-core"))
+        .cmd(check("-p umbel-embassy"))
         .cmd(check("-p umbel-core --no-default-features"))
         .cmd(
             Cmd::new(&format!(

@@ -7,8 +7,8 @@
 //! 2. If bit `N` was set, or in the first turn: poll the wait for the signal; if that is cancelled, it
 //!    is the end. Poll the body.
 //! 3. Poll children in the order of their queue, at most `N`: those that were woken, and those spawned
-//!    meanwhile. Before each, if the signal is cancelled, it is the end. If some are left, wake the own
-//!    task.
+//!    meanwhile. Before each, if the signal is cancelled, it is the end. If some are left, wake the first of
+//!    them, and so the own task.
 //! 4. If all have ended well, it is the end.
 //!
 //! The end, whatever its cause: children are dropped youngest first, then the body; who waits for room
@@ -215,8 +215,12 @@ where
                 return Poll::Ready(Ok(value));
             }
         }
-        if !registered || !slots.is_queue_empty() {
+        if !registered {
             cx.waker().wake_by_ref();
+        } else if let Some(slot) = slots.first_queued() {
+            // By way of the pool: then no other wake follows.
+            // SAFETY: slots are numbered below N, and the owner took a pool for N.
+            unsafe { owner.waker(slot) }.wake_by_ref();
         }
         Poll::Pending
     }
@@ -272,6 +276,10 @@ where
         if polled.is_pending() {
             close.0.done = false;
             mem::forget(close);
+        } else {
+            // Not left to the end of the scope: the compiler leaks a result if a local panics when it is
+            // dropped after that was made (rust-lang/rust#47949).
+            drop(close);
         }
         polled
     }

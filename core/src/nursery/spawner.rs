@@ -2,8 +2,9 @@
 //!
 //! # Foreign code
 //!
-//! A child that is refused is dropped here, in the caller's hands, as is one whose push wakes a waker
-//! that panics: then the child is in, and runs detached.
+//! A child that is refused is dropped here, in the caller's hands, and before the result is made: the
+//! compiler leaks a result if a parameter panics when it is dropped after that (rust-lang/rust#47949).
+//! One whose push wakes a waker that panics is in, and runs detached.
 
 use crate::nursery::ended::{Number, Origin, Site, Span};
 use crate::nursery::join::{Join, SpawnWait};
@@ -99,6 +100,7 @@ impl<'env, E> Spawner<'env, E> {
         M: Aside,
     {
         if let Some(reason) = self.shared.token.reason() {
+            drop(future);
             return Join::refused(cancelled(reason, site, aside));
         }
         let (child, join) = node::new(site, future, aside);
@@ -144,6 +146,7 @@ impl<'env, E> Spawner<'env, E> {
     {
         let shared = Arc::clone(&self.shared);
         if let Some(reason) = shared.token.reason() {
+            drop(future);
             return SpawnWait::refused(shared, cancelled(reason, site, aside));
         }
         let (child, join) = node::new(site, future, aside);

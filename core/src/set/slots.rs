@@ -97,6 +97,11 @@ impl<F, const N: usize> Slots<F, N> {
         self.first.get() == END
     }
 
+    /// The child that is polled next.
+    pub(crate) fn first_queued(&self) -> Option<usize> {
+        (!self.is_queue_empty()).then(|| usize::from(self.first.get()))
+    }
+
     // -------------------------------------------------------------- lists
 
     /// Takes the first slot off a list.
@@ -182,6 +187,8 @@ impl<F, const N: usize> Slots<F, N> {
         core::mem::forget(panicked);
         match polled {
             Some(Poll::Pending) => self.links[slot].set(PARKED),
+            // Not left to the end of the scope: the compiler leaks a result if a local panics when it is
+            // dropped after that was made (rust-lang/rust#47949).
             _ => drop(Held(&self, slot)),
         }
         polled
