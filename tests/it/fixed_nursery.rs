@@ -902,12 +902,25 @@ fn a_fixed_run_is_terminated_when_it_has_ended() {
     assert!(run.is_terminated());
 }
 
+/// As it is shown as its error is, its source is its error's.
 #[test]
-fn the_failure_of_a_fixed_run_has_its_error_as_source() {
+fn the_failure_of_a_fixed_run_has_the_source_of_its_error() {
     use std::error::Error;
 
-    let failure = FixedFailure::Error(std::fmt::Error);
+    #[derive(Debug)]
+    struct Caused(std::fmt::Error);
+    impl std::fmt::Display for Caused {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("caused")
+        }
+    }
+    impl Error for Caused {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    let failure = FixedFailure::Error(Caused(std::fmt::Error));
     assert!(failure.source().unwrap().is::<std::fmt::Error>());
-    let failure = FixedFailure::<std::fmt::Error>::Cancelled(Reason::explicit());
+    let failure = FixedFailure::<Caused>::Cancelled(Reason::explicit());
     assert!(failure.source().is_none());
 }
