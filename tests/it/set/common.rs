@@ -73,6 +73,7 @@ fn it_is_a_stream_of_outputs() {
     let (_, waker) = Wakes::new();
     let mut set: Set<Ready<usize>> = (0..MANY).map(ready).collect();
     assert_eq!((set.len(), set.size_hint()), (MANY, (MANY, Some(MANY))));
+    assert!(!set.is_empty());
     let mut got = BTreeSet::new();
     while let Poll::Ready(Some(i)) = poll(&mut set, &waker) {
         assert!(got.insert(i));
