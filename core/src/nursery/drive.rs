@@ -53,8 +53,9 @@ use crate::nursery::node::NurserySide;
 use crate::nursery::panics::attempt;
 use crate::nursery::policy::{Ended, Policy, Verdict};
 use crate::nursery::report::Report;
-use crate::nursery::running::{self, End, Running};
+use crate::nursery::running::{self, End, Other, Running};
 use crate::nursery::shared::{Shared, bit};
+use crate::observe::Name;
 use crate::reason::Reason;
 use crate::set::growing::FutureSet;
 use crate::sync::Arc;
@@ -306,16 +307,27 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     fn poll_woken(&mut self) {
         while let Some(end) = self.set.poll_local() {
             match end {
-                End::Done(name) => {
+                End::Done => {
                     self.shared.counts.done();
-                    self.succeeded(&Ended::child(name.as_ref()));
+                    self.succeeded(&Ended::child(None));
                 }
-                End::Failed(name, error) => {
-                    self.shared.counts.failed();
-                    self.failed(&Ended::child(name.as_ref()), error);
-                }
-                End::Counted => {}
+                End::Other(name, other) => self.ended(name, other),
             }
+        }
+    }
+
+    #[inline(never)]
+    fn ended(&mut self, name: Option<Name>, other: Other<E>) {
+        match other {
+            Other::Done => {
+                self.shared.counts.done();
+                self.succeeded(&Ended::child(name.as_ref()));
+            }
+            Other::Failed(error) => {
+                self.shared.counts.failed();
+                self.failed(&Ended::child(name.as_ref()), error);
+            }
+            Other::Counted => {}
         }
     }
 
@@ -354,7 +366,17 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         self.give_places_back();
     }
 
+    #[inline(always)]
     fn start(&mut self, child: NurserySide) {
+        if child.head().awaited.get() {
+            self.start_awaited(child);
+        } else if child.start() {
+            self.set.push(Running::new(child, &self.shared));
+        }
+    }
+
+    #[cold]
+    fn start_awaited(&mut self, child: NurserySide) {
         if child.start() {
             let waiting = child.take_waiting();
             self.set.push(Running::new(child, &self.shared));

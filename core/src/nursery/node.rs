@@ -12,7 +12,7 @@
 //! |---|---|---|---|
 //! | `DONE` | the output stands in the payload | nursery | `ENDED` |
 //! | `ENDED` | ended without output; `end` says why | nursery | `DONE` |
-//! | `TAKEN` | the output was moved out | join | – |
+//! | `WAITED` | there is, or was, a waker in `joiner` | join | – |
 //! | `STARTED` | it has its place under the limit | nursery | – |
 //! | `CLAIMED` | the nursery wants the payload: its own if `ABANDONED` did not come first | nursery | – |
 //! | `ABANDONED` | its spawner gave up: the payload is his if `CLAIMED` did not come first | join | – |
@@ -35,9 +35,10 @@
 //! - **C2** While `has_future`, the payload holds the future. It belongs to the nursery's side; or,
 //!   if `ABANDONED` came before `CLAIMED`, to the join side. It never moves.
 //! - **C3** After `DONE` the payload holds the output. It belongs to the join side until that sets
-//!   `JOIN_GONE`; then, unless `TAKEN`, to who frees the block.
+//!   `JOIN_GONE`; then, unless `taken`, to who frees the block.
 //! - **C4** `end` is written by the payload's owner before `ENDED` is published, and only read after.
-//! - **C5** The plain fields belong to the maker until the node is pushed, then to the nursery.
+//! - **C5** The plain fields belong to the maker until the node is pushed, then to the nursery; `taken`
+//!   to the join side, and then to who frees the block.
 //! - **C6** The table's functions are those of the type with which the block was made.
 //!
 //! # Orderings
@@ -45,10 +46,16 @@
 //! | site | op | order | pairs with |
 //! |---|---|---|---|
 //! | publish `DONE`/`ENDED`/`STARTED` | `fetch_or` | AcqRel | the join side's load: publishes output, `end` |
+//! | publish the end and let go | load, CAS | Acquire, AcqRel / Acquire | as the one above and the one below; against `WAITED`: the waiter sees the end, or is seen |
 //! | look at the state | load | Acquire | the publication above |
+//! | `WAITED` | `fetch_or` | AcqRel | the publications: one of the two comes first, of one word |
+//! | has this side waited? | load | Relaxed | nothing: it is this side that says so |
 //! | claim against abandon | `fetch_or` each | AcqRel | one another: the count of abandoned children, written before, is subtracted after |
-//! | taken | `fetch_or` | AcqRel | nothing: "let go" comes later on the same side |
-//! | let go | `fetch_or` | AcqRel | the other side's: the freer sees every access of the other |
+//! | let go | load, `fetch_or` | Acquire, AcqRel | the other side's: the freer sees every access of the other |
+//!
+//! Most children end unawaited: then the end is published and the nursery lets go in one step, and if
+//! the join side went first, in none, for there is nobody to be told. A side that finds the other gone
+//! is alone with the block.
 //!
 //! Who has the payload is decided by the atomicity of claim and abandon alone: until then only the
 //! spawner has touched it, who published it with the push. No model can fail on their order: it

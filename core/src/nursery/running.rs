@@ -33,14 +33,20 @@ pub(crate) struct Running<E> {
     /// Let go by `drop`.
     child: ManuallyDrop<NurserySide>,
     shared: NonNull<Shared>,
-    started: bool,
     _error: PhantomData<fn() -> E>,
 }
 
 /// How a running child left the set by itself.
 pub(crate) enum End<E> {
-    Done(Option<Name>),
-    Failed(Option<Name>, E),
+    /// It succeeded, and there is nothing to say of it.
+    Done,
+    Other(Option<Name>, Other<E>),
+}
+
+/// What is to be counted, and told to the policy.
+pub(crate) enum Other<E> {
+    Done,
+    Failed(E),
     /// It panicked, or was dropped because the nursery is cancelled; it is counted already.
     Counted,
 }
@@ -56,7 +62,6 @@ impl<E> Running<E> {
         Running {
             child: ManuallyDrop::new(child),
             shared: NonNull::from(&**shared),
-            started: false,
             _error: PhantomData,
         }
     }
@@ -75,65 +80,80 @@ impl<E> Future for Running<E> {
     type Output = End<E>;
 
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<E>> {
-        let cancelled = self.shared().token.is_cancelled();
-        if cancelled {
-            // In a cancelled nursery no plain child is polled again, also not in this turn.
-            let shared = self.shared();
-            match self.child.meta().filter(|meta| meta.graceful) {
-                None => {
-                    let reason = shared.token.reason();
-                    cut(shared, &self.child, JoinErrorKind::Cancelled, reason);
-                    return Poll::Ready(End::Counted);
-                }
-                Some(meta) if meta.noticed.get().is_none() => {
-                    let now = shared.poller.drain.get().map(|(_, now)| now);
-                    meta.noticed.set(now);
-                }
-                Some(_) => {}
-            }
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<E>> {
+        let (shared, child) = (self.shared(), &*self.child);
+        if shared.token.is_cancelled() && !goes_on(shared, child) {
+            return Poll::Ready(End::Other(None, Other::Counted));
         }
-        if !self.started {
-            self.started = true;
-            self.shared().counts.started();
+        if !child.head().polled.get() {
+            child.head().polled.set(true);
+            shared.counts.started();
         }
-        let mut error = None;
-        let shared = self.shared();
+        // Most often there is none, and nothing to be dropped.
+        let mut error = ManuallyDrop::new(None);
         let panics = &shared.poller.panics;
         // SAFETY: `start` gave true; it is alive, for it left the set otherwise; `E` is the nursery's.
-        let polled = unsafe { self.child.poll(cx, &mut error, panics) };
-        let Poll::Ready(exit) = polled else {
+        let Poll::Ready(exit) = (unsafe { child.poll(cx, &mut error, panics) }) else {
             return Poll::Pending;
         };
         shared.cancel_if_panicked();
-        let meta = self.child.meta();
-        let mut name = None;
-        // Looked at again: it may have ended in the turn of the cancellation, before the drain.
-        if !shared.token.is_cancelled() {
-            name = meta.and_then(|meta| meta.name.take());
-        } else if let Some(meta) = meta.filter(|meta| meta.graceful) {
-            shared.poller.note_drained(meta, false);
+        if exit == Exit::Done && child.meta().is_none() {
+            debug_assert!(error.is_none());
+            return Poll::Ready(End::Done);
         }
-        Poll::Ready(match (exit, error) {
-            (Exit::Cut, _) => {
-                shared.poller.cut.set(true);
-                shared.counts.cancelled();
-                let reason = shared.token.reason();
-                shared.guard(|| self.child.end(JoinErrorKind::Cancelled, reason));
-                End::Counted
-            }
-            (Exit::Failed, Some(error)) => End::Failed(name, error),
-            (Exit::Panicked, _) => {
-                shared.counts.panicked();
-                End::Counted
-            }
-            _ => End::Done(name),
-        })
+        let error = ManuallyDrop::into_inner(error);
+        Poll::Ready(ended(shared, child, exit, error))
     }
+}
+
+/// In a cancelled nursery no plain child is polled again, also not in this turn: false. A graceful one
+/// has noticed.
+#[cold]
+fn goes_on(shared: &Shared, child: &NurserySide) -> bool {
+    let Some(meta) = child.meta().filter(|meta| meta.graceful) else {
+        let reason = shared.token.reason();
+        cut(shared, child, JoinErrorKind::Cancelled, reason);
+        return false;
+    };
+    if meta.noticed.get().is_none() {
+        let now = shared.poller.drain.get().map(|(_, now)| now);
+        meta.noticed.set(now);
+    }
+    true
+}
+
+/// What is to be done about a child that has ended by itself.
+#[inline(never)]
+fn ended<E>(shared: &Shared, child: &NurserySide, exit: Exit, error: Option<E>) -> End<E> {
+    let meta = child.meta();
+    let mut name = None;
+    // Looked at again: it may have ended in the turn of the cancellation, before the drain.
+    if !shared.token.is_cancelled() {
+        name = meta.and_then(|meta| meta.name.take());
+    } else if let Some(meta) = meta.filter(|meta| meta.graceful) {
+        shared.poller.note_drained(meta, false);
+    }
+    let other = match (exit, error) {
+        (Exit::Cut, _) => {
+            shared.poller.cut.set(true);
+            shared.counts.cancelled();
+            let reason = shared.token.reason();
+            shared.guard(|| child.end(JoinErrorKind::Cancelled, reason));
+            Other::Counted
+        }
+        (Exit::Failed, Some(error)) => Other::Failed(error),
+        (Exit::Panicked, _) => {
+            shared.counts.panicked();
+            Other::Counted
+        }
+        _ => Other::Done,
+    };
+    End::Other(name, other)
 }
 
 impl<E> Drop for Running<E> {
     /// R2. Letting go ends the child if it has not ended, and drops an output that nobody wants.
+    #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: R1 – borrowed beside `child`.
         let shared = unsafe { self.shared.as_ref() };
@@ -144,10 +164,16 @@ impl<E> Drop for Running<E> {
         poller.freed.set(poller.freed.get() + place);
         // SAFETY: taken once, here.
         let child = unsafe { ManuallyDrop::take(&mut self.child) };
-        if child.holds_foreign() {
-            shared.guard(|| drop(child));
+        if let Err(child) = child.try_let_go() {
+            part(shared, child);
         }
     }
+}
+
+/// Lets go of a child, with foreign code.
+#[inline(never)]
+fn part(shared: &Shared, child: NurserySide) {
+    shared.guard(|| drop(child));
 }
 
 /// Drops a running child before its end, and counts it.

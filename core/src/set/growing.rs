@@ -198,10 +198,10 @@ impl<F: Future> FutureSet<F> {
     /// rest.
     #[inline(always)]
     pub(crate) fn poll_local(&mut self) -> Option<F::Output> {
-        /// Drops the child, unless told otherwise: it has finished, or panicked.
+        /// Drops the child, which has panicked.
         struct Finish<'a, F>(&'a mut FutureSet<F>, Place);
         impl<F> Drop for Finish<'_, F> {
-            #[inline(always)]
+            #[cold]
             fn drop(&mut self) {
                 let FutureSet { chunks, owner, .. } = &mut *self.0;
                 // SAFETY: `next` gave the place, and nothing was removed since.
@@ -215,12 +215,13 @@ impl<F: Future> FutureSet<F> {
             let waker = unsafe { set.chunks.waker(place) };
             // SAFETY: as above.
             let child = unsafe { set.chunks.child(place) };
-            match child.poll(&mut Context::from_waker(&waker)) {
-                Poll::Ready(output) => {
-                    drop(finish);
-                    return Some(output);
-                }
-                Poll::Pending => core::mem::forget(finish),
+            let polled = child.poll(&mut Context::from_waker(&waker));
+            // No panic: the rest is done here, where it is fast.
+            core::mem::forget(finish);
+            if let Poll::Ready(output) = polled {
+                // SAFETY: as above.
+                unsafe { self.chunks.remove_polled(&mut self.owner, place) };
+                return Some(output);
             }
         }
         None

@@ -2,8 +2,8 @@
 //!
 //! Invariants are told in the [face](super).
 
-use crate::nursery::node::head::{Claim, Exit, Node, VTable, drop_future};
-use crate::nursery::options::{Aside, Meta};
+use crate::nursery::node::head::{Claim, Exit, META, Node, VTable, drop_future};
+use crate::nursery::options::Aside;
 use crate::nursery::panics::Panics;
 use crate::sync::{AtomicUsize, UnsafeCell, alloc};
 use crate::wake::cell::WakeCell;
@@ -29,9 +29,6 @@ impl<T, E> Outcome<T, E> for Result<T, E> {
         self.map_err(Some)
     }
 }
-
-/// Where `Meta` lies, whatever comes behind it.
-pub(super) const META: usize = offset_of!(Block<(), (), Meta>, aside);
 
 #[repr(C)]
 struct Block<F, T, M> {
@@ -62,8 +59,9 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
         } else {
             None
         },
-        drop_aside: Self::drop_aside,
         has_meta: {
+            // Otherwise nobody would drop it.
+            assert!(M::IS_META || !needs_drop::<M>());
             assert!(!M::IS_META || offset_of!(Block<F, T, M>, aside) == META);
             M::IS_META
         },
@@ -82,9 +80,11 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
             joiner: WakeCell::new(),
             end: UnsafeCell::new(None),
             has_future: Cell::new(true),
-            waited: Cell::new(false),
+            taken: Cell::new(false),
             claim: Cell::new(Claim::Open),
             ended: Cell::new(false),
+            untold: Cell::new(0),
+            polled: Cell::new(false),
             placed: Cell::new(false),
             awaited: Cell::new(false),
             next: Cell::new(ptr::null_mut()),
@@ -140,8 +140,12 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
             };
             // What its drop does changes nothing about what it has returned.
             outcome = Some(returned.split());
-            // SAFETY: C2 – the future is in the payload, which is the caller's.
-            unsafe { drop_future(node) };
+            // SAFETY: C1 – (caller) the block lives; C2 – the future is in the payload, which is the
+            // caller's. As `drop_future`, which does not know the type.
+            unsafe {
+                node.as_ref().has_future.set(false);
+                ptr::drop_in_place(payload.cast::<F>());
+            }
             Poll::Ready(())
         });
         match polled {
@@ -180,10 +184,5 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
     unsafe fn drop_output(node: NonNull<Node>) {
         // SAFETY: C6, C3 – the caller owns the payload, which holds the output.
         unsafe { ptr::drop_in_place(Self::payload(node).cast::<T>()) }
-    }
-
-    unsafe fn drop_aside(node: NonNull<Node>) {
-        // SAFETY: C6; C1 – the caller frees the block.
-        unsafe { ptr::drop_in_place(&raw mut (*node.cast::<Block<F, T, M>>().as_ptr()).aside) }
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::nursery::failure::{JoinError, JoinErrorKind};
 use crate::nursery::node::head::{
-    ABANDONED, CLAIMED, DONE, ENDED, JOIN_GONE, LetGo, Node, STARTED, TAKEN, drop_future,
+    ABANDONED, CLAIMED, DONE, ENDED, JOIN_GONE, LetGo, Node, STARTED, WAITED, drop_future,
 };
 use crate::sync::Ordering;
 use core::marker::PhantomData;
@@ -32,7 +32,10 @@ impl<T> JoinSide<T> {
         if state & bits != 0 {
             return Poll::Ready(state);
         }
-        head.waited.set(true);
+        if state & WAITED == 0 {
+            // From here on the nursery looks for a waker when it tells something.
+            head.state.fetch_or(WAITED, Ordering::AcqRel);
+        }
         head.joiner.register(waker);
         let state = head.state.load(Ordering::Acquire);
         if state & bits != 0 {
@@ -52,16 +55,16 @@ impl<T> JoinSide<T> {
         let Poll::Ready(state) = self.poll_state(DONE | ENDED, cx.waker()) else {
             return Poll::Pending;
         };
-        if state & ENDED != 0 || state & TAKEN != 0 {
+        if state & ENDED != 0 || self.head().taken.get() {
             return Poll::Ready(Err(self.end()));
         }
-        // SAFETY: C3 – `DONE`, not `TAKEN`: the output is there and ours; C6 – `T` is its type, for
+        // SAFETY: C3 – `DONE`, not taken: the output is there and ours; C6 – `T` is its type, for
         // `new` tied this side to it.
         let output = unsafe {
             let payload = self.0.cast::<u8>().add(self.head().vtable.payload);
             payload.cast::<T>().read()
         };
-        self.head().state.fetch_or(TAKEN, Ordering::AcqRel);
+        self.head().taken.set(true);
         Poll::Ready(Ok(output))
     }
 
@@ -96,7 +99,8 @@ impl<T> Drop for JoinSide<T> {
         };
         // Who waits no more is not kept until the child ends. (It is foreign code: let go also if it
         // panics.)
-        if self.head().waited.get() {
+        // Relaxed: `WAITED` is set on this side.
+        if self.head().state.load(Ordering::Relaxed) & WAITED != 0 {
             drop(self.head().joiner.take());
         }
     }

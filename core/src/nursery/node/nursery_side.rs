@@ -3,17 +3,16 @@
 //! States, invariants and orderings are told in the [face](super).
 
 use crate::nursery::failure::{JoinError, JoinErrorKind};
-use crate::nursery::node::block::META;
 use crate::nursery::node::head::{
-    ABANDONED, CLAIMED, Claim, DONE, ENDED, Exit, JOIN_GONE, LetGo, NURSERY_GONE, Node, STARTED,
-    drop_future,
+    ABANDONED, CLAIMED, Claim, DONE, ENDED, Exit, JOIN_GONE, LetGo, META, NURSERY_GONE, Node,
+    STARTED, WAITED, drop_future, free,
 };
 use crate::nursery::options::Meta;
 use crate::nursery::panics::Panics;
 use crate::reason::Reason;
 use crate::sync::Ordering;
 use crate::wake::batch::each;
-use core::mem::ManuallyDrop;
+use core::mem::{self, ManuallyDrop};
 use core::ptr::NonNull;
 use core::task::{Context, Poll, Waker};
 
@@ -89,17 +88,7 @@ impl NurserySide {
 
     /// Whoever waits for the child's start, to be woken after [`start`](Self::start).
     pub(crate) fn take_waiting(&self) -> Option<Waker> {
-        if self.head().awaited.get() {
-            self.head().joiner.take()
-        } else {
-            None
-        }
-    }
-
-    /// Whether letting go may call foreign code: it has not ended, or has an output with a drop.
-    #[inline]
-    pub(crate) fn holds_foreign(&self) -> bool {
-        !self.head().ended.get() || self.head().vtable.drop_output.is_some()
+        self.head().joiner.take()
     }
 
     /// Whether the future is still there.
@@ -107,8 +96,8 @@ impl NurserySide {
         self.head().has_future.get()
     }
 
-    /// Polls the child and publishes its end, but for `Cut`, which [`end`](Self::end) does. `Failed`: the error is in `error`. What panics goes to
-    /// `panics`.
+    /// Polls the child. When it has ended, that is published as the nursery lets go; but for `Cut`, which
+    /// is for [`end`](Self::end). `Failed`: the error is in `error`. What panics goes to `panics`.
     ///
     /// # Safety
     /// [`start`](Self::start) gave true, [`is_alive`](Self::is_alive), and `E` is the type with which the
@@ -126,23 +115,27 @@ impl NurserySide {
         let Poll::Ready(exit) = polled else {
             return Poll::Pending;
         };
-        let told = match exit {
-            Exit::Cut => return polled,
-            Exit::Done => DONE,
-            Exit::Failed | Exit::Panicked => {
-                let kind = match exit {
-                    Exit::Panicked => JoinErrorKind::Panicked,
-                    _ => JoinErrorKind::Failed,
-                };
-                // SAFETY: C4 – the payload is ours and `ENDED` is not published yet.
-                unsafe { self.set_end(JoinError::new(kind, None)) };
-                ENDED
-            }
-        };
-        if let Some(joiner) = self.publish(told) {
-            panics.catch(|| joiner.wake());
+        if exit == Exit::Done {
+            self.head().ended.set(true);
+            self.head().untold.set(DONE as u8);
+        } else {
+            self.failed(exit);
         }
         polled
+    }
+
+    /// It has come to an end without output.
+    #[cold]
+    fn failed(&self, exit: Exit) {
+        let kind = match exit {
+            Exit::Done | Exit::Cut => return,
+            Exit::Failed => JoinErrorKind::Failed,
+            Exit::Panicked => JoinErrorKind::Panicked,
+        };
+        // SAFETY: C4 – the payload is ours and `ENDED` is not published yet.
+        unsafe { self.set_end(JoinError::new(kind, None)) };
+        self.head().ended.set(true);
+        self.head().untold.set(ENDED as u8);
     }
 
     /// Drops the future, if it is there and ours, and tells the joiner why, whichever of the two
@@ -184,11 +177,47 @@ impl NurserySide {
     fn publish(&self, bit: usize) -> Option<Waker> {
         self.head().ended.set(true);
         let old = self.head().state.fetch_or(bit, Ordering::AcqRel);
-        if old & JOIN_GONE == 0 {
+        if old & WAITED != 0 {
             self.head().joiner.take()
         } else {
             None
         }
+    }
+
+    /// Drops this side of a child that has ended, if no foreign code is called by that. Most often it is
+    /// one step: the end is published as the nursery lets go.
+    ///
+    /// # Errors
+    /// Somebody waits for the end, or the output is to be dropped: the drop does it.
+    #[inline]
+    pub(crate) fn try_let_go(self) -> Result<(), Self> {
+        let head = self.head();
+        if !head.ended.get() || head.vtable.drop_output.is_some() {
+            return Err(self);
+        }
+        let told = usize::from(head.untold.get()) | NURSERY_GONE;
+        let mut state = head.state.load(Ordering::Acquire);
+        loop {
+            if state & JOIN_GONE != 0 {
+                // SAFETY: C1 – the join side is gone and we have not let go: the block is ours.
+                unsafe { free(self.0, false) };
+                break;
+            }
+            if state & WAITED != 0 {
+                return Err(self);
+            }
+            match head.state.compare_exchange_weak(
+                state,
+                state | told,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => break,
+                Err(now) => state = now,
+            }
+        }
+        mem::forget(self);
+        Ok(())
     }
 }
 
@@ -198,6 +227,13 @@ impl Drop for NurserySide {
             node: self.0,
             ours: NURSERY_GONE,
         };
-        self.end(JoinErrorKind::Closed, None);
+        match self.head().untold.take() {
+            0 => self.end(JoinErrorKind::Closed, None),
+            untold => {
+                if let Some(joiner) = self.publish(usize::from(untold)) {
+                    joiner.wake();
+                }
+            }
+        }
     }
 }
