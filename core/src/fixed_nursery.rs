@@ -13,6 +13,9 @@
 //! polled: so that the nursery itself, to which body and children refer, has no drop glue that knows
 //! of children, and may be borrowed by what it runs.
 //!
+//! No word here is shared between threads: what wakers touch is the pool's, whose head
+//! ([`wake::fixed`](crate::wake::fixed)) has the orderings.
+//!
 //! | room | what it holds |
 //! |---|---|
 //! | `erased` | a future of any type in a slot |

@@ -1053,6 +1053,44 @@ fn n_01_a_woken_child_spawns_while_a_sibling_is_parked() {
 }
 
 #[test]
+fn n_02_a_child_spawns_and_cancels_in_its_poll() {
+    let log = Log::new();
+    let n = N::new().limit(2);
+    let h = n.handle();
+    let (h2, l) = (h.clone(), log.clone());
+    let mut polled = false;
+    drop(h.spawn(poll_fn(move |_| {
+        assert!(!std::mem::replace(&mut polled, true));
+        // Of all that waits, nothing runs while this child is being polled.
+        for name in ["queued", "placed"] {
+            let (running, gone) = (l.clone(), l.on_drop(format!("{name} is gone")));
+            let child = async move {
+                let _gone = gone;
+                running.add(name);
+                pending::<Result<(), Bad>>().await
+            };
+            match name {
+                "placed" => drop(h2.try_spawn(child).expect_err("no room is left")),
+                _ => drop(h2.spawn(child)),
+            }
+        }
+        let mut wait = h2.spawn_wait(fail(1));
+        assert!(once(&mut wait).is_pending());
+        drop(wait);
+        l.add("cancels");
+        assert!(h2.cancel());
+        let mut late = h2.spawn(fail(2));
+        assert!(once(&mut late).is_ready());
+        Poll::<Result<(), Bad>>::Pending
+    })));
+    let mut task = Task::new(n.run(pending::<Result<(), Bad>>()));
+    let failure = task.finish().unwrap_err();
+    assert_eq!(reason(&failure), ReasonKind::Explicit);
+    assert!(failure.rest.is_empty());
+    assert_eq!(log.take(), "placed is gone cancels queued is gone");
+}
+
+#[test]
 fn n_03_a_spawn_while_the_nursery_idles_wakes_it() {
     let n = N::new();
     let h = n.handle();
@@ -1565,15 +1603,87 @@ fn debug_of_everything() {
     assert!(format!("{run:?}").contains("scope"));
 }
 
-// ------------------------------------------------------------------ n_31: auto traits
+/// What a method refers to by `&self` goes while it runs. Miri sees who looks back.
+#[test]
+fn n_29_the_last_reference_goes_inside_a_method() {
+    type Held = Arc<std::sync::Mutex<Option<Box<dyn Send>>>>;
 
-const _: () = {
+    /// Drops what it holds when it is woken.
+    struct Drops(Held);
+    impl std::task::Wake for Drops {
+        fn wake(self: Arc<Self>) {
+            let held = self.0.lock().unwrap().take();
+            drop(held);
+        }
+    }
+    let drops = || {
+        let held = Held::default();
+        (held.clone(), Waker::from(Arc::new(Drops(held))))
+    };
+    let alive = Arc::new(());
+
+    // `cancel` through a handle drops the nursery's future.
+    let n = Nursery::<()>::new();
+    let h = n.handle();
+    let kept = alive.clone();
+    let mut run = Box::pin(n.run(async move {
+        let _kept = kept;
+        pending::<Result<(), ()>>().await
+    }));
+    let (held, waker) = drops();
+    let mut cx = Context::from_waker(&waker);
+    assert!(run.as_mut().poll(&mut cx).is_pending());
+    *held.lock().unwrap() = Some(Box::new(run));
+    assert!(h.cancel());
+    assert_eq!(Arc::strong_count(&alive), 1);
+
+    // The end of a child wakes its joiner, who drops the join: the child's own end is then its last.
+    let n = Nursery::<()>::new();
+    let h = n.handle();
+    let gate = Gate::new();
+    let (pass, kept) = (gate.pass(), alive.clone());
+    let mut join = Box::pin(h.spawn(async move {
+        pass.await;
+        Ok(kept)
+    }));
+    let (held, waker) = drops();
+    assert!(
+        join.as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    *held.lock().unwrap() = Some(Box::new(join));
+    let mut task = Task::new(n.run(async { Ok(()) }));
+    task.stall();
+    gate.open();
+    task.finish().unwrap();
+    assert_eq!(Arc::strong_count(&alive), 1);
+
+    // A child drops the last handle and the join of its own.
+    let n = Nursery::<()>::new();
+    let h = n.handle();
+    let own: Arc<std::sync::Mutex<Option<umbel_core::Join<Arc<()>>>>> = Arc::default();
+    let (mine, last, kept) = (own.clone(), h.clone(), alive.clone());
+    let join = h.spawn(async move {
+        drop((mine.lock().unwrap().take(), last));
+        Ok(kept)
+    });
+    *own.lock().unwrap() = Some(join);
+    drop(h);
+    Task::new(n.run(async { Ok(()) })).finish().unwrap();
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+#[test]
+fn n_31_nursery_and_handles_cross_threads() {
     const fn send<T: Send>() {}
     const fn send_sync<T: Send + Sync>() {}
-    send::<Nursery<'_, Bad>>();
-    send::<umbel_core::Run<'_, Bad, (), std::future::Pending<Result<(), Bad>>>>();
-    send_sync::<Handle<'_, Bad>>();
-    send_sync::<umbel_core::Join<u8>>();
-    send_sync::<umbel_core::SpawnWait<'_, u8, Bad>>();
-    send_sync::<umbel_core::ChildContext>();
-};
+    const {
+        send::<Nursery<'_, Bad>>();
+        send::<umbel_core::Run<'_, Bad, (), std::future::Pending<Result<(), Bad>>>>();
+        send_sync::<Handle<'_, Bad>>();
+        send_sync::<umbel_core::Join<u8>>();
+        send_sync::<umbel_core::SpawnWait<'_, u8, Bad>>();
+        send_sync::<umbel_core::ChildContext>();
+    }
+}

@@ -4,10 +4,13 @@
 #![cfg(umbel_loom)]
 
 mod callback;
-mod nursery;
+mod pool;
 mod set;
-mod static_token;
 mod set_fixed;
+mod nursery;
+mod nursery_room;
+mod fixed_nursery;
+mod static_token;
 mod time;
 mod token;
 mod token_groups;
@@ -87,6 +90,24 @@ impl Task {
                 return;
             }
             loom::thread::yield_now();
+        }
+    }
+
+    /// Calls `poll` whenever there was a wake, as an executor does, until it says that it is through.
+    fn when_woken(&self, mut poll: impl FnMut() -> bool) {
+        let mut seen = 0;
+        loop {
+            self.park(&mut seen);
+            if poll() {
+                return;
+            }
+        }
+    }
+
+    /// As [`when_woken`](Self::when_woken), and once before there was one.
+    fn run_until(&self, mut poll: impl FnMut() -> bool) {
+        if !poll() {
+            self.when_woken(poll);
         }
     }
 }

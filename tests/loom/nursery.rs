@@ -1,32 +1,21 @@
-//! The nursery's inbox, one child's two sides, and waiting for room.
-//!
-//! | transition | model |
-//! |---|---|
-//! | push ∥ take, ring ∥ idle | `spawn_against_poll` |
-//! | push ∥ shut (end) | `spawn_against_the_end`, `try_spawn_against_the_end` |
-//! | push ∥ shut (drop) | `spawn_against_drop`, `spawn_against_drop_unrun` |
-//! | publish `DONE` ∥ register, take the output | `finish_against_join` |
-//! | publish `ENDED` ∥ register, read `end` | `failure_against_join` |
-//! | the two GONE bits | `finish_against_dropped_join`, `spawn_against_drop` |
-//! | `CLAIMED` ∥ `ABANDONED` | `start_against_giving_up`, `refusal_against_giving_up` |
-//! | publish `STARTED` ∥ register | `start_against_waiting_for_room` |
-//! | cell: register ∥ one wake, then another | `a_start_beside_a_registration_leaves_the_cell_idle`, `start_against_waiting_for_room` |
-//! | `force()` ∥ poll | `force_against_poll`, `force_publishes_what_was_written_before` |
-//! | cancel ∥ poll | `cancel_against_poll` |
+//! The nursery's inbox, one child's two sides, force and cancellation. The heads of `nursery::shared` and
+//! `nursery::node` say which transition each model shows.
 
-use super::{Task, model};
+use crate::set::{DATA, Kept, fire_on_thread};
+use crate::{Task, model};
 use loom::cell::UnsafeCell;
 use loom::thread;
 use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use umbel_core::{JoinErrorKind, Nursery};
+use umbel_core::{Cause, JoinErrorKind, LocalNursery, Nursery, Reason};
 
-type N<'env> = Nursery<'env, ()>;
+pub(super) type N<'env> = Nursery<'env, ()>;
 
 /// A value whose transfer loom checks, and whose drops are counted by `alive`.
-struct Cargo(UnsafeCell<u32>, #[allow(dead_code)] Arc<()>);
+pub(super) struct Cargo(UnsafeCell<u32>, #[allow(dead_code)] Arc<()>);
 
 // SAFETY: the cell is loom's: it fails the model on a race.
 unsafe impl Send for Cargo {}
@@ -34,7 +23,7 @@ unsafe impl Send for Cargo {}
 unsafe impl Sync for Cargo {}
 
 impl Cargo {
-    fn new(alive: &Arc<()>) -> Cargo {
+    pub(super) fn new(alive: &Arc<()>) -> Cargo {
         let cargo = Cargo(UnsafeCell::new(0), alive.clone());
         // SAFETY: loom checks it.
         cargo.0.with_mut(|n| unsafe { *n = 7 });
@@ -42,13 +31,13 @@ impl Cargo {
     }
 
     /// Written by who has it now.
-    fn touched(self) -> Cargo {
+    pub(super) fn touched(self) -> Cargo {
         // SAFETY: loom checks it.
         self.0.with_mut(|n| unsafe { *n = 7 });
         self
     }
 
-    fn check(self) {
+    pub(super) fn check(self) {
         // SAFETY: loom checks it.
         self.0.with(|n| assert_eq!(unsafe { *n }, 7));
     }
@@ -63,20 +52,22 @@ impl Drop for Cargo {
 }
 
 /// Polls as an executor does until it ends.
-fn finish<F: Future>(mut future: Pin<&mut F>) -> F::Output {
+pub(super) fn finish<F: Future>(mut future: Pin<&mut F>) -> F::Output {
     let (task, waker) = Task::new();
-    let mut seen = 0;
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return output;
+    let mut output = None;
+    task.run_until(|| {
+        if let Poll::Ready(ready) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            output = Some(ready);
+            return true;
         }
-        task.park(&mut seen);
         // A task may wake itself because somebody else is inside its waker's cell: let him go on.
         thread::yield_now();
-    }
+        false
+    });
+    output.expect("it has ended")
 }
 
-fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+pub(super) fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     let (_task, waker) = Task::new();
     Pin::new(future).poll(&mut Context::from_waker(&waker))
 }
@@ -490,7 +481,7 @@ impl Drop for Reads {
 
 #[test]
 fn cancel_against_poll() {
-    model("nursery: cancel ∥ poll", 2, || {
+    model("nursery: cancel ∥ poll", 3, || {
         let alive = Arc::new(());
         let n = N::new();
         let h = n.handle();
@@ -506,5 +497,277 @@ fn cancel_against_poll() {
         assert!(finish(run.as_mut()).is_err());
         canceller.join().unwrap();
         assert_eq!(Arc::strong_count(&alive), 1);
+    });
+}
+
+#[test]
+fn two_spawners_against_going_idle() {
+    model("nursery: two spawns ∥ going idle", 3, || {
+        let n = N::new();
+        let h = n.handle();
+        let ran = Arc::new(AtomicUsize::new(0));
+        let spawners = [(); 2].map(|()| {
+            let (h, ran) = (h.clone(), ran.clone());
+            thread::spawn(move || {
+                let last = h.clone();
+                drop(h.spawn(async move {
+                    if ran.fetch_add(1, Ordering::Relaxed) == 1 {
+                        last.cancel();
+                    }
+                    Ok(())
+                }));
+            })
+        });
+        // Nothing but the second child ends it, and only one of the two pushes rings.
+        let mut run = pin!(n.run(pending::<Result<(), ()>>()));
+        assert!(finish(run.as_mut()).unwrap_err().cancelled().is_some());
+        for spawner in spawners {
+            spawner.join().unwrap();
+        }
+        assert_eq!(h.stats().done, 2);
+    });
+}
+
+#[test]
+fn two_spawners_against_the_end() {
+    model("nursery: two spawns ∥ its end", 3, || {
+        let alive = Arc::new(());
+        let n = N::new();
+        let h = n.handle();
+        let spawners = [(); 2].map(|()| {
+            let (h, cargo) = (h.clone(), Cargo::new(&alive));
+            thread::spawn(move || {
+                drop(h.spawn(async move {
+                    cargo.check();
+                    Ok(())
+                }));
+            })
+        });
+        let mut run = pin!(n.run(async { Ok(()) }));
+        finish(run.as_mut()).unwrap();
+        for spawner in spawners {
+            spawner.join().unwrap();
+        }
+        assert_eq!(Arc::strong_count(&alive), 1);
+    });
+}
+
+/// What spawns is a child that another thread wakes; its sibling does nothing.
+#[test]
+fn n_01_a_child_that_is_woken_spawns() {
+    model("nursery: a child is woken, and spawns ∥ poll", 3, || {
+        let kept = Kept::new();
+        let child = kept.child(loom::sync::atomic::Ordering::Relaxed);
+        let n = LocalNursery::<()>::new();
+        let h = n.handle();
+        drop(h.spawn(pending::<Result<(), ()>>()));
+        drop(h.spawn({
+            let h = h.clone();
+            async move {
+                assert_eq!(child.await, DATA);
+                let last = h.clone();
+                drop(h.spawn(async move {
+                    last.cancel();
+                    Ok(())
+                }));
+                Ok(())
+            }
+        }));
+        let (task, waker) = Task::new();
+        let mut cx = Context::from_waker(&waker);
+        let mut run = pin!(n.run(pending::<Result<(), ()>>()));
+        assert!(run.as_mut().poll(&mut cx).is_pending());
+        let firer = fire_on_thread(&kept);
+        task.when_woken(|| run.as_mut().poll(&mut cx).is_ready());
+        firer.join().unwrap();
+        assert_eq!(h.stats().done, 2);
+    });
+}
+
+/// A child's waker is used while the nursery goes, and its blocks serve the next one.
+#[test]
+fn n_07_wake_against_drop_of_a_nursery() {
+    model(
+        "nursery: a child is woken ∥ drop, the next one",
+        3,
+        || {
+            let kept = Kept::new();
+            let child = kept.child(loom::sync::atomic::Ordering::Acquire);
+            let (task, waker) = Task::new();
+            let mut cx = Context::from_waker(&waker);
+            let n = LocalNursery::<()>::new();
+            drop(n.handle().spawn(async move {
+                child.await;
+                Ok(())
+            }));
+            let mut run = Box::pin(n.run(async { Ok(()) }));
+            assert!(run.as_mut().poll(&mut cx).is_pending());
+            let firer = fire_on_thread(&kept);
+            drop(run);
+            let n = LocalNursery::<()>::new();
+            drop(n.handle().spawn(async { Ok(()) }));
+            assert!(finish(pin!(n.run(async { Ok(()) }))).is_ok());
+            firer.join().unwrap();
+            drop(waker);
+            assert_eq!(Arc::strong_count(&task), 1);
+        },
+    );
+}
+
+#[test]
+fn n_16_spawn_against_cancel() {
+    model("nursery: spawn, join ∥ cancel, drain", 3, || {
+        let alive = Arc::new(());
+        let n = N::new();
+        let h = n.handle();
+        let spawner = thread::spawn({
+            let (h, cargo) = (h.clone(), Cargo::new(&alive));
+            move || {
+                let mut join = h.spawn(async move { Ok(cargo) });
+                // It ran, or it was refused or cut: never neither.
+                match finish(Pin::new(&mut join)) {
+                    Ok(cargo) => cargo.check(),
+                    Err(error) => assert!(matches!(
+                        error.kind(),
+                        JoinErrorKind::Cancelled | JoinErrorKind::Closed
+                    )),
+                }
+            }
+        });
+        let (task, waker) = Task::new();
+        let mut cx = Context::from_waker(&waker);
+        let mut run = pin!(n.run(pending::<Result<(), ()>>()));
+        assert!(run.as_mut().poll(&mut cx).is_pending());
+        h.cancel();
+        task.when_woken(|| match run.as_mut().poll(&mut cx) {
+            Poll::Ready(outcome) => outcome.unwrap_err().cancelled().is_some(),
+            Poll::Pending => false,
+        });
+        spawner.join().unwrap();
+        assert_eq!(Arc::strong_count(&alive), 1);
+    });
+}
+
+/// The inner nursery ends by its own error when the outer one is cancelled, which must not get lost.
+#[test]
+fn n_18_outer_cancel_against_inner_failure() {
+    model("nursery: cancel ∥ a scope fails", 3, || {
+        let outer = N::new();
+        let h = outer.handle();
+        let canceller = thread::spawn({
+            let h = h.clone();
+            move || h.cancel()
+        });
+        let scope = h.spawn_graceful(|cx| async move {
+            let inner = N::new().token(cx.token());
+            drop(inner.handle().spawn(async { Err::<(), ()>(()) }));
+            assert!(inner.run(pending::<Result<(), ()>>()).await.is_err());
+            Ok(())
+        });
+        drop(scope);
+        let mut run = pin!(outer.run(pending::<Result<(), ()>>()));
+        let failure = finish(run.as_mut()).unwrap_err();
+        assert!(failure.cancelled().is_some());
+        assert!(canceller.join().unwrap());
+    });
+}
+
+/// Whichever is first, both errors are told.
+#[test]
+fn n_19_an_error_against_cancel() {
+    model("nursery: a child's error ∥ cancel", 3, || {
+        let n = N::new();
+        let h = n.handle();
+        drop(h.spawn_graceful(|cx| async move {
+            cx.token().cancelled().await;
+            Err::<(), ()>(())
+        }));
+        drop(h.spawn_graceful(|_| {
+            let mut begun = false;
+            poll_fn(move |cx| {
+                cx.waker().wake_by_ref();
+                match std::mem::replace(&mut begun, true) {
+                    true => Poll::Ready(Err::<(), ()>(())),
+                    false => Poll::Pending,
+                }
+            })
+        }));
+        let mut run = Box::pin(n.run(async { Ok(()) }));
+        assert!(poll_once(&mut run).is_pending());
+        let canceller = thread::spawn(move || h.cancel());
+        let failure = finish(run.as_mut()).unwrap_err();
+        let first = usize::from(matches!(failure.cause, Cause::Error(())));
+        assert_eq!(first + failure.rest.len(), 2);
+        assert_eq!(failure.report.stats.failed, 2);
+        canceller.join().unwrap();
+    });
+}
+
+#[test]
+fn cut_against_join() {
+    model(
+        "nursery: a child is cut ∥ join on another thread",
+        3,
+        || {
+            let alive = Arc::new(());
+            let n = N::new();
+            let h = n.handle();
+            let cargo = Cargo::new(&alive);
+            let mut join = h.spawn(async move {
+                let _cargo = cargo;
+                pending::<Result<(), ()>>().await
+            });
+            let joiner = thread::spawn(move || {
+                let error = finish(Pin::new(&mut join)).unwrap_err();
+                assert_eq!(error.kind(), JoinErrorKind::Cancelled);
+                assert_eq!(error.reason().unwrap().code(), Some(5));
+            });
+            h.cancel_with(Reason::custom(5));
+            let mut run = pin!(n.run(async { Ok(()) }));
+            assert!(finish(run.as_mut()).is_err());
+            joiner.join().unwrap();
+            assert_eq!(Arc::strong_count(&alive), 1);
+        },
+    );
+}
+
+/// Who sees the report sees what was counted before it.
+#[test]
+fn report_against_the_end() {
+    model("nursery: its end ∥ report", 3, || {
+        let n = N::new();
+        let h = n.handle();
+        drop(h.spawn(async { Ok(()) }));
+        let reader = thread::spawn(move || {
+            let report = loop {
+                if let Some(report) = h.report() {
+                    break report;
+                }
+                thread::yield_now();
+            };
+            assert_eq!(report.stats.done, 1);
+            assert_eq!(h.stats().done, 1);
+        });
+        finish(pin!(n.run(async { Ok(()) }))).unwrap();
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn two_that_force() {
+    model("nursery: force ∥ force ∥ poll", 2, || {
+        let n = N::new();
+        let h = n.handle();
+        drop(h.spawn_graceful(|_| pending::<Result<(), ()>>()));
+        let mut run = Box::pin(n.run(async { Ok(()) }));
+        assert!(poll_once(&mut run).is_pending());
+        let forcers = [(); 2].map(|()| {
+            let h = h.clone();
+            thread::spawn(move || h.force())
+        });
+        assert_eq!(finish(run.as_mut()).unwrap_err().report.stats.forced, 1);
+        for forcer in forcers {
+            forcer.join().unwrap();
+        }
     });
 }

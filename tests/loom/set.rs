@@ -21,7 +21,7 @@ pub(super) struct Event(loom::sync::Arc<(AtomicBool, UnsafeCell<u32>)>);
 pub(super) const DATA: u32 = 7;
 
 impl Event {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Event(loom::sync::Arc::new((
             AtomicBool::new(false),
             UnsafeCell::new(0),
@@ -38,11 +38,11 @@ impl Event {
 }
 
 pub(super) struct Child {
-    pub(super) event: Event,
-    pub(super) parked: Rc<RefCell<Option<Waker>>>,
+    event: Event,
+    parked: Rc<RefCell<Option<Waker>>>,
     /// How the flag is read. Relaxed: the wake must order the data. Acquire where a stale waker may
     /// cause a poll that no wake of this child's has ordered.
-    pub(super) order: Ordering,
+    order: Ordering,
 }
 
 impl Future for Child {
@@ -58,21 +58,38 @@ impl Future for Child {
     }
 }
 
-pub(super) struct Kept(pub(super) Event, pub(super) Rc<RefCell<Option<Waker>>>);
+pub(super) struct Kept(pub(super) Event, Rc<RefCell<Option<Waker>>>);
 
 impl Kept {
+    pub(super) fn new() -> Kept {
+        Kept(Event::new(), Rc::default())
+    }
+
+    /// The child that waits for it.
+    pub(super) fn child(&self, order: Ordering) -> Child {
+        Child {
+            event: self.0.clone(),
+            parked: self.1.clone(),
+            order,
+        }
+    }
+
     pub(super) fn waker(&self) -> Waker {
         self.1.borrow().clone().expect("was polled")
+    }
+
+    pub(super) fn is_parked(&self) -> bool {
+        self.1.borrow().is_some()
+    }
+
+    pub(super) fn fire(&self) {
+        self.0.fire(&self.waker());
     }
 }
 
 fn push(set: &mut FutureSet<Child>, order: Ordering) -> Kept {
-    let kept = Kept(Event::new(), Rc::default());
-    set.push(Child {
-        event: kept.0.clone(),
-        parked: kept.1.clone(),
-        order,
-    });
+    let kept = Kept::new();
+    set.push(kept.child(order));
     kept
 }
 
@@ -88,7 +105,7 @@ fn poll(set: &mut FutureSet<Child>, waker: &Waker) -> bool {
 }
 
 /// Every set is gone and every waker of another thread is through: no block is lost.
-fn all_returned() {
+pub(super) fn all_returned() {
     let stats = pool_stats();
     assert_eq!((stats.headers_in_use, stats.hubs_in_use), (0, 0));
 }
@@ -108,13 +125,13 @@ fn wakers_against_polls(name: &str, bound: usize, which: [usize; 2]) {
             .collect();
         assert!(!poll(&mut set, &waker));
         let threads = which.map(|i| fire_on_thread(&kept[i]));
-        let (mut finished, mut seen) = (0, 0);
-        while finished < 2 {
-            task.park(&mut seen);
+        let mut finished = 0;
+        task.when_woken(|| {
             while finished < 2 && poll(&mut set, &waker) {
                 finished += 1;
             }
-        }
+            finished == 2
+        });
         for thread in threads {
             thread.join().unwrap();
         }
@@ -175,11 +192,12 @@ fn wake_against_two_new_outer_wakers() {
         let thread = thread::spawn(move || waker.wake());
         assert!(!poll(&mut set, &tasks[1].1));
         let other = fire_on_thread(&kept[1]);
-        let mut seen = 0;
-        while !poll(&mut set, &tasks[2].1) {
-            tasks[2].0.park(&mut seen);
+        let [_, _, (task, waker)] = &tasks;
+        task.run_until(|| {
+            let is_through = poll(&mut set, waker);
             thread::yield_now(); // it may have woken itself: let the notifiers get on
-        }
+            is_through
+        });
         drop(set);
         thread.join().unwrap();
         other.join().unwrap();
@@ -274,13 +292,7 @@ fn n_05_stale_wake_against_slot_refill_and_own_wake() {
             let staler = thread::spawn(move || stale.wake());
             assert!(!poll(&mut set, &waker));
             let owner = fire_on_thread(&second);
-            let mut seen = usize::MAX;
-            loop {
-                task.park(&mut seen);
-                if poll(&mut set, &waker) {
-                    break;
-                }
-            }
+            task.run_until(|| poll(&mut set, &waker));
             drop(set);
             staler.join().unwrap();
             owner.join().unwrap();
@@ -300,13 +312,14 @@ fn stale_wake_against_retired_chunk() {
         let mut set = FutureSet::new();
         let kept: Vec<_> = (0..3).map(|_| push(&mut set, Ordering::Acquire)).collect();
         assert!(!poll(&mut set, &waker));
-        let stale = kept[2].waker();
+        let stale = kept[0].waker();
         for child in &kept {
             child.0.fire(&child.waker());
         }
         let thread = thread::spawn(move || stale.wake());
         for _ in 0..3 {
-            assert!(poll(&mut set, &waker)); // the second chunk to get empty goes
+            // The second chunk to get empty goes: the first one, for the last to be woken is polled first.
+            assert!(poll(&mut set, &waker));
         }
         let last = push(&mut set, Ordering::Acquire);
         last.0.fire(Waker::noop());
@@ -381,6 +394,56 @@ fn desk_ring_against_drop() {
         thread.join().unwrap();
         assert!(poll(&mut set, &waker));
         drop((set, waker));
+        assert_eq!(Arc::strong_count(&task), 1);
+        all_returned();
+    });
+}
+
+/// n_11: children of two chunks are woken by two threads before the set is polled: one outer wake. A set
+/// within a set multiplies nothing.
+#[test]
+fn n_11_wakes_before_a_poll_are_one_wake() {
+    model("n_11_wakes_before_a_poll_are_one_wake", 3, || {
+        let (task, waker) = Task::new();
+        let mut inner = FutureSet::new();
+        let kept: Vec<_> = (0..3)
+            .map(|_| push(&mut inner, Ordering::Relaxed))
+            .collect();
+        let mut outer = FutureSet::new();
+        outer.push(std::future::poll_fn(move |cx| {
+            Pin::new(&mut inner).poll_next(cx)
+        }));
+        let mut cx = Context::from_waker(&waker);
+        assert!(Pin::new(&mut outer).poll_next(&mut cx).is_pending());
+        let threads = [0, 2].map(|i| fire_on_thread(&kept[i]));
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(task.wakes(), 1);
+        let first = Pin::new(&mut outer).poll_next(&mut cx);
+        assert_eq!(first, Poll::Ready(Some(Some(DATA))));
+        drop(outer);
+        all_returned();
+    });
+}
+
+/// The last block of a set is given back by a waker that comes late, or by the owner, once.
+#[test]
+fn wake_against_the_end_of_a_set() {
+    model("wake_against_the_end_of_a_set", 4, || {
+        let (task, waker) = Task::new();
+        let mut set = FutureSet::new();
+        let kept: Vec<_> = (0..3).map(|_| push(&mut set, Ordering::Acquire)).collect();
+        assert!(!poll(&mut set, &waker));
+        let threads = [0, 2].map(|i| {
+            let waker = kept[i].waker();
+            thread::spawn(move || waker.wake())
+        });
+        drop((set, waker));
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert!(task.wakes() <= 1);
         assert_eq!(Arc::strong_count(&task), 1);
         all_returned();
     });

@@ -9,7 +9,6 @@ use loom::sync::atomic::Ordering;
 use loom::thread;
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use umbel_core::{CancellationToken, FixedFailure, FixedNursery, FixedSet, WakePool};
@@ -35,13 +34,8 @@ fn wait_for_set() -> Set {
 }
 
 fn push(set: &mut Set, order: Ordering) -> Kept {
-    let kept = Kept(crate::set::Event::new(), Rc::default());
-    let child = Child {
-        event: kept.0.clone(),
-        parked: kept.1.clone(),
-        order,
-    };
-    assert!(set.as_mut().push(child).is_ok());
+    let kept = Kept::new();
+    assert!(set.as_mut().push(kept.child(order)).is_ok());
     kept
 }
 
@@ -66,13 +60,13 @@ fn wakers_against_polls(name: &str, bound: usize, which: [usize; 2]) {
             .collect();
         assert!(!poll(&mut set, &waker));
         let threads = which.map(|i| fire_on_thread(&kept[i]));
-        let (mut finished, mut seen) = (0, 0);
-        while finished < 2 {
-            task.park(&mut seen);
+        let mut finished = 0;
+        task.when_woken(|| {
             while finished < 2 && poll(&mut set, &waker) {
                 finished += 1;
             }
-        }
+            finished == 2
+        });
         for thread in threads {
             thread.join().unwrap();
         }
@@ -206,13 +200,7 @@ fn n_05_stale_wake_against_pool_reuse_and_own_wake() {
             let second = push(&mut set, Ordering::Acquire); // the same slot
             assert!(!poll(&mut set, &waker));
             let owner = fire_on_thread(&second);
-            let mut seen = usize::MAX;
-            loop {
-                task.park(&mut seen);
-                if poll(&mut set, &waker) {
-                    break;
-                }
-            }
+            task.run_until(|| poll(&mut set, &waker));
             drop(set);
             staler.join().unwrap();
             owner.join().unwrap();
@@ -241,13 +229,7 @@ fn n_05_stale_wake_against_slot_refill_and_own_wake() {
             let staler = thread::spawn(move || stale.wake());
             assert!(!poll(&mut set, &waker));
             let owner = fire_on_thread(&second);
-            let mut seen = usize::MAX;
-            loop {
-                task.park(&mut seen);
-                if poll(&mut set, &waker) {
-                    break;
-                }
-            }
+            task.run_until(|| poll(&mut set, &waker));
             drop(set);
             staler.join().unwrap();
             owner.join().unwrap();
@@ -306,11 +288,12 @@ fn wake_against_two_new_outer_wakers() {
         let thread = thread::spawn(move || waker.wake());
         assert!(!poll(&mut set, &tasks[1].1));
         let other = fire_on_thread(&kept[1]);
-        let mut seen = 0;
-        while !poll(&mut set, &tasks[2].1) {
-            tasks[2].0.park(&mut seen);
+        let [_, _, (task, waker)] = &tasks;
+        task.run_until(|| {
+            let is_through = poll(&mut set, waker);
             thread::yield_now(); // it may have woken itself: let the notifiers get on
-        }
+            is_through
+        });
         drop(set);
         thread.join().unwrap();
         other.join().unwrap();
@@ -331,12 +314,8 @@ fn a_childs_end_against_the_cancellation_of_a_fixed_nursery() {
         || {
             let (task, waker) = Task::new();
             let token = CancellationToken::new();
-            let kept = Kept(crate::set::Event::new(), Rc::default());
-            let child = Child {
-                event: kept.0.clone(),
-                parked: kept.1.clone(),
-                order: Ordering::Relaxed,
-            };
+            let kept = Kept::new();
+            let child = kept.child(Ordering::Relaxed);
             let n = FixedNursery::<(), 3>::new(&POOL).expect("the pool is free");
             let mut run = Box::pin(n.run_until_cancelled(&token, async {
                 let spawned = n.try_spawn(async {
@@ -353,14 +332,11 @@ fn a_childs_end_against_the_cancellation_of_a_fixed_nursery() {
                 let token = token.clone();
                 thread::spawn(move || token.cancel())
             };
-            let mut seen = 0;
-            let outcome = loop {
-                task.park(&mut seen);
-                if let Poll::Ready(outcome) = run.as_mut().poll(&mut cx) {
-                    break outcome;
-                }
-            };
-            assert!(matches!(outcome, Ok(()) | Err(FixedFailure::Cancelled(_))));
+            task.when_woken(|| match run.as_mut().poll(&mut cx) {
+                Poll::Ready(Ok(()) | Err(FixedFailure::Cancelled(_))) => true,
+                Poll::Ready(Err(FixedFailure::Error(()))) => panic!("nobody fails"),
+                Poll::Pending => false,
+            });
             drop(run);
             ends.join().unwrap();
             cancels.join().unwrap();

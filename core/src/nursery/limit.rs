@@ -4,6 +4,12 @@
 //! the nursery hands places on as children end. Places return to the common store only while nobody
 //! queues, so a newcomer overtakes nobody whom the nursery has seen.
 //!
+//! | transition | against | model |
+//! |---|---|---|
+//! | `free` − 1 | itself | `two_spawners_for_one_place` |
+//! | `free` + 1 | `free` − 1 | `a_place_goes_back_against_try_spawn` |
+//! | `free` − 1, and + 1 because the nursery had ended | the end | `spawn_wait_against_the_end` |
+//!
 //! Ordering: the count guards no memory (a child is published by the inbox), so `Relaxed` is enough;
 //! read-modify-writes alone make it exact.
 

@@ -28,6 +28,22 @@
 //!               the spawner                                             of the two GONE bits
 //! ```
 //!
+//! | # | bits set | who, and how | against | model |
+//! |---|---|---|---|---|
+//! | 1 | `CLAIMED`, `STARTED` | the nursery starts it; `fetch_or` | its spawner gives up | `start_against_giving_up` |
+//! | 2 | | | its spawner waits for room | `start_against_waiting_for_room` |
+//! | 3 | `CLAIMED` | the nursery refuses it | its spawner gives up | `refusal_against_giving_up` |
+//! | 4 | | the nursery goes | its spawner gives up | `drop_against_giving_up` |
+//! | 5 | `ABANDONED` | its spawner gives up; `fetch_or` | a sweep, others that give up | `sweep_against_giving_up` |
+//! | 6 | | | the next in the queue wants the place | `n_24_giving_up_leaves_the_place_to_others` |
+//! | 7 | `DONE` | it has ended; `fetch_or` | its join waits, and takes the output | `finish_against_join` |
+//! | 8 | `ENDED` | it has failed | its join waits | `failure_against_join` |
+//! | 9 | | it was cut | its join waits | `cut_against_join` |
+//! | 10 | | it was refused | its spawner waits for room | `refusal_against_waiting_for_room` |
+//! | 11 | | the nursery went | its spawner or join waits | `drop_against_waiting_for_room`, `spawn_against_drop` |
+//! | 12 | `TAKEN`, `JOIN_GONE` | the join goes; `fetch_or` | `NURSERY_GONE` | `finish_against_join` |
+//! | 13 | `JOIN_GONE`, not `TAKEN` | the join goes | `DONE`, `NURSERY_GONE`: who comes second drops the output | `finish_against_dropped_join` |
+//!
 //! # Invariants
 //!
 //! - **C1** The block lives until both `NURSERY_GONE` and `JOIN_GONE` are set; who sets the second

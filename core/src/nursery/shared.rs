@@ -12,6 +12,19 @@
 //! | node → … → null | children that the nursery has not seen yet, youngest first |
 //! | `SHUT` | the nursery has ended or is gone; for ever |
 //!
+//! # Transitions
+//!
+//! | # | from → to | who, and how | model |
+//! |---|---|---|---|
+//! | 1 | inbox: null → node | push, which then rings; CAS | `a_ring_reaches_an_idle_nursery` |
+//! | 2 | node → node | push; CAS | `two_spawners_against_going_idle` |
+//! | 3 | node → null | a turn takes all; swap | `spawn_against_poll` |
+//! | 4 | null → `SHUT` | the end; CAS | `spawn_against_the_end`, `try_spawn_against_the_end` |
+//! | 5 | any → `SHUT` | the drop of the nursery's future; swap | `spawn_against_drop`, `spawn_against_drop_unrun` |
+//! | 6 | `forced`: 0 → 1 | `force`, which then rings; `fetch_or` | `force_publishes_what_was_written_before`, `two_that_force` |
+//! | 7 | `abandoned` + 1, − 1 | a spawner gives up; who finds that child | `sweep_against_giving_up` |
+//! | 8 | `report`: null → report | the end; CAS | `report_against_the_end` |
+//!
 //! # Invariants
 //!
 //! - **H1** A node on the stack is owned by the stack; `take` and `shut` hand the ownership over.
@@ -64,8 +77,9 @@ pub(crate) mod bit {
 
 const SHUT: *mut Node = ptr::without_provenance_mut(1);
 
-/// Abandoned children that may lie in the queue before the nursery is rung to sweep them out.
-const SWEEP_AT_LEAST: usize = 32;
+/// Abandoned children that may lie in the queue before the nursery is rung to sweep them out. One under
+/// loom, so that it sweeps.
+const SWEEP_AT_LEAST: usize = if cfg!(umbel_loom) { 1 } else { 32 };
 
 pub(crate) struct Shared {
     inbox: AtomicPtr<Node>,
@@ -261,7 +275,8 @@ impl Shared {
     }
 
     pub(crate) fn swept(&self, n: usize) {
-        self.abandoned.fetch_sub(n, Ordering::Relaxed);
+        let before = self.abandoned.fetch_sub(n, Ordering::Relaxed);
+        debug_assert!(before >= n, "more were swept than gave up");
     }
 
     /// Leaves the final report for the handles.

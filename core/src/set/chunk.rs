@@ -40,7 +40,7 @@
 //! after it (by a guard), the slot is free. A child has no way to the set that polls it, which is
 //! borrowed mutably; it may wake what it likes.
 
-use crate::sync::{alloc, dealloc};
+use crate::sync::{alloc, dealloc, pick};
 use crate::wake::batch::steps;
 use crate::wake::immortal::Immortal;
 use crate::wake::owner::Owner;
@@ -371,8 +371,8 @@ impl<F> Chunks<F> {
                 }
             }
         }
-        let index = self.bits.trailing_zeros() as usize;
-        self.bits &= self.bits - 1;
+        let index = pick(self.bits);
+        self.bits &= !(1 << index);
         Some(Place {
             chunk: self.now,
             index,

@@ -10,6 +10,11 @@
 //! | `FREE` | nobody has the pool; stale wakers may be at work on it |
 //! | `TAKEN` | a set has it |
 //!
+//! | from → to | who, and how | model |
+//! |---|---|---|
+//! | `FREE` → `TAKEN` | a set that is made; CAS | `one_set_at_a_time_has_the_pool` |
+//! | `TAKEN` → `FREE` | its end; store | `n_07_wake_against_drop_and_pool_reuse_by_the_waking_thread` |
+//!
 //! ```text
 //!  WakePool    ┌────────┬────────┬─────────────────────┐
 //!              │ Shared │ Header │ N bytes of Headers  │
@@ -57,7 +62,7 @@
 use super::immortal::Immortal;
 use super::ready::{BITS, Header, POLLING, Shared, waker};
 use super::taker::Taker;
-use crate::sync::{Ordering, UnsafeCell, const_fn};
+use crate::sync::{Ordering, UnsafeCell, const_fn, pick};
 use core::error::Error;
 use core::fmt;
 use core::mem::{ManuallyDrop, MaybeUninit, offset_of};
@@ -265,8 +270,9 @@ impl FixedOwner {
         self.taker.begin(cx, |header| {
             let (base, mut bits) = answer(header);
             while bits != 0 {
-                woken(base + bits.trailing_zeros() as usize);
-                bits &= bits - 1;
+                let bit = pick(bits);
+                woken(base + bit);
+                bits &= !(1 << bit);
             }
         })
     }

@@ -12,6 +12,13 @@
 //! | `Pool::permits` | free blocks that nobody has a claim to yet | `get` takes one *before* it looks for a bit, `put` gives one *after* it has set a bit |
 //! | `Pool::hint` | the slab to look into first | anybody; only a hint |
 //!
+//! | transition | who, and how | model |
+//! |---|---|---|
+//! | `permits` − 1, then a bit of `free` → 0 | `get`; CAS, CAS | `who_has_a_permit_finds_a_block` |
+//! | a bit of `free` → 1, then `permits` + 1 | `put`; `fetch_or`, `fetch_add` | `a_block_goes_from_thread_to_thread` |
+//! | `slabs`: a slab more | `get` without a permit; CAS | `two_takers_of_an_empty_pool` |
+//! | none: there is a permit | `get` | `takers_collide_and_the_pool_stays_small` |
+//!
 //! # Invariants
 //!
 //! - **P1** A slab is never freed, moved or unlinked. Only its atomics and its blocks' own cells

@@ -35,6 +35,33 @@
 //! | `LAST` | the last notifier takes the waker out |
 //! | `EMPTY` | not in use since the block's life began |
 //!
+//! # Transitions
+//!
+//! Each with a model of what may come between.
+//!
+//! | # | from → to | who, and how | model |
+//! |---|---|---|---|
+//! | 1 | `ready`: `ALL` → 0 | the owner puts a header in service; swap | `n_07_wake_against_drop_and_block_reuse` |
+//! | 2 | 0 → bits | the first waker, who then has the queue right; `fetch_or` | `two_wakers_of_two_chunks_against_polls` |
+//! | 3 | bits → bits | further wakers; `fetch_or` | `two_wakers_against_polls` |
+//! | 4 | bits → 0 | the owner, when he has taken the list; swap | `two_wakers_against_polls` |
+//! | 5 | 0 → `ALL` | the owner retires a header and returns it; swap | `stale_wake_against_retired_chunk` |
+//! | 6 | bits → `ALL` | the same, of one that is queued: who takes the list returns it | `stale_wake_against_retired_chunk` |
+//! | 7 | bits → `ALL` | the same, of one that a waker is about to queue: he finds `CLOSED` and returns it | `wake_against_the_end_of_a_set` |
+//! | 8 | `head`: `IDLE_k` → header | a pusher, who gets a token; CAS | `two_wakers_against_polls` |
+//! | 9 | header → header | a pusher; CAS | `two_wakers_of_two_chunks_against_polls` |
+//! | 10 | `POLLING` → header | a pusher; CAS | `n_05_stale_wake_against_pool_reuse_and_own_wake` |
+//! | 11 | header, `IDLE_k` → `IDLE_k` | a poll with the same waker; swap | `desk_ring_against_poll` |
+//! | 12 | any → `IDLE_k` | a poll with another waker; swap | `wake_against_new_outer_waker` |
+//! | 13 | any → `POLLING` | the same, both slots being in use; swap | `wake_against_two_new_outer_wakers` |
+//! | 14 | any → `CLOSED` | the end of a set; swap | `n_07_wake_against_drop_and_block_reuse_by_the_waking_thread` |
+//! | 15 | any → `POLLING` | the end of a set with a `WakePool`; swap | `n_07_wake_against_drop_and_pool_reuse` |
+//! | 16 | `done`: `EMPTY` → 0 | the owner, who uses the slot for the first time; store | `wake_against_new_outer_waker` |
+//! | 17 | even → even | a notifier; `fetch_add` | `wake_against_two_new_outer_wakers` |
+//! | 18 | even → `LAST` → `EMPTY` | the end of a set, no token being out; `fetch_add`, store | `n_07_wake_against_drop_and_pool_reuse` |
+//! | 19 | even → odd → `LAST` → `EMPTY` | the end of a set, tokens being out, then the last notifier | `n_07_wake_against_drop_and_block_reuse` |
+//! | 20 | `outstanding`: 1 → 0 | who gives back the last block, waker or owner; `fetch_sub` | `wake_against_the_end_of_a_set` |
+//!
 //! # Life
 //!
 //! ```text
