@@ -36,13 +36,14 @@
 //! | 4 | | the nursery goes | its spawner gives up | `drop_against_giving_up` |
 //! | 5 | `ABANDONED` | its spawner gives up; `fetch_or` | a sweep, others that give up | `sweep_against_giving_up` |
 //! | 6 | | | the next in the queue wants the place | `n_24_giving_up_leaves_the_place_to_others` |
-//! | 7 | `DONE` | it has ended; `fetch_or` | its join waits, and takes the output | `finish_against_join` |
+//! | 7 | `DONE`, and `NURSERY_GONE` if nobody waits | it has ended; CAS, `fetch_or` | its join waits, and takes the output | `finish_against_join` |
 //! | 8 | `ENDED` | it has failed | its join waits | `failure_against_join` |
 //! | 9 | | it was cut | its join waits | `cut_against_join` |
 //! | 10 | | it was refused | its spawner waits for room | `refusal_against_waiting_for_room` |
 //! | 11 | | the nursery went | its spawner or join waits | `drop_against_waiting_for_room`, `spawn_against_drop` |
-//! | 12 | `TAKEN`, `JOIN_GONE` | the join goes; `fetch_or` | `NURSERY_GONE` | `finish_against_join` |
-//! | 13 | `JOIN_GONE`, not `TAKEN` | the join goes | `DONE`, `NURSERY_GONE`: who comes second drops the output | `finish_against_dropped_join` |
+//! | 12 | `JOIN_GONE`, the output taken | the join goes; `fetch_or` | `NURSERY_GONE` | `finish_against_join` |
+//! | 13 | `JOIN_GONE`, not taken | the join goes | `DONE`, `NURSERY_GONE`: who comes second drops the output | `finish_against_dropped_join` |
+//! | 14 | `WAITED` | its join waits; `fetch_or` | 7, 8, 9 | `finish_against_join`, `failure_against_join`, `cut_against_join` |
 //!
 //! # Invariants
 //!
@@ -64,7 +65,7 @@
 //! | publish `DONE`/`ENDED`/`STARTED` | `fetch_or` | AcqRel | the join side's load: publishes output, `end` |
 //! | publish the end and let go | load, CAS | Acquire, AcqRel / Acquire | as the one above and the one below; against `WAITED`: the waiter sees the end, or is seen |
 //! | look at the state | load | Acquire | the publication above |
-//! | `WAITED` | `fetch_or` | AcqRel | the publications: one of the two comes first, of one word |
+//! | `WAITED` | `fetch_or` | Relaxed | nothing: of this and a publication, both of one word, one comes first; the look after it acquires |
 //! | has this side waited? | load | Relaxed | nothing: it is this side that says so |
 //! | claim against abandon | `fetch_or` each | AcqRel | one another: the count of abandoned children, written before, is subtracted after |
 //! | let go | load, `fetch_or` | Acquire, AcqRel | the other side's: the freer sees every access of the other |

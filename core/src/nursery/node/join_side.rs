@@ -33,8 +33,9 @@ impl<T> JoinSide<T> {
             return Poll::Ready(state);
         }
         if state & WAITED == 0 {
-            // From here on the nursery looks for a waker when it tells something.
-            head.state.fetch_or(WAITED, Ordering::AcqRel);
+            // From here on the nursery looks for a waker when it tells something. What it has told before
+            // is seen below.
+            head.state.fetch_or(WAITED, Ordering::Relaxed);
         }
         head.joiner.register(waker);
         let state = head.state.load(Ordering::Acquire);
