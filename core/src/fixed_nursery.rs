@@ -127,8 +127,20 @@ impl<'env, E, const N: usize, const SIZE: usize> FixedNursery<'env, E, N, SIZE> 
         })
     }
 
-    /// Spawns a child, which is polled in this turn or the next. Does not compile if the child is
-    /// larger than `SIZE` bytes. It overtakes nobody who waits for room.
+    /// Spawns a child, which is polled in this turn or the next. It overtakes nobody who waits for
+    /// room. Does not compile if the child is larger than `SIZE` bytes:
+    ///
+    /// ```compile_fail,E0080
+    /// # use umbel_core::{FixedNursery, WakePool};
+    /// static POOL: WakePool<2> = WakePool::new();
+    /// let n = FixedNursery::<(), 2>::new(&POOL).unwrap(); // slots of 256 bytes
+    /// drop(n.try_spawn(async {
+    ///     let x = [0_u8; 300];
+    ///     std::future::ready(()).await;
+    ///     drop(x);
+    ///     Ok(())
+    /// }));
+    /// ```
     ///
     /// # Errors
     /// If all slots are taken or waited for, or the nursery is closed. The child comes back.

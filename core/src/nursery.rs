@@ -141,7 +141,15 @@ fn poll_run<E, T, M: Mode, B: Future<Output = Result<T, E>>>(
 /// and in a marker.
 macro_rules! nurseries {
     (
-        $mode:ty, [$($send:tt)*], $Handle:ident, $Child:ident;
+        $mode:ty, $Handle:ident, $Child:ident;
+        E: [$($error:tt)*];
+        name: [$($name:tt)*];
+        policy: [$($policy:tt)*];
+        timer: [$($timer:tt)*];
+        sleep: [$($sleep:tt)*];
+        body: [$($body:tt)*];
+        scope: [$($scope:tt)*];
+        outer: [$($from:tt)*];
         $(#[$nursery_doc:meta])*
         $Nursery:ident;
         $(#[$run_doc:meta])*
@@ -151,9 +159,12 @@ macro_rules! nurseries {
         #[must_use = "a nursery does nothing until it is run; dropped, it drops its children"]
         pub struct $Nursery<'env, E>(Setup<'env, E, $mode>);
 
-        impl<'env, E: $($send)* 'env> $Nursery<'env, E> {
+        impl<'env, E> $Nursery<'env, E> {
             /// A nursery without limit, deadline and parent, that [fails fast](crate::FailFast).
-            pub fn new() -> Self {
+            pub fn new() -> Self
+            where
+                E: $($error)*,
+            {
                 $Nursery(Setup::new())
             }
 
@@ -169,10 +180,10 @@ macro_rules! nurseries {
         ///
         /// Those that handles know about (name, limit, token, grace) panic if a handle has been taken,
         /// even one that is gone.
-        impl<'env, E: $($send)* 'env> $Nursery<'env, E> {
+        impl<'env, E: $($error)*> $Nursery<'env, E> {
             /// Names it, for errors and reports.
             #[track_caller]
-            pub fn name(mut self, name: impl Into<Name>) -> Self {
+            pub fn name(mut self, name: impl $($name)*) -> Self {
                 self.0.shared().name = Some(name.into());
                 self
             }
@@ -181,7 +192,7 @@ macro_rules! nurseries {
             /// [`FailFast`](crate::FailFast) (the default), [`KeepGoing`](crate::KeepGoing), under
             /// which also the body's error cancels nobody, [`FirstSuccess`](crate::FirstSuccess), or a
             /// [`Policy`] of your own.
-            pub fn policy(mut self, policy: impl Policy<E> + $($send)* 'env) -> Self {
+            pub fn policy(mut self, policy: impl $($policy)*) -> Self {
                 self.0.engine.policy = Box::new(policy);
                 self
             }
@@ -201,8 +212,8 @@ macro_rules! nurseries {
             /// that its parent token has. One allocation.
             pub fn timer<T>(mut self, timer: T) -> Self
             where
-                T: Timer + $($send)* 'env,
-                T::Sleep: $($send)* 'env,
+                T: $($timer)*,
+                T::Sleep: $($sleep)*,
             {
                 self.0.engine.alarm = Some(Box::pin(Alarm::new(timer)));
                 self
@@ -261,7 +272,7 @@ macro_rules! nurseries {
             #[track_caller]
             pub fn run<T, B>(self, body: B) -> $Run<'env, E, T, B>
             where
-                B: Future<Output = Result<T, E>>,
+                B: $($body)*,
             {
                 $Run {
                     engine: self.0.finish(),
@@ -273,7 +284,7 @@ macro_rules! nurseries {
         }
 
         /// Nesting.
-        impl<'env, E: $($send)* 'env> $Handle<'env, E> {
+        impl<'env, E: $($error)*> $Handle<'env, E> {
             /// Runs a nursery as a graceful child of this one: `make` is given it, to set its options,
             /// take its handles, and [run](Nursery::run) it.
             ///
@@ -312,26 +323,26 @@ macro_rules! nurseries {
                 make: impl FnOnce($Nursery<'env, X>) -> $Run<'env, X, T, B>,
             ) -> Join<T>
             where
-                T: $($send)* 'env,
-                X: $($send)* 'env,
-                B: Future<Output = Result<T, X>> + $($send)* 'env,
-                E: From<Failure<X>>,
+                T: $($error)*,
+                X: $($error)*,
+                B: $($scope)*,
+                E: $($from)*,
             {
                 self.child().scope(make)
             }
         }
 
-        impl<'env, E: $($send)* 'env> $Child<'_, 'env, E> {
+        impl<'env, E: $($error)*> $Child<'_, 'env, E> {
             #[doc = concat!("As [`", stringify!($Handle), "::scope`].")]
             pub fn scope<T, X, B>(
                 self,
                 make: impl FnOnce($Nursery<'env, X>) -> $Run<'env, X, T, B>,
             ) -> Join<T>
             where
-                T: $($send)* 'env,
-                X: $($send)* 'env,
-                B: Future<Output = Result<T, X>> + $($send)* 'env,
-                E: From<Failure<X>>,
+                T: $($error)*,
+                X: $($error)*,
+                B: $($scope)*,
+                E: $($from)*,
             {
                 let (spawner, options) = self.into_parts();
                 let outer = spawner.shared.token.clone();
@@ -340,7 +351,7 @@ macro_rules! nurseries {
             }
         }
 
-        impl<'env, E: $($send)* 'env> Default for $Nursery<'env, E> {
+        impl<'env, E: $($error)*> Default for $Nursery<'env, E> {
             fn default() -> Self {
                 Self::new()
             }
@@ -357,7 +368,7 @@ macro_rules! nurseries {
 
         pin_project! {
             $(#[$run_doc])*
-            #[must_use = "futures do nothing unless polled"]
+            #[must_use = "a nursery runs only while it is awaited"]
             pub struct $Run<'env, E, T, B> {
                 engine: Engine<'env, E, $mode>,
                 value: Option<T>,
@@ -415,7 +426,30 @@ macro_rules! nurseries {
 }
 
 nurseries! {
-    Threads, [Send +], Handle, Child;
+    Threads, Handle, Child;
+    E: [
+        Send // or else in a `LocalNursery`
+        + 'env // outlives the nursery
+    ];
+    name: [Into<Name>];
+    policy: [
+        Policy<E> // `E` is the nursery's error
+        + Send // or else in a `LocalNursery`
+        + 'env // outlives the nursery
+    ];
+    timer: [
+        Timer
+        + Send // or else in a `LocalNursery`
+        + 'env // outlives the nursery
+    ];
+    sleep: [Send + 'env];
+    body: [Future<Output = Result<T, E>>]; // `E` is the nursery's error
+    scope: [
+        Future<Output = Result<T, X>> // `X` is the inner nursery's error
+        + Send // or else in a `LocalNursery`
+        + 'env // borrows only from what outlives the outer nursery
+    ];
+    outer: [From<Failure<X>>]; // the outer nursery's error is made from the inner one's failure
     /// A scope for concurrent children that all end before it does.
     ///
     /// Set its options, take [handles](Self::handle), then [run](Self::run) it with a body:
@@ -464,6 +498,12 @@ nurseries! {
     /// Without `std` a panic unwinds to whoever polls the nursery at once, and what lives is dropped with
     /// the nursery.
     ///
+    /// # Borrowing
+    ///
+    /// Children, outputs, policy and timer may borrow whatever outlives the run, with or without a
+    /// task of an executor around it; what the body makes does not. `docs/shapes.md` in the repository
+    /// shows which shapes compile, which do not, and what to write instead.
+    ///
     /// # Dropping
     ///
     /// A nursery that is dropped, run or not, drops its children, youngest first, cancels its token with
@@ -483,7 +523,21 @@ nurseries! {
 }
 
 nurseries! {
-    Local, [], LocalHandle, LocalChild;
+    Local, LocalHandle, LocalChild;
+    E: ['env];
+    name: [Into<Name>];
+    policy: [
+        Policy<E> // `E` is the nursery's error
+        + 'env // outlives the nursery
+    ];
+    timer: [Timer + 'env];
+    sleep: ['env];
+    body: [Future<Output = Result<T, E>>]; // `E` is the nursery's error
+    scope: [
+        Future<Output = Result<T, X>> // `X` is the inner nursery's error
+        + 'env // borrows only from what outlives the outer nursery
+    ];
+    outer: [From<Failure<X>>]; // the outer nursery's error is made from the inner one's failure
     /// A [`Nursery`] for children that stay on their thread: they may hold an `Rc` or a `RefCell`, and
     /// so may errors, policy and timer.
     ///

@@ -20,6 +20,11 @@ use core::fmt;
 /// let future = Refuses.spawn(async { 1 }).unwrap_err().into_inner(); // nothing is lost
 /// # drop(future);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no executor for futures of type `{F}`",
+    label = "does not run these futures",
+    note = "adapters such as `umbel::smol::SmolSpawn` and `umbel::tokio::TokioSpawn` do, if the futures are `Send` and `'static`"
+)]
 pub trait Spawn<F> {
     /// Starts `future`.
     ///

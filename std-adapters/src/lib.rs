@@ -42,3 +42,8 @@ pub mod tokio;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// So do those of the page on shapes.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/shapes.md")]
+struct Shapes;

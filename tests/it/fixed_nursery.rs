@@ -13,6 +13,7 @@ use umbel_core::{
 };
 use umbel_tests::counting::allocator_calls;
 use umbel_tests::exec::{Counter, Gate, Log, Parked, Task, yields};
+use umbel_tests::scaled;
 
 type Outcome = Result<(), &'static str>;
 type Nursery<'env, const N: usize> = FixedNursery<'env, &'static str, N>;
@@ -663,12 +664,12 @@ fn drop_a_fixed_run_at_every_poll() {
             let _dropped = log.on_drop("body");
             for (i, name) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
                 let child = held(&log, name, async move {
-                    yields(4 * (i + 1)).await;
+                    yields(scaled(4, 1) * (i + 1)).await;
                     Ok(())
                 });
                 n.spawn_wait(child).await.map_err(|_| "closed")?;
             }
-            yields(10).await;
+            yields(scaled(10, 2)).await;
             Ok(())
         }));
         for _ in 0..polls {

@@ -1,6 +1,7 @@
 //! The crates from outside: what they promise, one module per part, in one binary.
-#![cfg(not(any(umbel_loom, umbel_step)))]
+#![cfg(not(umbel_loom))]
 
+mod auto_traits;
 mod drive;
 mod fixed_nursery;
 mod nursery;

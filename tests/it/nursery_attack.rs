@@ -15,6 +15,7 @@ use umbel_core::{
     Cause, Instant, JoinErrorKind, KeepGoing, ManualClock, Nursery, ReasonKind, Timer,
 };
 use umbel_tests::exec::{Gate, Log, Task, Wakes, yields};
+use umbel_tests::scaled;
 
 type N<'env> = Nursery<'env, u32>;
 
@@ -177,7 +178,7 @@ fn giving_up_on_another_thread_races_nobody() {
         let mut task = Task::new(n.run(pending::<Result<(), u32>>()));
         std::thread::scope(|s| {
             s.spawn(|| {
-                for i in 0..if cfg!(miri) { 6 } else { 500 } {
+                for i in 0..scaled(500, 6) {
                     let held = Arc::clone(&alive);
                     drop(h.spawn(yields_ok(i % 2)));
                     let mut wait = h.spawn_wait(async move {

@@ -1,6 +1,6 @@
 //! The token in a `static`: bugs that others had (`t_…`), and the rest of its contract.
 
-use crate::token::{race, scaled};
+use crate::token::race;
 use std::error::Error;
 use std::future::{Future, pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,6 +14,7 @@ use umbel_core::{
     ReasonKind, StaticChild, StaticToken,
 };
 use umbel_tests::counting::{Task, allocator_calls, waker_with_drop};
+use umbel_tests::scaled;
 
 type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 

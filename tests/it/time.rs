@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use umbel_core::{Clock, Instant, ManualClock, Timer};
 use umbel_tests::exec::Task;
+use umbel_tests::scaled;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -122,7 +123,7 @@ fn a_panicking_waker_leaves_nobody_asleep() {
 
 #[test]
 fn sleeps_and_moves_from_many_threads() {
-    let (threads, rounds) = if cfg!(miri) { (2, 3) } else { (3, 300) };
+    let (threads, rounds) = (scaled(3, 2), scaled(300, 3));
     let clock = ManualClock::new();
     let left = AtomicUsize::new(threads);
     std::thread::scope(|s| {

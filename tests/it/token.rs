@@ -15,13 +15,10 @@ use umbel_core::{
     ReasonKind, WaitForCancellationFuture, WaitForCancellationFutureOwned,
 };
 use umbel_tests::counting::{Task, allocator_calls, live_bytes, waker_with_drop};
-
-pub(crate) const fn scaled(full: usize, miri: usize) -> usize {
-    if cfg!(miri) { miri } else { full }
-}
+use umbel_tests::scaled;
 
 /// Runs `f` on a stack on which a recursion over the tree would overflow.
-fn on_small_stack<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+pub(crate) fn on_small_stack<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .stack_size(64 << 10)

@@ -6,44 +6,9 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Seq
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::Duration;
 use umbel_core::{CancellationToken, Flag, Reason, Registration, Wedge};
+use umbel_tests::calls::Calls;
 use umbel_tests::counting::{Task, allocator_calls, live_bytes};
-
-const fn scaled(full: usize, miri: usize) -> usize {
-    if cfg!(miri) { miri } else { full }
-}
-
-/// Counts calls and drops of one closure.
-#[derive(Default)]
-struct Count {
-    calls: AtomicUsize,
-    drops: AtomicUsize,
-}
-
-struct OnDrop(Arc<Count>);
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        self.0.drops.fetch_add(1, SeqCst);
-    }
-}
-
-impl Count {
-    fn new() -> Arc<Count> {
-        Arc::default()
-    }
-
-    fn callback(self: &Arc<Self>) -> impl FnOnce() + Send + 'static {
-        let drops = OnDrop(self.clone());
-        move || {
-            let count = &drops;
-            count.0.calls.fetch_add(1, SeqCst);
-        }
-    }
-
-    /// How often it was called and dropped.
-    fn seen(&self) -> (usize, usize) {
-        (self.calls.load(SeqCst), self.drops.load(SeqCst))
-    }
-}
+use umbel_tests::scaled;
 
 // ------------------------------------------------------------------ callbacks
 
@@ -53,7 +18,7 @@ fn a_callback_runs_once_and_is_dropped_once() {
     {
         let root = CancellationToken::new();
         let child = root.child_token();
-        let count = Count::new();
+        let count = Calls::new();
         let registration = child.on_cancel(count.callback());
         assert_eq!(count.seen(), (0, 0));
         root.cancel();
@@ -68,7 +33,7 @@ fn a_callback_runs_once_and_is_dropped_once() {
 #[test]
 fn cancelled_already_it_runs_inline() {
     let token = CancellationToken::pre_cancelled(Reason::shutdown());
-    let count = Count::new();
+    let count = Calls::new();
     let registration = token.on_cancel(count.callback());
     assert_eq!(count.seen(), (1, 1));
     assert!(!registration.unregister());
@@ -81,7 +46,7 @@ fn cancelled_already_it_runs_inline() {
 #[test]
 fn unregistered_it_never_runs_and_its_place_is_used_again() {
     let token = CancellationToken::new();
-    let count = Count::new();
+    let count = Calls::new();
     drop(token.on_cancel(|| ()));
     let bytes = live_bytes();
     let rounds = scaled(100_000, 100);
@@ -128,7 +93,7 @@ fn t_06_unregistered_before_it_is_visited_it_does_not_run() {
             let root = CancellationToken::new();
             let child = root.child_token();
             let all = Registered::default();
-            let (ran, stopped) = (Count::new(), Arc::new(AtomicUsize::new(0)));
+            let (ran, stopped) = (Calls::new(), Arc::new(AtomicUsize::new(0)));
             for i in 0..n {
                 let (all_again, run, stopped) = (all.clone(), ran.callback(), stopped.clone());
                 let token = if i % 2 == 0 { &root } else { &child };
@@ -200,7 +165,7 @@ fn t_18_two_callbacks_unregister_each_other() {
 fn a_callback_drops_its_own_registration_and_the_last_handle() {
     let bytes = live_bytes();
     {
-        let count = Count::new();
+        let count = Calls::new();
         let root = CancellationToken::new();
         let child = root.child_token();
         let cell = Arc::new(Mutex::new(None::<(Registration, CancellationToken)>));
@@ -224,7 +189,7 @@ fn a_callback_reenters_everything() {
     {
         let root = CancellationToken::new();
         let child = root.child_token();
-        let inner = Count::new();
+        let inner = Calls::new();
         let (again, count) = (child.clone(), inner.clone());
         let registration = child.on_cancel(move || {
             assert!(again.is_cancelled() && again.check().is_err());
@@ -250,7 +215,7 @@ fn a_callback_reenters_everything() {
 fn a_panicking_callback_stops_no_other() {
     let token = CancellationToken::new();
     let child = token.child_token();
-    let count = Count::new();
+    let count = Calls::new();
     let task = Task::new();
     let mut wait = pin!(child.cancelled());
     assert!(task.poll(wait.as_mut()).is_pending());
@@ -307,7 +272,7 @@ fn never_calls_nobody() {
     let bytes = live_bytes();
     {
         let never = CancellationToken::never();
-        let count = Count::new();
+        let count = Calls::new();
         let kept = never.on_cancel(count.callback());
         never.on_cancel(count.callback()).forget();
         assert_eq!(count.seen(), (0, 1), "nobody could call it any more");
@@ -346,7 +311,7 @@ fn a_forgotten_callback_runs() {
         {
             let root = CancellationToken::new();
             let child = root.child_token();
-            let count = Count::new();
+            let count = Calls::new();
             for _ in 0..n {
                 child.on_cancel(count.callback()).forget();
             }
@@ -369,7 +334,7 @@ fn a_forgotten_callback_is_dropped_with_its_token() {
         {
             let root = CancellationToken::new();
             let child = root.child_token();
-            let (above, below) = (Count::new(), Count::new());
+            let (above, below) = (Calls::new(), Calls::new());
             for _ in 0..n {
                 root.on_cancel(above.callback()).forget();
                 child.on_cancel(below.callback()).forget();
@@ -410,7 +375,7 @@ fn steady_forgetting_keeps_no_memory() {
 fn a_closures_drop_may_bury_other_tokens() {
     let bytes = live_bytes();
     {
-        let count = Count::new();
+        let count = Calls::new();
         let first = CancellationToken::new();
         let (mut at, mut kept) = (first.clone(), Vec::new());
         for _ in 0..10 {
@@ -439,7 +404,7 @@ fn a_token_that_dies_during_a_cancel_drops_its_callbacks() {
     {
         let root = CancellationToken::new();
         let child = root.child_token();
-        let count = Count::new();
+        let count = Calls::new();
         child.on_cancel(count.callback()).forget();
         let cell = Mutex::new(Some(child));
         root.on_cancel(move || drop(cell.lock().unwrap().take()))
@@ -454,7 +419,7 @@ fn a_token_that_dies_during_a_cancel_drops_its_callbacks() {
 fn racing_cancel_and_drop_of_tokens_with_forgotten_callbacks() {
     for _ in 0..scaled(5_000, 20) {
         let root = CancellationToken::new();
-        let count = Count::new();
+        let count = Calls::new();
         let children: Vec<_> = (0..4)
             .map(|_| {
                 let child = root.child_token();
@@ -487,7 +452,7 @@ fn racing_cancel_and_drop_of_tokens_with_forgotten_callbacks() {
 fn racing_unregister_and_cancel() {
     for _ in 0..scaled(10_000, 30) {
         let token = CancellationToken::new();
-        let count = Count::new();
+        let count = Calls::new();
         let registration = token.on_cancel(count.callback());
         let start = Barrier::new(2);
         let stopped = std::thread::scope(|scope| {
@@ -558,7 +523,7 @@ fn a_disarmed_wedge_gives_the_resource_back() {
     let bytes = live_bytes();
     {
         let token = CancellationToken::new();
-        let count = Count::new();
+        let count = Calls::new();
         let run = count.callback();
         let wedge = token.close_on_cancel(vec![1, 2, 3], |_| run());
         assert_eq!(wedge.len(), 3);
@@ -571,7 +536,7 @@ fn a_disarmed_wedge_gives_the_resource_back() {
         assert_eq!(count.seen(), (1, 2));
         assert_eq!(wedge.disarm(), None);
         // Dropped, not closed.
-        let (live, resource) = (CancellationToken::new(), OnDrop(count.clone()));
+        let (live, resource) = (CancellationToken::new(), count.callback());
         drop(live.close_on_cancel(resource, |_| unreachable!()));
         assert_eq!(count.seen(), (1, 3));
     }

@@ -1,25 +1,13 @@
 //! Groups of tokens: cancelling the children, joining tokens, leaving a tree.
 
+use crate::token::on_small_stack;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use umbel_core::{CancellationToken, Instant, Reason, ReasonKind};
 use umbel_tests::counting::{Task, allocator_calls, live_bytes};
-
-const fn scaled(full: usize, miri: usize) -> usize {
-    if cfg!(miri) { miri } else { full }
-}
-
-/// Runs `f` on a stack on which a recursion over the tree would overflow.
-fn on_small_stack<R: Send>(f: impl FnOnce() -> R + Send) -> R {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .stack_size(64 << 10)
-            .spawn_scoped(scope, f);
-        thread.unwrap().join().unwrap()
-    })
-}
+use umbel_tests::scaled;
 
 /// An error that counts its drops.
 #[derive(Debug)]

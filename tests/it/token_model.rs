@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 use umbel_tests::model::{OP_BYTES, Op, run_bytes, run_script};
+use umbel_tests::scaled;
 
 /// Mostly calm foreign code, and mostly the first few of everything, so that much happens to them.
 fn op() -> impl Strategy<Value = Op> {
@@ -35,7 +36,7 @@ fn config() -> ProptestConfig {
 
 #[test]
 fn random_scripts_agree_with_the_model() {
-    let most = if cfg!(miri) { 24 } else { 300 };
+    let most = scaled(300, 24);
     TestRunner::new(config())
         .run(&vec(op(), 0..most), |script| {
             run_script(script);

@@ -6,38 +6,9 @@
 use crate::model;
 use loom::thread;
 use std::sync::Arc;
-use std::sync::atomic::{
-    AtomicUsize,
-    Ordering::{Relaxed, SeqCst},
-};
+use std::sync::atomic::Ordering::Relaxed;
 use umbel_core::CancellationToken;
-
-#[derive(Default)]
-struct Count {
-    calls: AtomicUsize,
-    drops: AtomicUsize,
-}
-
-struct OnDrop(Arc<Count>);
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        self.0.drops.fetch_add(1, SeqCst);
-    }
-}
-
-impl Count {
-    fn callback(self: &Arc<Self>) -> impl FnOnce() + Send + 'static {
-        let drops = OnDrop(self.clone());
-        move || {
-            let count = &drops;
-            count.0.calls.fetch_add(1, SeqCst);
-        }
-    }
-
-    fn seen(&self) -> (usize, usize) {
-        (self.calls.load(SeqCst), self.drops.load(SeqCst))
-    }
-}
+use umbel_tests::calls::Calls;
 
 fn canceller(token: &CancellationToken) -> thread::JoinHandle<()> {
     let token = token.clone();
@@ -48,7 +19,7 @@ fn canceller(token: &CancellationToken) -> thread::JoinHandle<()> {
 fn on_cancel_against_cancel() {
     model("on_cancel ∥ cancel", 3, || {
         let token = CancellationToken::new();
-        let count = Arc::<Count>::default();
+        let count = Calls::new();
         let cancel = canceller(&token);
         let registration = token.on_cancel(count.callback());
         cancel.join().unwrap();
@@ -61,7 +32,7 @@ fn on_cancel_against_cancel() {
 fn unregister_against_cancel() {
     model("unregister ∥ cancel", 3, || {
         let token = CancellationToken::new();
-        let count = Arc::<Count>::default();
+        let count = Calls::new();
         let registration = token.on_cancel(count.callback());
         let cancel = canceller(&token);
         let stopped = registration.unregister();
@@ -78,7 +49,7 @@ fn drop_of_a_registration_and_reuse_against_cancel() {
         2,
         || {
             let token = CancellationToken::new();
-            let (one, two) = (Arc::<Count>::default(), Arc::<Count>::default());
+            let (one, two) = (Calls::new(), Calls::new());
             let registration = token.on_cancel(one.callback());
             let cancel = canceller(&token);
             drop(registration);
@@ -96,7 +67,7 @@ fn drop_of_a_registration_and_reuse_against_cancel() {
 fn forget_against_cancel() {
     model("on_cancel, forget, drop of a handle ∥ cancel", 3, || {
         let token = CancellationToken::new();
-        let count = Arc::<Count>::default();
+        let count = Calls::new();
         let registration = token.on_cancel(count.callback());
         let cancel = canceller(&token);
         registration.forget();
@@ -112,7 +83,7 @@ fn two_cancels_at_two_levels_against_forgotten() {
     model("cancel ∥ cancel above, callback forgotten", 2, || {
         let root = CancellationToken::new();
         let child = root.child_token();
-        let count = Arc::<Count>::default();
+        let count = Calls::new();
         child.on_cancel(count.callback()).forget();
         let cancel = canceller(&root);
         child.cancel();
@@ -131,7 +102,7 @@ fn death_with_a_forgotten_callback_against_cancel_above() {
         || {
             let root = CancellationToken::new();
             let child = root.child_token();
-            let count = Arc::<Count>::default();
+            let count = Calls::new();
             child.on_cancel(count.callback()).forget();
             // So that the walk enters the child.
             drop(child.child_token());

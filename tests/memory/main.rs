@@ -9,12 +9,13 @@ use std::task::{Context, Poll, Waker};
 use umbel_core::{FutureSet, Nursery, pool_stats};
 use umbel_tests::counting::{CountingAlloc, allocator_calls, live_bytes};
 use umbel_tests::exec::Wakes;
+use umbel_tests::scaled;
 
 #[global_allocator]
 static ALLOCATOR: CountingAlloc = CountingAlloc;
 
-const CHILDREN: usize = if cfg!(miri) { 200 } else { 10_000 };
-const CHURN: usize = if cfg!(miri) { 500 } else { 1_000_000 };
+const CHILDREN: usize = scaled(10_000, 200);
+const CHURN: usize = scaled(1_000_000, 500);
 
 #[test]
 fn the_allocator_is_left_alone() {

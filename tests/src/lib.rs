@@ -1,9 +1,14 @@
 //! What the tests share.
 
-pub mod compile_fail;
+pub mod calls;
 #[cfg(not(umbel_loom))]
 pub mod counting;
 pub mod quiet;
 pub mod exec;
 #[cfg(not(umbel_loom))]
 pub mod model;
+
+/// How much a test does: less under miri, which is a thousand times slower.
+pub const fn scaled(full: usize, miri: usize) -> usize {
+    if cfg!(miri) { miri } else { full }
+}

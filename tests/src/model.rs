@@ -3,7 +3,8 @@
 //!
 //! | room | what it holds |
 //! |---|---|
-//! | `forest` | the reference model |
+//! | `trees` | the reference model: the tokens |
+//! | `forest` | what becomes of those who wait for them |
 //! | `op` | what a script consists of |
 //! | `foreign` | what the tree calls: it tells the interpreter, and misbehaves as the script says |
 //! | `state` | what the interpreter keeps, and compares |
@@ -15,6 +16,7 @@
 //! happens; which panic comes out of a call; after every outermost operation which wakers and
 //! closures the tree keeps; at the end all memory.
 
+mod trees;
 mod forest;
 mod op;
 mod foreign;

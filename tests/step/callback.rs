@@ -5,21 +5,10 @@ use super::at_every_step;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use umbel_core::step::with_hook;
 use umbel_core::{CancellationToken, Flag, Registration};
+use umbel_tests::calls::Calls;
 use umbel_tests::counting::live_bytes;
-
-/// Calls and drops of a closure.
-#[derive(Default)]
-struct Count(AtomicUsize, AtomicUsize);
-
-struct OnDrop(Arc<Count>);
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        self.0.1.fetch_add(1, SeqCst);
-    }
-}
 
 struct Tree {
     root: CancellationToken,
@@ -27,7 +16,7 @@ struct Tree {
     registration: RefCell<Option<Registration>>,
     flag: RefCell<Option<Flag>>,
     target: CancellationToken,
-    count: Arc<Count>,
+    calls: Arc<Calls>,
     bytes: isize,
 }
 
@@ -43,7 +32,7 @@ impl Tree {
             registration: RefCell::default(),
             flag: RefCell::default(),
             target,
-            count: Arc::default(),
+            calls: Calls::new(),
             bytes,
         }
     }
@@ -55,11 +44,7 @@ impl Tree {
     }
 
     fn register(&self) {
-        let drops = OnDrop(self.count.clone());
-        let registration = self.mid.on_cancel(move || {
-            let count = &drops;
-            count.0.0.fetch_add(1, SeqCst);
-        });
+        let registration = self.mid.on_cancel(self.calls.callback());
         *self.registration.borrow_mut() = Some(registration);
     }
 
@@ -70,10 +55,6 @@ impl Tree {
     fn interrupt(&self) {
         self.target.cancel();
         assert!(self.mid.is_cancelled());
-    }
-
-    fn seen(&self) -> (usize, usize) {
-        (self.count.0.load(SeqCst), self.count.1.load(SeqCst))
     }
 
     /// Everything was given back.
@@ -93,7 +74,7 @@ fn t_21_on_cancel() {
             Tree::interrupt,
             |tree, ()| {
                 let calls = usize::from(tree.root.is_cancelled() || tree.mid.is_cancelled());
-                assert_eq!(tree.seen(), (calls, calls));
+                assert_eq!(tree.calls.seen(), (calls, calls));
                 assert_eq!(tree.take().unregister(), calls == 0);
                 tree.end();
             },
@@ -110,7 +91,7 @@ fn t_21_unregister() {
             |tree| tree.take().unregister(),
             Tree::interrupt,
             |tree, stopped| {
-                assert_eq!(tree.seen(), (usize::from(!stopped), 1));
+                assert_eq!(tree.calls.seen(), (usize::from(!stopped), 1));
                 tree.end();
             },
         );
@@ -127,7 +108,7 @@ fn t_21_forget() {
             Tree::interrupt,
             |tree, ()| {
                 tree.root.cancel();
-                assert_eq!(tree.seen(), (1, 1));
+                assert_eq!(tree.calls.seen(), (1, 1));
                 tree.end();
             },
         );
@@ -172,16 +153,10 @@ fn a_token_dies_at_every_step_of_a_cancel() {
     for at in 0.. {
         let bytes = live_bytes();
         let root = CancellationToken::new();
-        let count = Arc::<Count>::default();
+        let calls = Calls::new();
         let child = root.child_token();
         for _ in 0..3 {
-            let drops = OnDrop(count.clone());
-            child
-                .on_cancel(move || {
-                    let count = &drops;
-                    count.0.0.fetch_add(1, SeqCst);
-                })
-                .forget();
+            child.on_cancel(calls.callback()).forget();
         }
         // So that the walk enters the child.
         drop(child.child_token());
@@ -194,15 +169,16 @@ fn a_token_dies_at_every_step_of_a_cancel() {
             step.set(step.get() + 1);
         };
         with_hook(&hook, || root.cancel());
-        seen[count.0.load(SeqCst)] += 1;
+        seen[calls.seen().0] += 1;
         // The next occupant of the slot, and a walk that finds it.
         let next = root.child_token();
         root.cancel();
         drop((next, child, root));
-        assert!(count.0.load(SeqCst) <= 3);
-        assert_eq!(count.1.load(SeqCst), 3);
+        let (called, dropped) = calls.seen();
+        assert!(called <= 3);
+        assert_eq!(dropped, 3);
         let steps = step.get();
-        drop((count, step));
+        drop((calls, step));
         assert_eq!(live_bytes(), bytes);
         if steps <= at {
             break;

@@ -1,9 +1,11 @@
 //! `cargo xtask ci`: the steps, as data, and the run over all of them.
 
+use crate::bare;
 use crate::deep;
 use crate::qemu;
 use crate::step::{self, Cmd, Row, Step};
 use crate::tools::{Need, Tools};
+use crate::ui;
 
 /// What the README tells a newcomer to type; a test compares the two.
 const README_COMMANDS: &str = include_str!("../commands.txt");
@@ -44,10 +46,12 @@ fn steps() -> Vec<Step> {
     steps.extend(lints());
     steps.extend(no_std());
     steps.push(msrv());
+    steps.push(ui::step(&ui::Args::default()));
     steps.extend(deep::miri(0..1));
     steps.extend(models());
     steps.extend(qemu::steps(&qemu::SHORT));
     steps.push(size());
+    steps.push(bare::step());
     steps.extend(fuzz());
     steps.push(package());
     steps
@@ -168,6 +172,13 @@ fn msrv() -> Step {
         .cmd(check("-p umbel-core -p umbel --all-features"))
         .cmd(check("-p umbel-core"))
         .cmd(check("-p umbel-core --no-default-features"))
+        .cmd(
+            Cmd::new(&format!(
+                "cargo +{MSRV} test --locked -p umbel --test shapes"
+            ))
+            .target_dir("msrv"),
+        )
+        .must_run_tests()
 }
 
 fn models() -> Vec<Step> {
@@ -197,9 +208,10 @@ fn fuzz() -> Vec<Step> {
 fn size() -> Step {
     qemu::Board::ALL
         .iter()
-        .fold(Step::new("what a static token costs"), |step, board| {
-            step.need(Need::Target(board.target()))
-        })
+        .fold(
+            Step::new("what a token and a nursery cost"),
+            |step, board| step.need(Need::Target(board.target())),
+        )
         .run_line("cargo xtask size")
 }
 

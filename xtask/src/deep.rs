@@ -42,6 +42,8 @@ enum Job {
     MiriTargets,
     /// Each loom model with one more preemption than in CI.
     LoomWide,
+    /// The tests, with children that were woken together polled in other orders.
+    Shuffle,
     /// Each ordering of the token tree, weakened, makes the test fail that is said to show it.
     Orderings,
     /// cargo-mutants over the core: no change of the code goes unnoticed by the tests.
@@ -69,6 +71,7 @@ impl Job {
                 .collect(),
             Job::MiriTargets => MIRI_TARGETS.map(miri_target).into(),
             Job::LoomWide => loom_wide()?,
+            Job::Shuffle => (1..=4).map(shuffled).collect(),
             Job::Orderings => orderings::pieces(checkout)?,
             Job::Mutants => (0..64).map(|piece| mutants(piece, 64)).collect(),
             Job::Tsan => sanitizer("thread", tools)?,
@@ -164,6 +167,7 @@ impl Marks {
             outcome: Outcome::Passed,
             time: Duration::from_secs_f64(seconds.parse().ok()?),
             tests: tests.parse().ok()?,
+            tail: Vec::new(),
         })
     }
 
@@ -285,6 +289,19 @@ fn loom_wide() -> Result<Vec<Step>> {
         .collect())
 }
 
+/// The order of polls within a batch is promised nowhere; no test may depend on it.
+fn shuffled(seed: u64) -> Step {
+    Step::new(format!("tests, shuffled by {seed}"))
+        .cmd(
+            Cmd::new("cargo test -p umbel-tests --test it")
+                .target_dir("step")
+                .env("RUSTFLAGS", "--cfg umbel_step")
+                .env("UMBEL_SHUFFLE", seed.to_string()),
+        )
+        .limit(PIECE_LIMIT)
+        .must_run_tests()
+}
+
 /// Fails if a change of the core's code is noticed by no test; the list is in the output directory.
 fn mutants(piece: usize, of: usize) -> Step {
     let out = target_dir().join(format!("deep/mutants/piece-{piece}"));
@@ -373,6 +390,7 @@ mod tests {
             outcome,
             time: Duration::from_millis(2500),
             tests: 7,
+            tail: Vec::new(),
         };
         marks.leave(&row(Outcome::Failed("exit 1".into()))).unwrap();
         marks

@@ -1,8 +1,10 @@
 //! The project's tooling: `cargo xtask ci` is all that CI does, `cargo xtask deep JOB` the proofs
 //! that take too long for it, `cargo xtask bench WHAT` the comparison with the peers, `cargo xtask
-//! qemu BOARD` the firmware under interrupts, `cargo xtask size` what a token costs in flash.
+//! qemu BOARD` the firmware under interrupts, `cargo xtask size` what a token costs in flash, `cargo
+//! xtask bare` that the core needs neither `alloc` nor `std`, `cargo xtask ui` what mistakes look like.
 #![forbid(unsafe_code)]
 
+mod bare;
 mod bench;
 mod ci;
 mod coverage;
@@ -13,6 +15,7 @@ mod size;
 mod step;
 mod table;
 mod tools;
+mod ui;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -35,10 +38,14 @@ enum Task {
     Deep(deep::Args),
     /// Measures us beside the peers; ends with the list of missed marks, and with 1 if there is one.
     Bench(bench::Args),
-    /// Runs a firmware in an emulator whose interrupts cancel at every instruction of main.
+    /// Runs firmware in an emulator: a token, or four tasks, cancelled by interrupts at any instruction.
     Qemu(qemu::Args),
-    /// Says what a token in a `static` costs a firmware; fails if a mark is missed.
+    /// Says what a token and a nursery cost a firmware; fails if a mark is missed.
     Size,
+    /// Compares what the compiler says about mistakes with what is kept of it.
+    Ui(ui::Args),
+    /// Looks for `alloc` and `std` in a program that uses all that there is without them; runs it.
+    Bare,
 }
 
 fn main() -> Result<ExitCode> {
@@ -56,8 +63,13 @@ fn main() -> Result<ExitCode> {
             step::stop_on_ctrl_c()?;
             deep::run(&args)?
         }
+        Task::Ui(args) => {
+            step::stop_on_ctrl_c()?;
+            step::run_all(&[ui::step(&args)], &mut tools::Tools::default())
+        }
         // Ctrl-C ends it and the benchmarks alike: nothing is to be tidied up.
         Task::Bench(args) => return bench::run(args),
+        Task::Bare => return bare::run().map(|()| ExitCode::SUCCESS),
         Task::Size => return size::run().map(|()| ExitCode::SUCCESS),
         Task::Qemu(args) => return qemu::run(&args).map(|()| ExitCode::SUCCESS),
     };

@@ -1,4 +1,4 @@
-//! `cargo xtask qemu BOARD`: the firmware that cancels from real interrupts, in an emulator.
+//! `cargo xtask qemu BOARD [PROGRAM]`: firmware that cancels from real interrupts, in an emulator.
 //!
 //! QEMU runs it one instruction at a time, on a clock that counts instructions: an interrupt may
 //! come between any two of them, and every run is the same.
@@ -8,7 +8,7 @@ use crate::step::{Cmd, Step, target_dir};
 use crate::tools::{self, Need};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The workspace of everything that runs on a microcontroller.
@@ -47,12 +47,42 @@ impl Board {
     }
 }
 
+/// What runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Firmware {
+    /// A static token that interrupts cancel at every instruction of main.
+    Interrupts,
+    /// Four tasks in a nursery, cancelled and begun again.
+    Station,
+}
+
+impl Firmware {
+    const ALL: [Firmware; 2] = [Firmware::Interrupts, Firmware::Station];
+
+    fn name(self) -> &'static str {
+        match self {
+            Firmware::Interrupts => "interrupts",
+            Firmware::Station => "station",
+        }
+    }
+
+    /// What it says when it is broken.
+    fn complaint(self) -> &'static str {
+        match self {
+            Firmware::Interrupts => "lost wake",
+            Firmware::Station => "nobody woke it",
+        }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     board: Board,
+    #[arg(value_enum, default_value = Firmware::Interrupts.name())]
+    firmware: Firmware,
     #[command(flatten)]
     form: Form,
-    /// Runs a token that loses wakes: passes if that is noticed.
+    /// Runs a token that loses wakes, tasks that are polled unwoken: passes if that is noticed.
     #[arg(long)]
     broken: bool,
 }
@@ -63,7 +93,8 @@ pub(crate) struct Form {
     /// How many interrupts at least.
     #[arg(long, value_name = "N", default_value_t = SHORT.interrupts)]
     interrupts: u32,
-    /// What part of the instructions that ran must have been interrupted, in each operation.
+    /// What part of the instructions that ran must have been interrupted, in each operation
+    /// (`interrupts`).
     #[arg(long, value_name = "PERCENT", default_value_t = SHORT.each)]
     each: u32,
     /// And in those that register a waker, replace it and take it back.
@@ -87,37 +118,47 @@ pub(crate) const LONG: Form = Form {
     registration: 95,
 };
 
-/// Both boards, and the broken token on each.
+/// Both programs on both boards, and the broken ones.
 pub(crate) fn steps(form: &Form) -> Vec<Step> {
-    let step = |name: String, board: Board, options: &str| {
-        Step::new(name)
-            .need(Need::Target(board.target()))
-            .need(Need::Program(QEMU))
-            // The firmware notices that main hangs; if the interrupt itself does, this ends it.
-            .limit(Duration::from_secs(10 * 60))
-            .run_line(&format!("cargo xtask qemu {} {options}", board.name()))
-    };
     let Form {
         interrupts,
         each,
         registration,
     } = form;
     let options = format!("--interrupts {interrupts} --each {each} --registration {registration}");
-    let runs = Board::ALL.map(|board| {
-        let name = format!("{interrupts} interrupts on {}", board.name());
-        step(name, board, &options)
-    });
-    let controls = Board::ALL.map(|board| {
-        let name = format!("a lost wake is noticed on {}", board.name());
-        step(name, board, "--broken")
-    });
-    runs.into_iter().chain(controls).collect()
+    Firmware::ALL
+        .into_iter()
+        .flat_map(|firmware| Board::ALL.map(|board| (firmware, board)))
+        .flat_map(|(firmware, board)| {
+            let (program, on) = (firmware.name(), board.name());
+            let line = format!("cargo xtask qemu {on} {program}");
+            [
+                step(board, format!("{program} on {on}, {interrupts} interrupts"))
+                    .run_line(&format!("{line} {options}")),
+                step(board, format!("{program} on {on}, broken"))
+                    .run_line(&format!("{line} --broken")),
+            ]
+        })
+        .collect()
+}
+
+fn step(board: Board, name: String) -> Step {
+    Step::new(name)
+        .need(Need::Target(board.target()))
+        .need(Need::Program(QEMU))
+        // The firmware notices that main hangs; if the interrupt itself does, this ends it.
+        .limit(Duration::from_secs(10 * 60))
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let program = build(args.board, "interrupts", args.broken)?;
+    let program = build(
+        args.board,
+        args.firmware.name(),
+        Profile::Release,
+        args.broken,
+    )?;
     let log = target_dir().join(format!("qemu-{}.log", args.board.name()));
-    let cmd = emulator(args, &program)?
+    let cmd = step_by_step(args, &program)?
         .args(["-d", "in_asm", "-D"].map(String::from))
         .arg(log.display().to_string());
     println!("$ {cmd}");
@@ -128,10 +169,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     print!("{counts}");
     if args.broken {
         ensure!(
-            !output.status.success() && said.contains("lost wake"),
-            "the broken token was not noticed"
+            !output.status.success() && said.contains(args.firmware.complaint()),
+            "the broken program was not noticed"
         );
-        println!("the broken token was noticed");
+        println!("the broken program was noticed");
         return Ok(());
     }
     if !output.status.success() {
@@ -141,6 +182,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             String::from_utf8_lossy(&output.stderr)
         );
     }
+    if args.firmware == Firmware::Station {
+        return Ok(());
+    }
     let executed = fs::read_to_string(&log).context("the emulator left no log")?;
     let program = Program::read(&fs::read(&program)?)?;
     let coverage = Coverage::new(&program, &executed, rows)?;
@@ -148,44 +192,63 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     coverage.require(args.form.each, args.form.registration)
 }
 
-/// Builds a program of the firmware as it is shipped.
-pub(crate) fn build(board: Board, bin: &str, broken: bool) -> Result<PathBuf> {
+/// How a program is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// As it is shipped.
+    Release,
+    /// With a symbol for each function.
+    Dev,
+}
+
+/// Builds a program of the firmware.
+pub(crate) fn build(board: Board, bin: &str, profile: Profile, broken: bool) -> Result<PathBuf> {
     let features = if broken { "broken" } else { "" };
-    let cmd = Cmd::new("cargo build --quiet --release --locked --manifest-path")
+    let (profile, folder) = match profile {
+        Profile::Release => ("release", "release"),
+        Profile::Dev => ("dev", "debug"),
+    };
+    let cmd = Cmd::new("cargo build --quiet --locked --manifest-path")
         .arg(MANIFEST)
-        .args(["--target", board.target(), "--bin", bin].map(String::from))
-        .arg("--features")
-        .arg(features)
+        .args(["--profile", profile, "--target", board.target()].map(String::from))
+        .args(["--bin", bin, "--features", features].map(String::from))
         .target_dir("firmware");
     println!("$ {cmd}");
     ensure!(cmd.to_command().status()?.success(), "it does not build");
-    let program = format!("firmware/{}/release/{bin}", board.target());
+    let program = format!("firmware/{}/{folder}/{bin}", board.target());
     Ok(target_dir().join(program))
 }
 
-const QEMU: &str = "qemu-system-arm";
+pub(crate) const QEMU: &str = "qemu-system-arm";
 
-fn emulator(args: &Args, program: &std::path::Path) -> Result<Cmd> {
+/// One instruction at a time, on a clock that counts them.
+fn step_by_step(args: &Args, program: &Path) -> Result<Cmd> {
     let version = tools::stdout(&Cmd::new(QEMU).arg("--version"))
         .context("no qemu-system-arm; on Debian: apt-get install qemu-system-arm")?;
     // One instruction is 128 ns, which is more than a tick of either board's timer: no instruction
     // is stepped over.
-    Ok(Cmd::new(QEMU)
-        .args(args.board.machine().split(' ').map(String::from))
+    Ok(emulator(args.board, program)
+        .args("-icount shift=7,sleep=off".split(' ').map(String::from))
+        .args(one_at_a_time(&version)?.split(' ').map(String::from))
+        .arg("-semihosting-config")
+        .arg(format!(
+            "enable=on,target=native,arg={},arg={}",
+            args.firmware.name(),
+            args.form.interrupts
+        )))
+}
+
+/// The board with a program in it.
+pub(crate) fn emulator(board: Board, program: &Path) -> Cmd {
+    Cmd::new(QEMU)
+        .args(board.machine().split(' ').map(String::from))
         .args(
             "-nographic -monitor none -serial null"
                 .split(' ')
                 .map(String::from),
         )
-        .args("-icount shift=7,sleep=off".split(' ').map(String::from))
-        .args(one_at_a_time(&version)?.split(' ').map(String::from))
-        .arg("-semihosting-config")
-        .arg(format!(
-            "enable=on,target=native,arg=interrupts,arg={}",
-            args.form.interrupts
-        ))
         .arg("-kernel")
-        .arg(program.display().to_string()))
+        .arg(program.display().to_string())
 }
 
 /// The option got another name in 8.1.

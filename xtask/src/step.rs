@@ -3,10 +3,12 @@
 use crate::tools::{Need, Tools};
 use anyhow::{Context, Result};
 use process_wrap::std::{StdChildWrapper, StdCommandWrap};
-use std::io::{BufRead, BufReader, Write};
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -197,6 +199,8 @@ pub(crate) struct Row {
     pub(crate) time: Duration,
     /// Tests that passed, as cargo counted them.
     pub(crate) tests: u64,
+    /// The last lines that a failed step printed.
+    pub(crate) tail: Vec<String>,
 }
 
 /// Runs the steps in their order, neighbours that may run beside each other together; their lines mix.
@@ -225,22 +229,25 @@ pub(crate) fn run_all(steps: &[Step], tools: &mut Tools) -> Vec<Row> {
 pub(crate) fn run(step: &Step, tools: &mut Tools) -> Row {
     println!("\n==> {}", step.name);
     let begun = Instant::now();
-    let mut tests = 0;
-    let outcome = outcome(step, tools, begun + step.limit, &mut tests);
+    let heard = Mutex::default();
+    let outcome = outcome(step, tools, begun + step.limit, &heard);
     match &outcome {
         Outcome::Passed => {}
         Outcome::Failed(why) => println!("FAILED {}: {why}", step.name),
         Outcome::Skipped(why) => println!("SKIPPED {}: {why}", step.name),
     }
+    let Heard { tests, tail } = heard.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let failed = matches!(outcome, Outcome::Failed(_));
     Row {
         name: step.name.clone(),
         outcome,
         time: begun.elapsed(),
         tests,
+        tail: if failed { tail.into() } else { Vec::new() },
     }
 }
 
-fn outcome(step: &Step, tools: &mut Tools, deadline: Instant, tests: &mut u64) -> Outcome {
+fn outcome(step: &Step, tools: &mut Tools, deadline: Instant, heard: &Mutex<Heard>) -> Outcome {
     if STOP.load(Ordering::Relaxed) {
         return Outcome::Skipped("interrupted before it began".into());
     }
@@ -251,7 +258,7 @@ fn outcome(step: &Step, tools: &mut Tools, deadline: Instant, tests: &mut u64) -
     }
     for cmd in &step.cmds {
         println!("$ {cmd}");
-        match run_cmd(cmd, deadline, tests) {
+        match run_cmd(cmd, deadline, heard) {
             Ok(End::Exited(status)) if status.success() != cmd.fails => {}
             Ok(End::Exited(status)) => return Outcome::Failed(format!("{status}: {cmd}")),
             Ok(End::OverTime) => {
@@ -264,7 +271,7 @@ fn outcome(step: &Step, tools: &mut Tools, deadline: Instant, tests: &mut u64) -
             Err(error) => return Outcome::Failed(format!("{error:#}: {cmd}")),
         }
     }
-    if step.tests && *tests == 0 {
+    if step.tests && lock(heard).tests == 0 {
         return Outcome::Failed("no test ran".into());
     }
     Outcome::Passed
@@ -278,20 +285,26 @@ enum End {
 }
 
 /// Runs `cmd` in a process group of its own, so that the limit and Ctrl-C end its children too.
-fn run_cmd(cmd: &Cmd, deadline: Instant, tests: &mut u64) -> Result<End> {
+fn run_cmd(cmd: &Cmd, deadline: Instant, heard: &Mutex<Heard>) -> Result<End> {
     let mut command = cmd.to_command();
-    command.stdout(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    if std::io::stderr().is_terminal() {
+        command.env("CARGO_TERM_COLOR", "always");
+    }
     let mut command = StdCommandWrap::from(command);
     #[cfg(unix)]
     command.wrap(process_wrap::std::ProcessGroup::leader());
     let mut child = command.spawn().context("cannot be started")?;
     let stdout = child.stdout().take().context("its output is not piped")?;
-    let reader = thread::spawn(move || pass_on(stdout));
-    let end = wait(&mut *child, deadline)?;
-    // What it left behind in its group would keep the pipe open. Mostly there is nothing to kill.
-    let _ = child.start_kill();
-    *tests += reader.join().map_or(0, |counted| counted);
-    Ok(end)
+    let stderr = child.stderr().take().context("its errors are not piped")?;
+    thread::scope(|scope| {
+        scope.spawn(|| pass_on(stdout, std::io::stdout(), heard));
+        scope.spawn(|| pass_on(stderr, std::io::stderr(), heard));
+        let end = wait(&mut *child, deadline);
+        // What it left behind in its group would keep the pipes open. Mostly there is nothing to kill.
+        let _ = child.start_kill();
+        end
+    })
 }
 
 fn wait(child: &mut dyn StdChildWrapper, deadline: Instant) -> Result<End> {
@@ -313,18 +326,41 @@ fn wait(child: &mut dyn StdChildWrapper, deadline: Instant) -> Result<End> {
     }
 }
 
-/// Shows what a child prints and counts the tests that passed in it.
-fn pass_on(stdout: impl std::io::Read) -> u64 {
-    let mut tests = 0;
-    let mut reader = BufReader::new(stdout);
+/// What is kept of a step's output.
+#[derive(Debug, Default)]
+struct Heard {
+    tests: u64,
+    /// The last [`TAIL`] lines, of both streams as they came.
+    tail: VecDeque<String>,
+}
+
+/// Enough for a failed test's panic, or a compiler's error.
+const TAIL: usize = 40;
+
+impl Heard {
+    fn line(&mut self, line: &str) {
+        self.tests += tests_passed(line);
+        if self.tail.len() == TAIL {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(line.trim_end().to_owned());
+    }
+}
+
+fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
+    heard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Shows what a child prints, and hears it.
+fn pass_on(from: impl Read, mut to: impl Write, heard: &Mutex<Heard>) {
+    let mut reader = BufReader::new(from);
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-        tests += tests_passed(&String::from_utf8_lossy(&line));
+        lock(heard).line(&String::from_utf8_lossy(&line));
         // A reader who went away does not stop the checks.
-        let _ = std::io::stdout().write_all(&line);
+        let _ = to.write_all(&line);
         line.clear();
     }
-    tests
 }
 
 /// Each `N` of libtest's `test result: ok. N passed; …`. Miri runs several seeds at once, which mix
@@ -380,6 +416,26 @@ mod tests {
         assert_eq!(run_quietly(&shown).outcome, Outcome::Passed);
         let survives = shown.cmd(Cmd::new("cargo --version").must_fail());
         assert!(matches!(run_quietly(&survives).outcome, Outcome::Failed(_)));
+    }
+
+    #[test]
+    fn what_a_failed_step_printed_last_is_kept() {
+        let bad = Step::new("bad")
+            .run_line("cargo --version")
+            .run_line("cargo --no-such-flag");
+        let tail = run_quietly(&bad).tail;
+        assert!(tail[0].starts_with("cargo "), "{tail:?}");
+        assert!(tail[1].contains("--no-such-flag"), "{tail:?}");
+        assert!(
+            run_quietly(&Step::new("good").run_line("cargo --version"))
+                .tail
+                .is_empty()
+        );
+
+        let mut heard = Heard::default();
+        (0..100).for_each(|n| heard.line(&format!("{n}\n")));
+        assert_eq!(heard.tail.len(), TAIL);
+        assert_eq!(heard.tail.back().map(String::as_str), Some("99"));
     }
 
     #[test]

@@ -10,8 +10,15 @@ pub(crate) fn failed(rows: &[Row]) -> bool {
         .any(|row| matches!(row.outcome, Outcome::Failed(_)))
 }
 
-/// What ran, how it ended, how long it took; the last line counts.
+/// How what failed ended; then what ran, how it ended, how long it took; the last line counts.
 pub(crate) fn render(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for row in rows.iter().filter(|row| !row.tail.is_empty()) {
+        let _ = writeln!(text, "\nThe end of {}:", row.name);
+        for line in &row.tail {
+            let _ = writeln!(text, "    {line}");
+        }
+    }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["step", "outcome", "seconds", "tests", "reason"]);
@@ -42,7 +49,7 @@ pub(crate) fn render(rows: &[Row]) -> String {
             &reason.split_whitespace().collect::<Vec<_>>().join(" "),
         ]);
     }
-    let mut text = format!("\n{}\n\n", table.trim_fmt());
+    let _ = write!(text, "\n{}\n\n", table.trim_fmt());
     let total: f64 = rows.iter().map(|row| row.time.as_secs_f64()).sum();
     let _ = writeln!(text, "total {total:.0} s");
     let _ = writeln!(text, "{passed} passed, {failed} failed, {skipped} skipped");
@@ -60,6 +67,7 @@ mod tests {
             outcome,
             time: Duration::from_millis(1500),
             tests: 3,
+            tail: Vec::new(),
         }
     }
 
@@ -80,11 +88,17 @@ mod tests {
 
     #[test]
     fn one_failure_fails_the_run() {
-        let rows = [
+        let mut rows = [
             row("a", Outcome::Failed("exit 1".into())),
             row("b", Outcome::Passed),
         ];
+        rows[0].tail = vec!["error: no".into()];
         assert!(failed(&rows));
-        assert!(render(&rows).ends_with("1 passed, 1 failed, 0 skipped\n"));
+        let text = render(&rows);
+        assert!(
+            text.starts_with("\nThe end of a:\n    error: no\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("1 passed, 1 failed, 0 skipped\n"));
     }
 }

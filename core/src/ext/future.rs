@@ -82,24 +82,21 @@ pin_project! {
     /// [`FutureExt::or_cancelled`].
     ///
     /// **Cancel safety:** that of the inner future, which is dropped with this one (not when the
-    /// signal is cancelled). `Send` if the inner future and the signal's wait are, and the signal is
-    /// `Sync`.
+    /// signal is cancelled). `Send` if the inner future and the signal's wait `W` are, and the signal is
+    /// `Sync`. (`W` is a parameter so that the compiler need not find it out anew where it proves that an
+    /// `async` block is `Send`: it could not, for signals with a lifetime.)
     #[must_use = "futures do nothing unless polled"]
-    pub struct OrCancelled<'s, F, S>
-    where
-        S: CancelSignal,
-        S: ?Sized,
-    {
+    pub struct OrCancelled<'s, F, S: ?Sized, W = <S as CancelSignal>::Wait<'s>> {
         #[pin]
         future: F,
         #[pin]
-        wait: S::Wait<'s>,
+        wait: W,
         signal: &'s S,
         polled: bool,
     }
 }
 
-impl<F: Future, S: CancelSignal + ?Sized> Future for OrCancelled<'_, F, S> {
+impl<F: Future, S: CancelSignal + ?Sized, W: Future> Future for OrCancelled<'_, F, S, W> {
     type Output = Result<F::Output, Cancelled>;
 
     #[inline]
@@ -121,7 +118,7 @@ impl<F: Future, S: CancelSignal + ?Sized> Future for OrCancelled<'_, F, S> {
     }
 }
 
-impl<F, S: CancelSignal + ?Sized> fmt::Debug for OrCancelled<'_, F, S> {
+impl<F, S: ?Sized, W> fmt::Debug for OrCancelled<'_, F, S, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OrCancelled").finish_non_exhaustive()
     }

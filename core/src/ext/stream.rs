@@ -5,6 +5,7 @@
 
 use crate::token::CancelSignal;
 use core::fmt;
+use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use futures_core::stream::{FusedStream, Stream};
@@ -62,24 +63,20 @@ pin_project! {
     /// neither the inner stream nor the signal.
     ///
     /// **Cancel safety:** that of the inner stream, which is dropped with this one (not when the
-    /// signal is cancelled). Allocates what the signal's wait does. `Send` if the inner stream and
-    /// the signal's wait are, and the signal is `Sync`.
+    /// signal is cancelled). Allocates what the signal's wait `W` does. `Send` if the inner stream and
+    /// `W` are, and the signal is `Sync`.
     #[must_use = "streams do nothing unless polled"]
-    pub struct TakeUntilCancelled<'s, St, S>
-    where
-        S: CancelSignal,
-        S: ?Sized,
-    {
+    pub struct TakeUntilCancelled<'s, St, S: ?Sized, W = <S as CancelSignal>::Wait<'s>> {
         #[pin]
         stream: St,
         #[pin]
-        wait: S::Wait<'s>,
+        wait: W,
         signal: &'s S,
         over: bool,
     }
 }
 
-impl<St: Stream, S: CancelSignal + ?Sized> Stream for TakeUntilCancelled<'_, St, S> {
+impl<St: Stream, S: CancelSignal + ?Sized, W: Future> Stream for TakeUntilCancelled<'_, St, S, W> {
     type Item = St::Item;
 
     #[inline]
@@ -108,13 +105,15 @@ impl<St: Stream, S: CancelSignal + ?Sized> Stream for TakeUntilCancelled<'_, St,
     }
 }
 
-impl<St: Stream, S: CancelSignal + ?Sized> FusedStream for TakeUntilCancelled<'_, St, S> {
+impl<St: Stream, S: CancelSignal + ?Sized, W: Future> FusedStream
+    for TakeUntilCancelled<'_, St, S, W>
+{
     fn is_terminated(&self) -> bool {
         self.over
     }
 }
 
-impl<St, S: CancelSignal + ?Sized> fmt::Debug for TakeUntilCancelled<'_, St, S> {
+impl<St, S: ?Sized, W> fmt::Debug for TakeUntilCancelled<'_, St, S, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TakeUntilCancelled")
             .field("over", &self.over)

@@ -5,7 +5,7 @@
 
 use crate::nursery::failure::JoinError;
 use crate::nursery::join::{Join, LocalSpawnWait, SpawnWait};
-use crate::nursery::map::{Collect, InOrder, Map};
+use crate::nursery::map::{Begin, Collect, Each, InOrder, Map};
 use crate::nursery::mode::{Local, Mode, Threads};
 use crate::nursery::options::Options;
 use crate::nursery::report::{Report, Stats};
@@ -24,7 +24,10 @@ use futures_core::FusedStream;
 
 macro_rules! handles {
     (
-        $mode:ty, [$($send:tt)*], $Nursery:ident, $Wait:ident by $waits:path;
+        $mode:ty, $Nursery:ident, $Wait:ident by $waits:path;
+        E: [$($error:tt)*];
+        T: [$($output:tt)*];
+        F: [$($child:tt)*];
         $(#[$handle_doc:meta])*
         $Handle:ident;
         $(#[$child_doc:meta])*
@@ -95,15 +98,15 @@ macro_rules! handles {
         ///
         /// One allocation a child. Queued children start in the order in which they came; the memory
         /// of a queue is the caller's to bound, by one of the other two ways.
-        impl<'env, E: $($send)* 'env> $Handle<'env, E> {
+        impl<'env, E: $($error)*> $Handle<'env, E> {
             /// Spawns a plain child: when the nursery is cancelled, it is dropped at its await point.
             ///
             /// Never fails: in a nursery that is cancelled or has ended, the future is dropped here
             /// and the `Join` says so.
             pub fn spawn<T, F>(&self, future: F) -> Join<T>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.0.spawn(future, Options::default())
             }
@@ -116,8 +119,8 @@ macro_rules! handles {
             /// `make` is called here, at once.
             pub fn spawn_graceful<T, F>(&self, make: impl FnOnce(ChildContext) -> F) -> Join<T>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.child().spawn_graceful(make)
             }
@@ -131,8 +134,8 @@ macro_rules! handles {
             /// ended.
             pub fn try_spawn<T, F>(&self, future: F) -> Result<Join<T>, TrySpawnError<F>>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.0.try_spawn(future, Options::default())
             }
@@ -148,8 +151,8 @@ macro_rules! handles {
                 make: impl FnOnce(ChildContext) -> F,
             ) -> Result<Join<T>, TrySpawnError<F>>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.child().try_spawn_graceful(make)
             }
@@ -160,8 +163,8 @@ macro_rules! handles {
             /// all wait for room while they fill it would wait for one another.
             pub fn spawn_wait<T, F>(&self, future: F) -> $Wait<'env, T, E>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 $waits(self.0.spawn_wait(future, Options::default()))
             }
@@ -173,8 +176,8 @@ macro_rules! handles {
                 make: impl FnOnce(ChildContext) -> F,
             ) -> $Wait<'env, T, E>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.child().spawn_wait_graceful(make)
             }
@@ -220,39 +223,37 @@ macro_rules! handles {
             /// }));
             /// assert_eq!(total.unwrap(), 6);
             /// ```
-            pub fn map<I, T, F, M>(
+            pub fn map<I, It, T, F, M>(
                 &self,
                 items: I,
-                mut make: M,
-            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, T, F, M>
+                make: M,
+            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, It, T, F, M>
             where
-                I: IntoIterator,
-                M: FnMut(I::Item) -> F,
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                I: IntoIterator<IntoIter = It>,
+                It: Iterator,
+                M: FnMut(It::Item) -> F,
+                T: $($output)*,
+                F: $($child)*,
             {
-                let handle = self.clone();
-                Map::new(items.into_iter(), self.0.limit(), InOrder::new(), move |item| {
-                    handle.spawn_wait(make(item))
-                })
+                let each = self.each(make);
+                Map::new(items.into_iter(), self.0.limit(), InOrder::new(), each)
             }
 
             /// As [`map`](Self::map), but gives the outputs in the order in which the children end.
-            pub fn map_unordered<I, T, F, M>(
+            pub fn map_unordered<I, It, T, F, M>(
                 &self,
                 items: I,
-                mut make: M,
-            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, T, F, M>
+                make: M,
+            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, It, T, F, M>
             where
-                I: IntoIterator,
-                M: FnMut(I::Item) -> F,
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                I: IntoIterator<IntoIter = It>,
+                It: Iterator,
+                M: FnMut(It::Item) -> F,
+                T: $($output)*,
+                F: $($child)*,
             {
-                let handle = self.clone();
-                Map::new(items.into_iter(), self.0.limit(), FutureSet::new(), move |item| {
-                    handle.spawn_wait(make(item))
-                })
+                let each = self.each(make);
+                Map::new(items.into_iter(), self.0.limit(), FutureSet::new(), each)
             }
 
             /// Runs the futures as children, as many at once as there is room for, and gives their
@@ -260,19 +261,19 @@ macro_rules! handles {
             ///
             /// Waits for room like [`map`](Self::map). The error is that of the first child, in
             /// their order, that has no output; those that have begun run on, detached.
-            pub fn parallel<I, T, F>(
+            pub fn parallel<I, It, T, F>(
                 &self,
                 futures: I,
-            ) -> impl Future<Output = Result<Vec<T>, JoinError>> + use<'env, E, I, T, F>
+            ) -> impl Future<Output = Result<Vec<T>, JoinError>> + use<'env, E, I, It, T, F>
             where
-                I: IntoIterator<Item = F>,
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                I: IntoIterator<IntoIter = It>,
+                It: Iterator<Item = F>,
+                T: $($output)*,
+                F: $($child)*,
             {
-                let handle = self.clone();
                 // All will be read: only room bounds how many have begun.
-                let begin = move |future| handle.spawn_wait(future);
-                Collect::new(Map::new(futures.into_iter(), usize::MAX, InOrder::new(), begin))
+                let (each, width) = (self.each(identity), usize::MAX);
+                Collect::new(Map::new(futures.into_iter(), width, InOrder::new(), each))
             }
 
             /// Runs the futures as children, each when the one before it has ended, and gives their
@@ -280,18 +281,22 @@ macro_rules! handles {
             ///
             /// Waits for room like [`map`](Self::map). The error is that of the first child that has
             /// no output; those after it never begin.
-            pub fn series<I, T, F>(
+            pub fn series<I, It, T, F>(
                 &self,
                 futures: I,
-            ) -> impl Future<Output = Result<Vec<T>, JoinError>> + use<'env, E, I, T, F>
+            ) -> impl Future<Output = Result<Vec<T>, JoinError>> + use<'env, E, I, It, T, F>
             where
-                I: IntoIterator<Item = F>,
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                I: IntoIterator<IntoIter = It>,
+                It: Iterator<Item = F>,
+                T: $($output)*,
+                F: $($child)*,
             {
-                let handle = self.clone();
-                let begin = move |future| handle.spawn_wait(future);
-                Collect::new(Map::new(futures.into_iter(), 1, InOrder::new(), begin))
+                let each = self.each(identity);
+                Collect::new(Map::new(futures.into_iter(), 1, InOrder::new(), each))
+            }
+
+            fn each<M>(&self, make: M) -> Each<Self, M> {
+                Each { handle: self.clone(), make }
             }
 
             /// Options for one child, ending in one of the six spawns:
@@ -301,6 +306,21 @@ macro_rules! handles {
                     handle: self,
                     options: Options::default(),
                 }
+            }
+        }
+
+        impl<'env, E, T, F, M, Item> Begin<Item> for Each<$Handle<'env, E>, M>
+        where
+            E: $($error)*,
+            M: FnMut(Item) -> F,
+            T: $($output)*,
+            F: $($child)*,
+        {
+            type Wait = $Wait<'env, T, E>;
+            type Output = T;
+
+            fn begin(&mut self, item: Item) -> Self::Wait {
+                self.handle.spawn_wait((self.make)(item))
             }
         }
 
@@ -327,7 +347,7 @@ macro_rules! handles {
             }
         }
 
-        impl<'env, E: $($send)* 'env> $Child<'_, 'env, E> {
+        impl<'env, E: $($error)*> $Child<'_, 'env, E> {
             /// Names the child, for reports and errors.
             pub fn name(mut self, name: impl Into<Name>) -> Self {
                 self.options.name = Some(name.into());
@@ -337,8 +357,8 @@ macro_rules! handles {
             #[doc = concat!("As [`", stringify!($Handle), "::spawn`].")]
             pub fn spawn<T, F>(self, future: F) -> Join<T>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.handle.0.spawn(future, self.options)
             }
@@ -346,8 +366,8 @@ macro_rules! handles {
             #[doc = concat!("As [`", stringify!($Handle), "::spawn_graceful`].")]
             pub fn spawn_graceful<T, F>(self, make: impl FnOnce(ChildContext) -> F) -> Join<T>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 let spawner = &self.handle.0;
                 spawner.spawn(make(spawner.context()), self.options.graceful())
@@ -360,8 +380,8 @@ macro_rules! handles {
             /// As there.
             pub fn try_spawn<T, F>(self, future: F) -> Result<Join<T>, TrySpawnError<F>>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 self.handle.0.try_spawn(future, self.options)
             }
@@ -376,8 +396,8 @@ macro_rules! handles {
                 make: impl FnOnce(ChildContext) -> F,
             ) -> Result<Join<T>, TrySpawnError<F>>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 let spawner = &self.handle.0;
                 spawner.try_spawn(make(spawner.context()), self.options.graceful())
@@ -386,8 +406,8 @@ macro_rules! handles {
             #[doc = concat!("As [`", stringify!($Handle), "::spawn_wait`].")]
             pub fn spawn_wait<T, F>(self, future: F) -> $Wait<'env, T, E>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 $waits(self.handle.0.spawn_wait(future, self.options))
             }
@@ -398,8 +418,8 @@ macro_rules! handles {
                 make: impl FnOnce(ChildContext) -> F,
             ) -> $Wait<'env, T, E>
             where
-                T: $($send)* 'env,
-                F: Future<Output = Result<T, E>> + $($send)* 'env,
+                T: $($output)*,
+                F: $($child)*,
             {
                 let spawner = &self.handle.0;
                 let future = make(spawner.context());
@@ -418,7 +438,17 @@ macro_rules! handles {
 }
 
 handles! {
-    Threads, [Send +], Nursery, SpawnWait by identity;
+    Threads, Nursery, SpawnWait by identity;
+    E: [Send + 'env];
+    T: [
+        Send // or else in a `LocalNursery`
+        + 'env // outlives the nursery
+    ];
+    F: [
+        Future<Output = Result<T, E>> // `E` is the nursery's error: `map_err` makes another one it
+        + Send // or else in a `LocalNursery`
+        + 'env // borrows only from what outlives the nursery
+    ];
     /// Spawns children into a [`Nursery`](crate::Nursery), and steers it.
     ///
     /// Clones share one nursery. A handle may be used in the body, in children, in their drops, in
@@ -429,7 +459,13 @@ handles! {
 }
 
 handles! {
-    Local, [], LocalNursery, LocalSpawnWait by LocalSpawnWait::new;
+    Local, LocalNursery, LocalSpawnWait by LocalSpawnWait::new;
+    E: ['env];
+    T: ['env]; // outlives the nursery
+    F: [
+        Future<Output = Result<T, E>> // `E` is the nursery's error: `map_err` makes another one it
+        + 'env // borrows only from what outlives the nursery
+    ];
     /// Spawns children into a [`LocalNursery`](crate::LocalNursery), and steers it.
     ///
     /// Clones share one nursery. A handle may be used in the body, in children, in their drops and in

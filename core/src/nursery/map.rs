@@ -11,6 +11,24 @@ use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use futures_core::{FusedStream, Stream};
 
+/// Makes children of items; they wait for room.
+pub(crate) trait Begin<Item> {
+    type Wait: Future<Output = Result<Join<Self::Output>, JoinError>> + Unpin;
+    type Output;
+
+    fn begin(&mut self, item: Item) -> Self::Wait;
+}
+
+/// Makes children by a function and gives them to a handle.
+///
+/// No closure, and no field of type `I::Something` in what holds it: where the compiler proves that a
+/// future is `Send` that holds a stream of such, it knows no lifetimes, and so could not prove anew that
+/// closures over items that borrow are functions.
+pub(crate) struct Each<H, M> {
+    pub(crate) handle: H,
+    pub(crate) make: M,
+}
+
 /// Children whose outputs have not been read.
 pub(crate) trait Joins<T> {
     fn push(&mut self, join: Join<T>);
@@ -69,7 +87,6 @@ impl<T> Joins<T> for FutureSet<Join<T>> {
 pub(crate) struct Map<I, S, W, J, T> {
     /// `None`: all have been begun, or the nursery takes no more.
     items: Option<I>,
-    /// Makes a child that waits for room.
     spawn: S,
     waiting: Option<W>,
     joins: J,
@@ -83,7 +100,7 @@ impl<I, S, W, J, T> Unpin for Map<I, S, W, J, T> {}
 impl<I, S, W, J, T> Map<I, S, W, J, T>
 where
     I: Iterator,
-    S: FnMut(I::Item) -> W,
+    S: Begin<I::Item, Wait = W, Output = T>,
     W: Future<Output = Result<Join<T>, JoinError>> + Unpin,
     J: Joins<T>,
 {
@@ -102,7 +119,7 @@ where
     fn waiting(&mut self) -> Option<&mut W> {
         if self.waiting.is_none() {
             match self.items.as_mut()?.next() {
-                Some(item) => self.waiting = Some((self.spawn)(item)),
+                Some(item) => self.waiting = Some(self.spawn.begin(item)),
                 None => self.items = None,
             }
         }
@@ -130,7 +147,7 @@ where
 impl<I, S, W, J, T> Stream for Map<I, S, W, J, T>
 where
     I: Iterator,
-    S: FnMut(I::Item) -> W,
+    S: Begin<I::Item, Wait = W, Output = T>,
     W: Future<Output = Result<Join<T>, JoinError>> + Unpin,
     J: Joins<T>,
 {
@@ -161,7 +178,7 @@ where
 impl<I, S, W, J, T> FusedStream for Map<I, S, W, J, T>
 where
     I: Iterator,
-    S: FnMut(I::Item) -> W,
+    S: Begin<I::Item, Wait = W, Output = T>,
     W: Future<Output = Result<Join<T>, JoinError>> + Unpin,
     J: Joins<T>,
 {

@@ -36,10 +36,13 @@ pub(crate) enum Local {}
 impl Mode for Local {
     type Policy<'env, E> = dyn Policy<E> + 'env;
     type Alarm<'env> = dyn Alarm + 'env;
-    /// Neither `Send` nor `Sync`.
-    type Marker = *const ();
+    type Marker = *const dyn StaysOnItsThread;
 
     fn fail_fast<'env, E>() -> Box<Self::Policy<'env, E>> {
         Box::new(FailFast)
     }
 }
+
+/// A pointer to one is neither `Send` nor `Sync`; the compiler tells its name to whoever sends a local
+/// nursery away.
+pub(crate) trait StaysOnItsThread {}

@@ -31,7 +31,7 @@
 //! | # | bits set | who, and how | against | model |
 //! |---|---|---|---|---|
 //! | 1 | `CLAIMED`, `STARTED` | the nursery starts it; `fetch_or` | its spawner gives up | `start_against_giving_up` |
-//! | 2 | | | its spawner waits for room | `start_against_waiting_for_room` |
+//! | 2 | | | its spawner waits for room | `a_start_wakes_who_waits_for_room`, `start_against_waiting_for_room` |
 //! | 3 | `CLAIMED` | the nursery refuses it | its spawner gives up | `refusal_against_giving_up` |
 //! | 4 | | the nursery goes | its spawner gives up | `drop_against_giving_up` |
 //! | 5 | `ABANDONED` | its spawner gives up; `fetch_or` | a sweep, others that give up | `sweep_against_giving_up` |

@@ -93,6 +93,11 @@ use alloc::boxed::Box;
 /// assert!(result.is_ok());
 /// assert_eq!(attempts.load(Relaxed), 3);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no policy for a nursery whose error is `{E}`",
+    label = "not a policy here",
+    note = "a policy of your own implements `Policy<{E}>`"
+)]
 pub trait Policy<E> {
     /// `who` has returned `Err(error)`.
     fn failed(&mut self, who: &Ended<'_>, error: &E) -> Verdict;

@@ -4,6 +4,11 @@ use crate::time::instant::Instant;
 use core::future::Future;
 
 /// Tells the time. It never goes backwards.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no clock",
+    label = "not a clock",
+    note = "a runtime's timer is one; `std::time::Instant` becomes an instant of it by `umbel::time::from_std`"
+)]
 pub trait Clock {
     /// The present.
     fn now(&self) -> Instant;
@@ -13,6 +18,11 @@ pub trait Clock {
 ///
 /// A `Sleep` ends at the first poll at which its instant is due, and wakes its task by then. One
 /// for [`Instant::NEVER`] never ends. Dropping a `Sleep` gives up the wait.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no timer",
+    label = "not a timer",
+    note = "a timer comes from a runtime's adapter, as `umbel::smol::SmolTimer` and `umbel::tokio::TokioTimer` do; in tests it is a `ManualClock`"
+)]
 pub trait Timer: Clock {
     /// The wait for one instant.
     type Sleep: Future<Output = ()>;

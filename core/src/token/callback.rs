@@ -69,7 +69,7 @@ use core::alloc::Layout;
 use core::fmt;
 use core::mem::ManuallyDrop;
 use core::panic::{RefUnwindSafe, UnwindSafe};
-use core::ptr::{NonNull, null};
+use core::ptr::NonNull;
 use core::task::{RawWaker, RawWakerVTable, Waker};
 
 const GONE: u32 = 0b001;
@@ -187,9 +187,7 @@ unsafe fn leave_as_canceller(block: NonNull<Header>) {
             let header = block.as_ref();
             header.word.fetch_and(!SLOT_LEFT, Ordering::Relaxed);
             let place = header.place;
-            (*place.slot())
-                .0
-                .with_mut(|slot| (*slot).write(waker(block)));
+            (*place.slot()).put(waker(block));
             place.put_back();
         }
     }
@@ -304,10 +302,7 @@ impl Registration {
         // The block is written before it is reached by anybody, and not of size zero.
         unsafe {
             let place = if token.is_cancelled() || token.node().is_never() {
-                Place {
-                    segment: null(),
-                    index: 0,
-                }
+                Place::NOWHERE
             } else {
                 (*node).waits.claim(node)
             };
@@ -321,10 +316,8 @@ impl Registration {
                 closure: UnsafeCell::new(ManuallyDrop::new(f)),
             });
             let block = NonNull::new_unchecked(block.cast::<Header>());
-            if !place.segment.is_null() {
-                (*place.slot())
-                    .0
-                    .with_mut(|slot| (*slot).write(waker(block)));
+            if !place.is_nowhere() {
+                (*place.slot()).put(waker(block));
                 place.arm();
             }
             Registration {
@@ -344,7 +337,7 @@ impl Registration {
         unsafe {
             let ours = set_gone(block);
             let (place, kind) = (block.as_ref().place, block.as_ref().kind);
-            let alone = place.segment.is_null() || place.disarm(Left::Free);
+            let alone = place.is_nowhere() || place.disarm(Left::Free);
             let leave = if alone { free } else { leave_as_holder };
             if ours {
                 (kind.take)(block, leave, then);
@@ -398,7 +391,7 @@ impl Registration {
             // SAFETY: B1 – we have not left yet. With a slot, the waker takes care of the closure:
             // it goes before the waker's share does.
             unsafe {
-                if !block.as_ref().place.segment.is_null() {
+                if !block.as_ref().place.is_nowhere() {
                     self.block = None;
                     leave_as_holder(block);
                 }

@@ -330,8 +330,8 @@ impl Armed {
             });
             while !armed.segment.is_null() {
                 if let Some(slot) = armed.taken.pop() {
-                    let slot = &*Place::in_word(armed.segment, armed.word - 1, slot).slot();
-                    return Some(slot.0.with(|waker| (*waker).assume_init_read()));
+                    let place = Place::in_word(armed.segment, armed.word - 1, slot);
+                    return Some((*place.slot()).take());
                 }
                 if armed.word < Segment::words(armed.segment) {
                     armed.taken = Segment::take_armed(armed.segment, armed.word);

@@ -154,9 +154,7 @@ impl Joined {
             });
             (*joined).linked.store(number + 1, Ordering::Relaxed);
             (*joined).shares.fetch_add(1, Ordering::Relaxed);
-            (*place.slot())
-                .0
-                .with_mut(|slot| (*slot).write(waker(link)));
+            (*place.slot()).put(waker(link));
             place.arm();
         }
     }

@@ -105,7 +105,25 @@ use core::task::Waker;
 
 /// The slot of one waiter: a waker, which is there while the code is ARMED or TAKEN.
 #[derive(Debug)]
-pub(crate) struct WaitSlot(pub(crate) UnsafeCell<MaybeUninit<Waker>>);
+pub(crate) struct WaitSlot(UnsafeCell<MaybeUninit<Waker>>);
+
+impl WaitSlot {
+    /// # Safety
+    /// The slot is the caller's, OWNED or TAKEN (S2), and no waker is in it.
+    #[inline(always)]
+    pub(crate) unsafe fn put(&self, waker: Waker) {
+        // SAFETY: S2 – (caller) nobody else looks into the slot.
+        unsafe { self.0.with_mut(|slot| (*slot).write(waker)) };
+    }
+
+    /// # Safety
+    /// The slot is the caller's, TAKEN (S2), and a waker is in it, which nobody takes again.
+    #[inline(always)]
+    pub(crate) unsafe fn take(&self) -> Waker {
+        // SAFETY: S2 – (caller) it was written before the slot was ARMED, and is ours.
+        unsafe { self.0.with(|slot| (*slot).assume_init_read()) }
+    }
+}
 
 impl Slot for WaitSlot {
     type Owner = Node;

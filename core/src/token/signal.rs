@@ -20,6 +20,11 @@ use core::future::Future;
 /// }
 /// # drop(fetch(&umbel_core::CancellationToken::new()));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is nothing whose cancellation can be waited for",
+    label = "not a signal",
+    note = "a `CancellationToken` is a signal, and a `StaticChild`, and `umbel::tokio::TokioToken` is tokio-util's token as one"
+)]
 pub trait CancelSignal {
     /// The wait for the cancellation.
     type Wait<'a>: Future<Output = ()>

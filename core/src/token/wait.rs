@@ -33,20 +33,18 @@
 use crate::token::handle::CancellationToken;
 use crate::token::node::{Node, WaitSlot};
 use crate::token::tie::Wait;
-use crate::wake::slab::{Left, Place, Segment};
+use crate::wake::slab::{Left, Place};
 use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
-use core::mem::{ManuallyDrop, MaybeUninit};
+use core::mem::{self, ManuallyDrop, MaybeUninit};
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::pin::Pin;
-use core::ptr::null;
 use core::task::{Context, Poll, Waker};
 
 /// The place of one waiting future. Must have left before the node may go (F1); has no `Drop`.
 struct Waiter {
-    segment: *const Segment<WaitSlot>,
-    index: usize,
+    place: Place<WaitSlot>,
     /// F2.
     waker: MaybeUninit<ManuallyDrop<Waker>>,
 }
@@ -56,14 +54,13 @@ struct Waiter {
 impl Waiter {
     const fn new() -> Waiter {
         Waiter {
-            segment: null(),
-            index: 0,
+            place: Place::NOWHERE,
             waker: MaybeUninit::uninit(),
         }
     }
 
     fn is_registered(&self) -> bool {
-        !self.segment.is_null()
+        !self.place.is_nowhere()
     }
 
     #[inline(always)]
@@ -93,8 +90,7 @@ impl Waiter {
                 return Poll::Pending;
             }
             let waker = waker.clone();
-            let place = (*node).waits.claim(node);
-            (self.segment, self.index) = (place.segment, place.index);
+            self.place = (*node).waits.claim(node);
             self.arm(node, waker)
         }
     }
@@ -104,7 +100,7 @@ impl Waiter {
         // SAFETY: F1, F2 – a disarmed waker is ours to drop.
         unsafe {
             let waker = waker.clone();
-            if !self.place().disarm(Left::Owned) {
+            if !self.place.disarm(Left::Owned) {
                 return Poll::Ready(()); // F3
             }
             let old = self.take_waker();
@@ -117,14 +113,11 @@ impl Waiter {
     /// Writes the waker into the slot, which is OWNED, arms it and looks at the flag.
     #[inline(always)]
     unsafe fn arm(&mut self, node: *const Node, waker: Waker) -> Poll<()> {
-        let place = self.place();
         // SAFETY: F1; S2 – OWNED: the slot is ours until it is armed.
         unsafe {
-            (*place.slot())
-                .0
-                .with_mut(|slot| (*slot).write(core::ptr::read(&waker)));
+            (*self.place.slot()).put(core::ptr::read(&waker));
             self.waker.write(ManuallyDrop::new(waker));
-            place.arm();
+            self.place.arm();
             if !(*node).is_cancelled_after_arming() {
                 return Poll::Pending;
             }
@@ -137,22 +130,13 @@ impl Waiter {
     #[inline(always)]
     unsafe fn leave(&mut self) {
         if self.is_registered() {
-            let place = self.place();
-            self.segment = null();
+            let place = mem::replace(&mut self.place, Place::NOWHERE);
             // SAFETY: F1, F2 – a disarmed waker is ours to drop.
             unsafe {
                 if place.disarm(Left::Free) {
                     drop(self.take_waker());
                 }
             }
-        }
-    }
-
-    #[inline(always)]
-    fn place(&self) -> Place<WaitSlot> {
-        Place {
-            segment: self.segment,
-            index: self.index,
         }
     }
 

@@ -245,10 +245,7 @@ impl Wakes {
                 cursor: Cursor::first(root, Visit::Used),
                 fired: null(),
                 dead: null(),
-                grave: Place {
-                    segment: null(),
-                    index: 0,
-                },
+                grave: Place::NOWHERE,
             };
             wakes.begin_waiters();
             wakes
@@ -306,10 +303,7 @@ impl Iterator for Wakes {
             if let Some(slot) = self.taken.pop() {
                 // SAFETY: W1 – the segment stays. W5 – TAKEN: the waker was written before it was
                 // ARMED, and nobody else reads it.
-                let waker = unsafe {
-                    let slot = &*self.slots.add(slot);
-                    slot.0.with(|waker| (*waker).assume_init_read())
-                };
+                let waker = unsafe { (*self.slots.add(slot)).take() };
                 match as_special(&waker) {
                     None => return Some(waker),
                     Some(what) => {
@@ -416,7 +410,7 @@ impl Wakes {
     /// `at` is held, and the slot, which is of its slab, is TAKEN by this walker for ever: nobody
     /// thinks that it is armed for him.
     unsafe fn choose_grave(&mut self, place: Place<WaitSlot>) {
-        if self.grave.segment.is_null() {
+        if self.grave.is_nowhere() {
             // SAFETY: W1 – `at` is held.
             unsafe { (*self.at).strong().fetch_add(1, Ordering::Relaxed) };
             self.grave = place;
@@ -482,7 +476,7 @@ impl Drop for Wakes {
             // SAFETY: W1.
             unsafe { self.ascend() };
         }
-        if !self.grave.segment.is_null() {
+        if !self.grave.is_nowhere() {
             self.bury_dead();
         }
     }
@@ -503,7 +497,7 @@ impl Wakes {
             let place = self.grave;
             if !self.dead.is_null() {
                 let waker = special(Special::Grave(self.dead));
-                (*place.slot()).0.with_mut(|slot| (*slot).write(waker));
+                (*place.slot()).put(waker);
                 place.put_back();
             }
             let mut none = null();

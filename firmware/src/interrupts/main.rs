@@ -3,7 +3,6 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `board` | the timer, chance, what comes from the host |
 //! | `broken` | a token that loses wakes: the proof must notice it |
 //! | `ops` | the operations under test, one function each, so that the host finds them by name |
 //! | `bell` | wakers that count |
@@ -21,7 +20,6 @@
 #![no_std]
 #![no_main]
 
-mod board;
 #[cfg(feature = "broken")]
 mod broken;
 mod ops;
@@ -33,7 +31,8 @@ mod rounds;
 
 use core::panic::PanicInfo;
 use cortex_m_rt::{ExceptionFrame, entry, exception};
-use cortex_m_semihosting::{debug, hprintln};
+use cortex_m_semihosting::hprintln;
+use umbel_firmware::board;
 
 /// Interrupts, unless the host's command line ends in a number.
 const INTERRUPTS: u32 = 5_000;
@@ -45,16 +44,12 @@ fn main() -> ! {
     let counts = rounds::run(wanted);
     hprintln!("{}", counts);
     press::print_addresses();
-    debug::exit(debug::EXIT_SUCCESS);
-    board::end()
+    board::succeed()
 }
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    cortex_m::interrupt::disable();
-    hprintln!("{}", info);
-    debug::exit(debug::EXIT_FAILURE);
-    board::end()
+    board::fail(info)
 }
 
 #[exception]

@@ -7,7 +7,6 @@
 //! Presses are numbered, and give their number as the reason. What presses while another press is
 //! under way belongs to the same *burst*: which of a burst reaches a child first cannot be told.
 
-use crate::board::{self, Dice};
 use crate::ops::{self, aims};
 use crate::room;
 use core::arch::naked_asm;
@@ -17,6 +16,7 @@ use cortex_m_rt::exception;
 use cortex_m_semihosting::{hio, hprintln};
 use portable_atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use umbel_core::Reason;
+use umbel_firmware::board::{self, Dice};
 
 /// Interrupts without progress of main after which it hangs.
 const PATIENCE: u32 = 2_000;

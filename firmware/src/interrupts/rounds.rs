@@ -1,13 +1,13 @@
 //! What main does: a round is a script with a few choices, on a new token.
 
 use crate::bell::{self, Bell};
-use crate::board::{self, Dice};
 use crate::ops::{self, SLOTS};
 use crate::press::{self, Who};
 use crate::room::{self, Guest};
 use crate::waiting::{self, Left, Sleeper};
 use core::fmt;
 use core::pin::pin;
+use umbel_firmware::board::{self, Dice};
 
 /// What is told at the end.
 pub(crate) struct Counts {

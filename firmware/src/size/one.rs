@@ -2,19 +2,7 @@
 #![no_std]
 #![no_main]
 
+#[macro_use]
 mod program;
 
-use cortex_m_rt::{entry, exception};
-use umbel_core::StaticToken;
-
-static STOP: StaticToken<1> = StaticToken::new();
-
-#[entry]
-fn main() -> ! {
-    program::run(&STOP)
-}
-
-#[exception]
-fn SysTick() {
-    program::press(&STOP);
-}
+with_token!(1, program::run);

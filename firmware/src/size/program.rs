@@ -1,5 +1,5 @@
 //! A firmware as small as one gets: a task that waits for a byte, and a button's interrupt.
-#![allow(dead_code, reason = "not every program uses all of it")]
+#![allow(dead_code, unused_macros, reason = "not every program uses all of it")]
 
 use core::future::{Future, poll_fn};
 use core::panic::PanicInfo;
@@ -13,6 +13,9 @@ static RUNG: AtomicBool = AtomicBool::new(false);
 
 const VTABLE: RawWakerVTable = RawWakerVTable::new(|_| WAKER, |_| ring(), |_| ring(), |_| ());
 const WAKER: RawWaker = RawWaker::new(core::ptr::null(), &VTABLE);
+
+/// Where bytes come in.
+pub const PORT: usize = 0x2000_3ff0;
 
 pub fn ring() {
     RUNG.store(true, Ordering::Release);
@@ -34,11 +37,11 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Waits for a byte.
-pub async fn receive() -> u8 {
+/// Waits for a byte at `port`.
+pub async fn receive(port: usize) -> u8 {
     poll_fn(|_| {
         // SAFETY: it is RAM on every board; nothing is written there.
-        match unsafe { read_volatile(0x2000_3ff0 as *const u32) } {
+        match unsafe { read_volatile(port as *const u32) } {
             0 => Poll::Pending,
             byte => Poll::Ready(byte as u8),
         }
@@ -50,7 +53,7 @@ pub async fn receive() -> u8 {
 pub fn run<const N: usize>(stop: &'static StaticToken<N>) -> ! {
     loop {
         if let Ok(child) = stop.child() {
-            block_on(child.run_until_cancelled(receive()));
+            block_on(child.run_until_cancelled(receive(PORT)));
         }
     }
 }
@@ -58,6 +61,23 @@ pub fn run<const N: usize>(stop: &'static StaticToken<N>) -> ! {
 /// The button.
 pub fn press<const N: usize>(stop: &StaticToken<N>) {
     stop.cancel_children(Reason::custom(1));
+}
+
+/// A program whose button cancels the children of a token with room for `$slots`; `$run` is main.
+macro_rules! with_token {
+    ($slots:literal, $run:path) => {
+        static STOP: umbel_core::StaticToken<$slots> = umbel_core::StaticToken::new();
+
+        #[cortex_m_rt::entry]
+        fn main() -> ! {
+            $run(&STOP)
+        }
+
+        #[cortex_m_rt::exception]
+        fn SysTick() {
+            program::press(&STOP);
+        }
+    };
 }
 
 #[panic_handler]

@@ -9,7 +9,7 @@ use cortex_m_rt::{entry, exception};
 #[entry]
 fn main() -> ! {
     loop {
-        program::block_on(program::receive());
+        program::block_on(program::receive(program::PORT));
     }
 }
 

@@ -13,11 +13,12 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use umbel_tests::exec::Wakes;
 use umbel_tests::quiet::{exact_polls, stale_wakes};
+use umbel_tests::scaled;
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// Children enough for several chunks.
-const MANY: usize = if cfg!(miri) { 150 } else { 1000 };
+const MANY: usize = scaled(1000, 150);
 
 fn poll<F: Future>(set: &mut Set<F>, waker: &Waker) -> Poll<Option<F::Output>> {
     Pin::new(set).poll_next(&mut Context::from_waker(waker))
@@ -135,7 +136,7 @@ fn n_05_wake_during_its_own_poll_queues_once() {
 #[test]
 fn n_07_wakes_race_polls_and_drop() {
     let _stale = stale_wakes();
-    let (children, rounds) = if cfg!(miri) { (8, 2) } else { (150, 100) };
+    let (children, rounds) = (scaled(150, 8), scaled(100, 2));
     for round in 0..rounds {
         let (_, waker) = Wakes::new();
         let parked: Arc<Vec<Mutex<Option<Waker>>>> =
@@ -181,7 +182,7 @@ fn n_07_no_wake_is_lost_between_threads() {
             self.0.unpark();
         }
     }
-    let children = if cfg!(miri) { 20 } else { MOST };
+    let children = scaled(MOST, 20);
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let flags: Arc<Vec<(AtomicBool, Mutex<Option<Waker>>)>> =
         Arc::new((0..children).map(|_| Default::default()).collect());
@@ -440,7 +441,7 @@ fn n_10_finish_and_push_starves_nobody() {
 #[test]
 fn n_11_ten_thousand_wakes_are_one() {
     let _exact = exact_polls();
-    let wakes = if cfg!(miri) { 100 } else { 10_000 };
+    let wakes = scaled(10_000, 100);
     let (count, waker) = Wakes::new();
     let log = Rc::new(Log::default());
     let mut inner: Set<_> = (0..100).map(|_| log.child()).collect();

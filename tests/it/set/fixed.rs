@@ -16,9 +16,10 @@ use umbel_core::{FixedSet, InUse, WakePool};
 use umbel_tests::counting::allocator_calls;
 use umbel_tests::exec::{Wakes, yields};
 use umbel_tests::quiet::{exact_polls, stale_wakes};
+use umbel_tests::scaled;
 
 /// Children, where many are wanted.
-const MOST: usize = if cfg!(miri) { 160 } else { 1000 };
+const MOST: usize = scaled(1000, 160);
 
 /// A fixed set as the common tests want it: with `FutureSet`'s interface, and large enough.
 struct Set<F>(Pin<Box<FixedSet<F, MOST>>>);
@@ -290,11 +291,11 @@ fn a_random_life_agrees_with_a_plain_account() {
     };
     let world = World::default();
     let mut made = 0;
-    for _ in 0..if cfg!(miri) { 2 } else { 100 } {
+    for _ in 0..scaled(100, 2) {
         let (count, waker) = Wakes::new();
         let mut set = Box::pin(FixedSet::<Child, N>::new(&POOL).unwrap());
         let (mut wakes, mut armed) = (0, false);
-        for _ in 0..if cfg!(miri) { 60 } else { 1000 } {
+        for _ in 0..scaled(1000, 60) {
             let ids: Vec<usize> = world.borrow().0.keys().copied().collect();
             match random(100) {
                 0..25 => {

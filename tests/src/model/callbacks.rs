@@ -16,7 +16,7 @@ impl World {
                 return Ok(());
             }
             let callback = state.forest.callback(*node);
-            (callback, state.forest.is_cancelled(*node))
+            (callback, state.forest.trees.is_cancelled(*node))
         };
         let capture = Capture {
             world: Arc::clone(self),
@@ -33,7 +33,7 @@ impl World {
             state.note(Err("called by its registration, or not".into()));
         }
         let real = registration?;
-        state.forest.open_handle(*node);
+        state.forest.trees.open_handle(*node);
         state.registrations.push(Held {
             real,
             node: *node,
@@ -70,8 +70,8 @@ impl World {
         if self.state().flags.len() < MOST {
             let real = self.call(Frame::default(), || handle.token.flag())?;
             let mut state = self.state();
-            state.forest.open_handle(node);
-            let born_set = state.forest.is_cancelled(node);
+            state.forest.trees.open_handle(node);
+            let born_set = state.forest.trees.is_cancelled(node);
             let held = Held {
                 real,
                 node,

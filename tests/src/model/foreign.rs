@@ -1,8 +1,8 @@
 //! Foreign code: wakers, callbacks, errors and futures that tell the [`World`] what is done to them,
 //! and then do what the script says.
 
-use crate::model::forest::Why;
 use crate::model::op::{Event, Mood};
+use crate::model::trees::Why;
 use crate::model::world::World;
 use std::error::Error;
 use std::fmt;

@@ -17,44 +17,14 @@
 //! A callback is called exactly once or not at all, and never after it was unregistered. Its closure
 //! is dropped when it was called or unregistered, or was forgotten and its token is dead.
 
-/// Why a node is cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
-    Explicit,
-    Deadline,
-    Custom(u16),
-    /// The error of this number.
-    Error(usize),
-}
+use crate::model::trees::{Cascade, Trees, Verdict, demand};
 
-/// What is wrong.
-pub(super) type Verdict = Result<(), String>;
-
-fn demand(right: bool, wrong: impl FnOnce() -> String) -> Verdict {
-    if right { Ok(()) } else { Err(wrong()) }
-}
-
-/// Nodes, waits and callbacks are never removed: an index is an identity.
+/// Waits and callbacks are never removed: an index is an identity.
 #[derive(Debug, Default)]
 pub(super) struct Forest {
-    nodes: Vec<Node>,
+    pub(super) trees: Trees,
     waits: Vec<Wait>,
     callbacks: Vec<Callback>,
-    /// Whether each has ended.
-    cascades: Vec<bool>,
-}
-
-#[derive(Debug)]
-struct Node {
-    parent: Option<usize>,
-    /// And the number of the cascade that cancelled it; `None`: it was born cancelled.
-    why: Option<(Why, Option<usize>)>,
-    /// `u64::MAX`: none.
-    deadline: u64,
-    never: bool,
-    handles: usize,
-    /// Of those, handles which a call that is running gives up at some moment.
-    closing: usize,
 }
 
 #[derive(Debug)]
@@ -85,14 +55,6 @@ struct Callback {
     gone: bool,
 }
 
-/// A cancellation that was the first at its token or tokens.
-#[derive(Debug, Clone)]
-pub(super) struct Cascade {
-    number: usize,
-    /// The highest tokens that it cancelled.
-    tops: Vec<usize>,
-}
-
 /// How a poll ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Polled {
@@ -103,143 +65,12 @@ pub(super) enum Polled {
     Panicked,
 }
 
-/// Tokens.
+/// Cascades.
 impl Forest {
-    /// A root with one handle, perhaps cancelled from the beginning.
-    pub(super) fn root(&mut self, why: Option<Why>, never: bool) -> usize {
-        self.nodes.push(Node {
-            parent: None,
-            why: why.map(|why| (why, None)),
-            deadline: u64::MAX,
-            never,
-            handles: 1,
-            closing: 0,
-        });
-        self.nodes.len() - 1
-    }
-
-    /// A child with one handle and a deadline (`u64::MAX`: none of its own).
-    pub(super) fn child(&mut self, parent: usize, deadline: u64) -> usize {
-        let above = &self.nodes[parent];
-        let node = Node {
-            parent: Some(parent),
-            why: above.why,
-            deadline: deadline.min(above.deadline),
-            never: false,
-            handles: 1,
-            closing: 0,
-        };
-        self.nodes.push(node);
-        self.nodes.len() - 1
-    }
-
-    pub(super) fn why(&self, node: usize) -> Option<Why> {
-        self.nodes[node].why.map(|(why, _)| why)
-    }
-
-    pub(super) fn is_cancelled(&self, node: usize) -> bool {
-        self.nodes[node].why.is_some()
-    }
-
-    /// Whether `node` is cancelled and all are woken who waited there.
-    pub(super) fn is_settled(&self, node: usize) -> bool {
-        let done = |(_, by): (Why, Option<usize>)| by.is_none_or(|cascade| self.cascades[cascade]);
-        self.nodes[node].why.is_some_and(done)
-    }
-
-    pub(super) fn is_never(&self, node: usize) -> bool {
-        self.nodes[node].never
-    }
-
-    /// The effective deadline, `u64::MAX` for none.
-    pub(super) fn deadline(&self, node: usize) -> u64 {
-        self.nodes[node].deadline
-    }
-
-    pub(super) fn is_due(&self, node: usize, now: u64) -> bool {
-        let deadline = self.deadline(node);
-        deadline <= now && deadline != u64::MAX
-    }
-
-    pub(super) fn open_handle(&mut self, node: usize) {
-        self.nodes[node].handles += 1;
-    }
-
-    /// A call begins that gives up a handle of `node` at some moment.
-    pub(super) fn closing_handle(&mut self, node: usize) {
-        self.nodes[node].closing += 1;
-    }
-
-    pub(super) fn closed_handle(&mut self, node: usize) {
-        self.nodes[node].closing -= 1;
-        self.nodes[node].handles -= 1;
-    }
-
-    /// Which nodes certainly have a handle or a living child.
-    fn living(&self) -> Vec<bool> {
-        let mut living: Vec<_> = self.nodes.iter().map(|n| n.handles > n.closing).collect();
-        for (i, node) in self.nodes.iter().enumerate().rev() {
-            if let Some(parent) = node.parent {
-                living[parent] |= living[i];
-            }
-        }
-        living
-    }
-
-    /// Cancels `node` and all below. `None`: it was cancelled already, or never is.
-    pub(super) fn cancel(&mut self, node: usize, why: Why) -> Option<Cascade> {
-        if self.nodes[node].never || self.is_cancelled(node) {
-            return None;
-        }
-        Some(self.cascade(vec![node], why))
-    }
-
-    /// Cancels the children of `node` and all below them. `None`: it is cancelled itself.
-    pub(super) fn cancel_children(&mut self, node: usize, why: Why) -> Option<Cascade> {
-        if self.is_cancelled(node) {
-            return None;
-        }
-        let live_child = |&i: &usize| self.nodes[i].parent == Some(node) && !self.is_cancelled(i);
-        let children = (0..self.nodes.len()).filter(live_child).collect();
-        Some(self.cascade(children, why))
-    }
-
-    /// Cancels live `tops` and all below them.
-    fn cascade(&mut self, tops: Vec<usize>, why: Why) -> Cascade {
-        let number = self.cascades.len();
-        self.cascades.push(false);
-        for &top in &tops {
-            self.nodes[top].why = Some((why, Some(number)));
-        }
-        // Children have higher indices than their parents, so that one pass reaches all.
-        for i in 0..self.nodes.len() {
-            let above = self.nodes[i].parent.and_then(|p| self.nodes[p].why);
-            // An earlier reason in between is inherited, an earlier reason of its own stays.
-            if let (None, Some((why, _))) = (self.nodes[i].why, above) {
-                self.nodes[i].why = Some((why, Some(number)));
-            }
-        }
-        Cascade { number, tops }
-    }
-
-    fn covers(&self, cascade: &Cascade, node: usize) -> bool {
-        let mut at = Some(node);
-        while let Some(node) = at {
-            if cascade.tops.contains(&node) {
-                return true;
-            }
-            at = self.nodes[node].parent;
-        }
-        false
-    }
-
     /// The call that cancelled returns.
     pub(super) fn end(&mut self, cascade: &Cascade) -> Verdict {
-        self.cascades[cascade.number] = true;
-        let by_it = |node: usize| {
-            let why = self.nodes[node].why;
-            why.is_some_and(|(_, by)| by == Some(cascade.number))
-        };
+        self.trees.end(cascade);
+        let by_it = |node| self.trees.is_by(node, cascade.number);
         for (i, wait) in self.waits.iter().enumerate() {
             demand(!(wait.must && by_it(wait.node)), || {
                 format!("wait {i} was not woken")
@@ -273,14 +104,17 @@ impl Forest {
         let wait = &mut self.waits[wait];
         wait.must = false;
         wait.woken = None;
-        if !wait.may.contains(&waker) && !self.nodes[wait.node].never {
+        if !wait.may.contains(&waker) && !self.trees.is_never(wait.node) {
             wait.may.push(waker);
         }
     }
 
     pub(super) fn end_poll(&mut self, wait: usize, waker: usize, polled: Polled) -> Verdict {
-        let cancelled = self.is_cancelled(self.waits[wait].node);
-        let never = self.is_never(self.waits[wait].node);
+        if polled == Polled::Cancelled {
+            self.trees.seen_cancelled(self.waits[wait].node);
+        }
+        let cancelled = self.trees.is_cancelled(self.waits[wait].node);
+        let never = self.trees.is_never(self.waits[wait].node);
         let wait = &mut self.waits[wait];
         match polled {
             Polled::Pending if cancelled => demand(wait.woken == Some(waker), || {
@@ -301,10 +135,10 @@ impl Forest {
     /// `waker` of `wait` is woken by the call `by`.
     pub(super) fn wake(&mut self, wait: usize, waker: usize, by: Option<&Cascade>) -> Verdict {
         let node = self.waits[wait].node;
-        demand(self.is_cancelled(node), || {
+        demand(self.trees.seen_woken(node), || {
             format!("waker {waker} of wait {wait} is woken, but its token is live")
         })?;
-        demand(by.is_some_and(|by| self.covers(by, node)), || {
+        demand(by.is_some_and(|by| self.trees.covers(by, node)), || {
             format!("waker {waker} of wait {wait} is woken by who did not cancel its token")
         })?;
         let wait = &mut self.waits[wait];
@@ -323,7 +157,7 @@ impl Forest {
     }
 
     pub(super) fn drop_wait(&mut self, wait: usize) {
-        let cancelled = self.is_cancelled(self.waits[wait].node);
+        let cancelled = self.trees.may_be_cancelled(self.waits[wait].node);
         let wait = &mut self.waits[wait];
         wait.must = false;
         wait.dropped = true;
@@ -371,12 +205,17 @@ impl Forest {
         demand(fate == Fate::Waiting, || {
             format!("callback {callback} is called, but was {fate:?}")
         })?;
-        demand(self.is_cancelled(node), || {
+        let cancelled = match inline {
+            true => self.trees.seen_cancelled(node),
+            false => self.trees.seen_woken(node),
+        };
+        demand(cancelled, || {
             format!("callback {callback} is called, but its token is live")
         })?;
-        demand(inline || by.is_some_and(|by| self.covers(by, node)), || {
-            format!("callback {callback} is called by who did not cancel its token")
-        })?;
+        demand(
+            inline || by.is_some_and(|by| self.trees.covers(by, node)),
+            || format!("callback {callback} is called by who did not cancel its token"),
+        )?;
         self.callbacks[callback].fate = Fate::Called;
         Ok(())
     }
@@ -410,7 +249,7 @@ impl Forest {
         demand(!gone, || {
             format!("the closure of callback {callback} is dropped twice")
         })?;
-        let unused = forgotten && (self.is_never(node) || !self.living()[node]);
+        let unused = forgotten && (self.trees.is_never(node) || !self.trees.living()[node]);
         demand(fate != Fate::Waiting || unused, || {
             format!("the closure of callback {callback} is dropped unused")
         })?;
@@ -421,32 +260,25 @@ impl Forest {
 
 /// What holds everywhere.
 impl Forest {
-    /// Whether a token that somebody holds is cancelled because of this error.
-    pub(super) fn needs_error(&self, error: usize) -> bool {
-        let needs = |n: &Node| {
-            n.handles > n.closing && n.why.is_some_and(|(why, _)| why == Why::Error(error))
-        };
-        self.nodes.iter().any(needs)
-    }
-
     /// No call is running: nothing is owed any more, and nothing is kept that nobody needs.
     pub(super) fn settle(&mut self) -> Verdict {
         for (i, wait) in self.waits.iter_mut().enumerate() {
-            if self.nodes[wait.node].why.is_some() || wait.dropped {
+            if self.trees.is_cancelled(wait.node) || wait.dropped {
                 demand(!wait.must, || format!("wait {i} was never woken"))?;
                 wait.may.clear();
             }
         }
-        let living = self.living();
+        let living = self.trees.living();
+        let buried = self.trees.buried_in_walks(&living);
         for (i, callback) in self.callbacks.iter().enumerate() {
             let Callback { node, gone, .. } = *callback;
             match callback.fate {
                 Fate::Waiting if gone => {}
                 Fate::Waiting => {
-                    demand(!self.is_cancelled(node), || {
+                    demand(!self.trees.is_cancelled(node), || {
                         format!("callback {i} was never called")
                     })?;
-                    demand(living[node], || {
+                    demand(living[node] || buried[node], || {
                         format!("the closure of callback {i} outlives its token")
                     })?;
                 }

@@ -33,6 +33,7 @@ pub(super) enum What {
     Root,
     Child,
     ChildWithDeadline,
+    AnyOf,
     Clone,
     DropToken,
     Cancel,
@@ -57,10 +58,11 @@ pub(super) enum What {
 }
 
 /// How often each comes; a cancellation seldom, so that there is something to be cancelled.
-const SHARES: [(What, u8); 24] = [
+const SHARES: [(What, u8); 25] = [
     (What::Root, 3),
     (What::Child, 14),
     (What::ChildWithDeadline, 3),
+    (What::AnyOf, 8),
     (What::Clone, 5),
     (What::DropToken, 10),
     (What::Cancel, 4),

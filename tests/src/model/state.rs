@@ -2,8 +2,9 @@
 //! and the comparison of the two.
 
 use crate::model::foreign::{Boom, Done, why};
-use crate::model::forest::{Cascade, Forest, Polled, Verdict};
+use crate::model::forest::{Forest, Polled};
 use crate::model::op::Op;
+use crate::model::trees::{Cascade, Verdict};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use umbel_core::{CancellationToken, DropGuard, Flag, Instant, Registration};
@@ -90,7 +91,7 @@ impl State {
     }
 
     pub(super) fn token(&self, at: u8) -> Option<Arc<Handle>> {
-        let live = |handle: &&Arc<Handle>| !self.forest.is_cancelled(handle.node);
+        let live = |handle: &&Arc<Handle>| !self.forest.trees.is_cancelled(handle.node);
         let pick = |handles: Vec<_>| Some(Arc::clone(handles[index(at, handles.len())?]));
         if at < ANY_TOKEN {
             pick(self.tokens.iter().filter(live).collect())
@@ -99,33 +100,37 @@ impl State {
         }
     }
 
+    /// What is seen of a token is what the model says.
+    pub(super) fn look(&mut self, token: &CancellationToken, node: usize) -> Verdict {
+        look(&mut self.forest, token, node)
+    }
+
     /// What holds at every moment: what can be seen of the tokens is what the model says.
-    pub(super) fn compare(&self) -> Verdict {
+    pub(super) fn compare(&mut self) -> Verdict {
+        let forest = &mut self.forest;
         for (i, handle) in self.tokens.iter().enumerate() {
             let Handle { token, node } = &**handle;
-            let expected = self.forest.why(*node);
+            look(forest, token, *node).map_err(|wrong| format!("token {i}: {wrong}"))?;
             let reason = token.reason();
-            let seen = reason.as_ref().map(why);
-            if seen != expected.map(Some) || token.is_cancelled() != expected.is_some() {
-                return Err(format!(
-                    "token {i}: is_cancelled {}, reason {seen:?}, expected {expected:?}",
-                    token.is_cancelled()
-                ));
-            }
             let deadline = token.deadline().map_or(u64::MAX, Instant::as_nanos);
-            if deadline != self.forest.deadline(*node)
-                || token.can_be_cancelled() == self.forest.is_never(*node)
+            if deadline != forest.trees.deadline(*node)
+                || token.can_be_cancelled() == forest.trees.is_never(*node)
+                || token.is_cancelled() != reason.is_some()
                 || token.check().err().map(|c| c.into_reason()) != reason
             {
                 return Err(format!(
-                    "token {i}: deadline {deadline}, or never, or check"
+                    "token {i}: deadline {deadline}, or never, or is_cancelled, or check"
                 ));
             }
         }
         for (flag, born_set) in &self.flags {
-            let may = self.forest.is_cancelled(flag.node);
-            let must = *born_set || self.forest.is_settled(flag.node);
             let set = flag.real.is_set();
+            let may = match *born_set {
+                _ if !set => false,
+                true => forest.trees.seen_cancelled(flag.node),
+                false => forest.trees.seen_woken(flag.node),
+            };
+            let must = *born_set || forest.trees.is_settled(flag.node);
             if set && !may || !set && must {
                 return Err(format!("a flag: set {set}, may be {may}, must be {must}"));
             }
@@ -159,6 +164,13 @@ impl State {
             self.forest.may_hold(wait, held.into_iter())?;
         }
         Ok(())
+    }
+}
+
+fn look(forest: &mut Forest, token: &CancellationToken, node: usize) -> Verdict {
+    match token.reason().as_ref().map(why) {
+        Some(None) => Err("a reason that nobody gave".into()),
+        seen => forest.trees.seen(node, seen.flatten()),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use crate::counting::live_bytes;
 use crate::model::foreign::{Boom, reason};
-use crate::model::forest::{Cascade, Why};
 use crate::model::op::Op;
 use crate::model::state::{Frame, Handle, Held, MOST};
+use crate::model::trees::{Cascade, Why};
 use crate::model::world::{Outcome, World};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -14,7 +14,7 @@ use std::task::{Context, Waker};
 use umbel_core::{CancellationToken, DropGuard, Instant, Reason};
 
 /// How many rounds of churn: enough to fill a first segment, but where that takes too long.
-const CHURN: usize = if cfg!(miri) { 4 } else { 40 };
+const CHURN: usize = crate::scaled(40, 4);
 
 impl World {
     pub(super) fn with_token(
@@ -26,9 +26,17 @@ impl World {
         let Some(handle) = handle else {
             return self.root(Op::from_bytes([0; 4]));
         };
+        self.look(&handle.token, handle.node);
         let outcome = f(self, &handle);
         // Whoever else had it may have given it up meanwhile.
         outcome.and(self.release(handle))
+    }
+
+    /// What happens next depends on whether this token is cancelled.
+    fn look(&self, token: &CancellationToken, node: usize) {
+        let mut state = self.state();
+        let verdict = state.look(token, node);
+        state.note(verdict);
     }
 
     /// Gives up a share of a handle, and the handle if it was the last.
@@ -41,9 +49,9 @@ impl World {
 
     /// A call that gives up a handle of `node`.
     pub(super) fn close(&self, node: usize, f: impl FnOnce()) -> Outcome {
-        self.state().forest.closing_handle(node);
+        self.state().forest.trees.closing_handle(node);
         let outcome = self.call(Frame::default(), f);
-        self.state().forest.closed_handle(node);
+        self.state().forest.trees.closed_handle(node);
         outcome
     }
 
@@ -53,16 +61,16 @@ impl World {
         }
         let (token, node) = match op.with % 8 {
             6 => {
-                let node = self.state().forest.root(None, true);
+                let node = self.state().forest.trees.root(None, true);
                 (CancellationToken::never(), node)
             }
             7 => {
                 let (reason, why) = self.reason(op);
-                let node = self.state().forest.root(Some(why), false);
+                let node = self.state().forest.trees.root(Some(why), false);
                 (CancellationToken::pre_cancelled(reason), node)
             }
             _ => {
-                let node = self.state().forest.root(None, false);
+                let node = self.state().forest.trees.root(None, false);
                 (CancellationToken::new(), node)
             }
         };
@@ -75,18 +83,25 @@ impl World {
             if world.state().tokens.len() >= MOST {
                 return Ok(());
             }
-            let node = world.state().forest.child(handle.node, deadline);
+            let node = world.state().forest.trees.child(handle.node, deadline);
             // What a slot kept of an earlier child may be dropped here.
             let made = world.call(Frame::default(), || match deadline {
                 u64::MAX => handle.token.child_token(),
                 at => handle.token.child_with_deadline(Instant::from_nanos(at)),
             });
             match made {
-                Ok(token) => world.state().tokens.push(Arc::new(Handle { token, node })),
+                Ok(token) => {
+                    world.look(&handle.token, handle.node);
+                    let mut state = world.state();
+                    if token.is_cancelled() {
+                        state.forest.trees.born_cancelled(node);
+                    }
+                    state.tokens.push(Arc::new(Handle { token, node }));
+                }
                 Err(boom) => {
                     let mut state = world.state();
-                    state.forest.closing_handle(node);
-                    state.forest.closed_handle(node);
+                    state.forest.trees.closing_handle(node);
+                    state.forest.trees.closed_handle(node);
                     return Err(boom);
                 }
             }
@@ -94,11 +109,33 @@ impl World {
         })
     }
 
+    pub(super) fn any_of(self: &Arc<Self>, op: Op) -> Outcome {
+        let next = |i: u8| op.at.wrapping_add(i.wrapping_mul(op.with >> 2));
+        let sources: Vec<_> = {
+            let state = self.state();
+            let number = 0..=op.with % 4;
+            number.filter_map(|i| state.token(next(i))).collect()
+        };
+        for source in &sources {
+            self.look(&source.token, source.node);
+        }
+        if self.state().tokens.len() < MOST {
+            let nodes: Vec<_> = sources.iter().map(|source| source.node).collect();
+            let node = self.state().forest.trees.any_of(&nodes);
+            let tokens = sources.iter().map(|source| &source.token);
+            // No foreign code is called.
+            let token = self.call(Frame::default(), || CancellationToken::any_of(tokens))?;
+            self.state().tokens.push(Arc::new(Handle { token, node }));
+        }
+        let release = |outcome: Outcome, source| outcome.and(self.release(source));
+        sources.into_iter().fold(Ok(()), release)
+    }
+
     pub(super) fn clone_token(self: &Arc<Self>, at: u8) -> Outcome {
         self.with_token(at, |world, handle| {
             let mut state = world.state();
             if state.tokens.len() < MOST {
-                state.forest.open_handle(handle.node);
+                state.forest.trees.open_handle(handle.node);
                 state.tokens.push(Arc::new(Handle {
                     token: handle.token.clone(),
                     node: handle.node,
@@ -115,7 +152,7 @@ impl World {
         why: Why,
         f: impl FnOnce() -> R,
     ) -> Result<(R, bool), Boom> {
-        let cascade = self.state().forest.cancel(node, why);
+        let cascade = self.state().forest.trees.cancel(node, why);
         let first = cascade.is_some();
         self.call_cascade(cascade, f).map(|result| (result, first))
     }
@@ -140,7 +177,7 @@ impl World {
 
     pub(super) fn cancel_children(self: &Arc<Self>, handle: &Handle, op: Op) -> Outcome {
         let (reason, why) = self.reason(op);
-        let cascade = self.state().forest.cancel_children(handle.node, why);
+        let cascade = self.state().forest.trees.cancel_children(handle.node, why);
         self.call_cascade(cascade, || handle.token.cancel_children(reason))
     }
 
@@ -169,7 +206,10 @@ impl World {
 
     pub(super) fn check_at(&self, handle: &Handle, now: u8) -> Outcome {
         let Handle { token, node } = handle;
-        let due = self.state().forest.is_due(*node, now.into());
+        let due = {
+            let forest = &self.state().forest;
+            forest.trees.is_due(*node, now.into()) && !forest.trees.is_cancelled(*node)
+        };
         let now = Instant::from_nanos(now.into());
         let cancelled = if due {
             let check = || token.check_at(now).is_err();
@@ -178,7 +218,7 @@ impl World {
             self.call(Frame::default(), || token.check_at(now).is_err())?
         };
         let mut state = self.state();
-        if cancelled != state.forest.is_cancelled(*node) {
+        if cancelled != state.forest.trees.is_cancelled(*node) {
             state.note(Err(format!("check_at: cancelled {cancelled}")));
         }
         Ok(())
@@ -187,7 +227,7 @@ impl World {
     pub(super) fn guard(&self, handle: &Handle) -> Outcome {
         let mut state = self.state();
         if state.guards.len() < MOST {
-            state.forest.open_handle(handle.node);
+            state.forest.trees.open_handle(handle.node);
             state.guards.push(Held {
                 real: handle.token.clone().drop_guard(),
                 node: handle.node,
@@ -209,9 +249,10 @@ impl World {
         if with.is_multiple_of(4) {
             return self.panic_past(real, node);
         }
-        self.state().forest.closing_handle(node);
+        self.look(real.token(), node);
+        self.state().forest.trees.closing_handle(node);
         let outcome = self.cancel(node, Why::Explicit, || drop(real));
-        self.state().forest.closed_handle(node);
+        self.state().forest.trees.closed_handle(node);
         outcome.map(drop)
     }
 
@@ -252,11 +293,12 @@ impl World {
     /// What comes and goes takes the memory of one: the second and later rounds take none.
     pub(super) fn churn(&self, token: &CancellationToken, with: u8) -> Outcome {
         let noop = &mut Context::from_waker(Waker::noop());
-        let mut round = || match with % 5 {
+        let mut round = || match with % 6 {
             0 => drop(token.child_token()),
             1 => _ = pin!(token.cancelled()).poll(noop),
             2 => _ = pin!(token.child_token().cancelled_owned()).poll(noop),
             3 => drop(token.on_cancel(|| ())),
+            4 => drop(CancellationToken::any_of([token, &token.child_token()])),
             _ => drop(token.child_token().flag()),
         };
         // What earlier tenants left in a slot is dropped by the next one, and may call in.

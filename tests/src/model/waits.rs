@@ -114,7 +114,7 @@ impl World {
         let node = handle.node;
         let wait = {
             let mut state = self.state();
-            state.forest.open_handle(node);
+            state.forest.trees.open_handle(node);
             state.forest.wait(node)
         };
         let waiter = Waiter {
@@ -152,10 +152,14 @@ impl World {
                 self.waker(waiter.wait, op.mood)
             }
         };
-        let cancelled = {
-            let mut state = self.state();
-            state.forest.begin_poll(waiter.wait, shown.1);
-            state.forest.is_cancelled(waiter.node)
+        let (cancelled, perhaps) = {
+            let forest = &mut self.state().forest;
+            forest.begin_poll(waiter.wait, shown.1);
+            let node = waiter.node;
+            (
+                forest.trees.is_cancelled(node),
+                forest.trees.may_be_cancelled(node),
+            )
         };
         let count = |work: &Option<Arc<Done>>| {
             let load = |done: &Arc<Done>| (done.polls.load(SeqCst), done.ends.load(SeqCst));
@@ -177,7 +181,7 @@ impl World {
         if waiter.work.is_some() {
             // The ties: at the first poll the token comes first, later the future does.
             let (polls, ends) = (after.0 - before.0, after.1 - before.1);
-            let never_begins = cancelled && !waiter.begun;
+            let never_begins = !waiter.begun && (cancelled || perhaps && polls == 0);
             let right = match polled {
                 _ if never_begins => polls == 0 && polled == Polled::Cancelled,
                 Polled::Over => polls == 1 && ends == 1,

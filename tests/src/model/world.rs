@@ -9,9 +9,9 @@
 //! kept, and the rest of the script is not run.
 
 use crate::model::foreign::Boom;
-use crate::model::forest::Why;
 use crate::model::op::{Event, Mood, Op, What};
 use crate::model::state::{Frame, State, take};
+use crate::model::trees::Why;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -66,7 +66,7 @@ impl World {
     pub(super) fn error_dropped(&self, error: usize) {
         let mut state = self.state();
         state.errors[error] = true;
-        if state.forest.needs_error(error) {
+        if state.forest.trees.needs_error(error) {
             state.note(Err(format!("error {error} is dropped, but still a reason")));
         }
     }
@@ -226,6 +226,7 @@ impl World {
             What::Root => self.root(op),
             What::Child => self.child(at, u64::MAX),
             What::ChildWithDeadline => self.child(at, with.into()),
+            What::AnyOf => self.any_of(op),
             What::Clone => self.clone_token(at),
             What::DropToken => {
                 let handle = take(&mut self.state().tokens, at);

@@ -8,7 +8,7 @@ use crate::wake::slab::codes::{
 use crate::wake::slab::shards::Shards;
 use ::alloc::alloc::handle_alloc_error;
 use core::alloc::Layout;
-use core::ptr::null_mut;
+use core::ptr::{null, null_mut};
 
 /// What lies in a slab.
 pub(crate) trait Slot: Sized {
@@ -392,6 +392,19 @@ impl<S: Slot> Clone for Place<S> {
     }
 }
 impl<S: Slot> Copy for Place<S> {}
+
+impl<S: Slot> Place<S> {
+    /// No slot's place.
+    pub(crate) const NOWHERE: Self = Place {
+        segment: null(),
+        index: 0,
+    };
+
+    #[inline(always)]
+    pub(crate) fn is_nowhere(self) -> bool {
+        self.segment.is_null()
+    }
+}
 
 /// # Safety
 /// Of every function here: as for [`Segment`], and `index` is below its number of slots.

@@ -1,11 +1,12 @@
 //! What both boards have: SysTick, PendSV, and a host that answers semihosting calls.
 
 use core::cell::Cell;
+use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use cortex_m::peripheral::scb::SystemHandler;
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m::peripheral::{SCB, SYST};
-use cortex_m_semihosting::{nr, syscall};
+use cortex_m_semihosting::{debug, hprintln, nr, syscall};
 
 /// The only driver of SysTick in this program.
 fn syst() -> SYST {
@@ -15,7 +16,7 @@ fn syst() -> SYST {
 }
 
 /// SysTick interrupts PendSV, which interrupts main.
-pub(crate) fn init() {
+pub fn init() {
     // SAFETY: no critical section here goes by priorities.
     unsafe {
         let mut scb: SCB = cortex_m::Peripherals::steal().SCB;
@@ -29,7 +30,7 @@ pub(crate) fn init() {
 
 /// The next SysTick comes in `ticks`, also if one was due.
 #[inline]
-pub(crate) fn arm(ticks: u32) {
+pub fn arm(ticks: u32) {
     let mut syst = syst();
     syst.disable_counter();
     // It is periodic: with a short period it was due again while it was served.
@@ -40,15 +41,15 @@ pub(crate) fn arm(ticks: u32) {
 }
 
 /// Later than anything that is waited for.
-pub(crate) const LATER: u32 = 20_000;
+pub const LATER: u32 = 20_000;
 
 /// So long ago `arm(ticks)` was, if no interrupt came.
-pub(crate) fn since_armed(ticks: u32) -> u32 {
+pub fn since_armed(ticks: u32) -> u32 {
     ticks - SYST::get_current()
 }
 
 /// No SysTick comes after this, nor does PendSV.
-pub(crate) fn disarm() {
+pub fn disarm() {
     cortex_m::interrupt::free(|_| {
         syst().disable_counter();
         SCB::clear_pendst();
@@ -56,16 +57,16 @@ pub(crate) fn disarm() {
 }
 
 /// A sequence that looks like chance (Marsaglia's xorshift) and is the same in every run.
-pub(crate) struct Dice(AtomicU32);
+pub struct Dice(AtomicU32);
 
 impl Dice {
     /// `seed` is not 0.
-    pub(crate) const fn new(seed: u32) -> Self {
+    pub const fn new(seed: u32) -> Self {
         Dice(AtomicU32::new(seed))
     }
 
     /// A number below `sides`.
-    pub(crate) fn roll(&self, sides: u32) -> u32 {
+    pub fn roll(&self, sides: u32) -> u32 {
         let mut x = self.0.load(Relaxed);
         x ^= x << 13;
         x ^= x >> 17;
@@ -75,13 +76,13 @@ impl Dice {
     }
 
     /// Once in `sides`.
-    pub(crate) fn one_in(&self, sides: u32) -> bool {
+    pub fn one_in(&self, sides: u32) -> bool {
         self.roll(sides) == 0
     }
 }
 
 /// The last word of the command line that the host gives, if it is a number.
-pub(crate) fn number_from_host() -> Option<u32> {
+pub fn number_from_host() -> Option<u32> {
     let mut buffer = [0_u8; 128];
     let block = [buffer.as_mut_ptr() as usize, buffer.len()].map(Cell::new);
     // SAFETY: GET_CMDLINE takes a buffer and its length, and writes within it and to both words.
@@ -94,8 +95,22 @@ pub(crate) fn number_from_host() -> Option<u32> {
     word.parse().ok()
 }
 
+/// Tells the host that all went well.
+pub fn succeed() -> ! {
+    debug::exit(debug::EXIT_SUCCESS);
+    end()
+}
+
+/// Tells the host what went wrong, and ends.
+pub fn fail(info: &PanicInfo<'_>) -> ! {
+    cortex_m::interrupt::disable();
+    hprintln!("{}", info);
+    debug::exit(debug::EXIT_FAILURE);
+    end()
+}
+
 /// The host has been told to end us.
-pub(crate) fn end() -> ! {
+fn end() -> ! {
     loop {
         cortex_m::asm::bkpt();
     }
