@@ -16,7 +16,7 @@
 //! | 1 | `wake` | slots, cells and bitsets that wakers wait in | [`pool_stats`], [`WakePool`] |
 //! | 2 | `reason` | why something was cancelled | [`Reason`], [`Cancelled`] |
 //! | 2 | `time` | instants, clocks, virtual time | [`Instant`], [`Timer`], [`ManualClock`] |
-//! | 3 | `observe` | names | [`Name`] |
+//! | 3 | `observe` | names and numbers | [`Name`], [`Id`] |
 //! | 3 | `spawn` | executors, seen from here | [`Spawn`] |
 //! | 4 | `token` | the tree of tokens, a token in a `static`, and what libraries take | [`CancellationToken`], [`StaticToken`], [`CancelSignal`] |
 //! | 5 | `set` | polling only what was woken | [`FutureSet`], [`FixedSet`] |
@@ -94,15 +94,17 @@ pub use fixed_nursery::{
 #[cfg(feature = "alloc")]
 pub use nursery::{
     LocalNursery, LocalRun, Nursery, Run,
-    failure::{Cause, Failure, JoinError, JoinErrorKind},
+    ended::Ended,
+    failure::{Cause, ChildError, Failure},
     handle::{Child, Handle, LocalChild, LocalHandle},
     join::{Join, LocalSpawnWait, SpawnWait},
-    policy::{Ended, FailFast, FirstSuccess, KeepGoing, Policy, Verdict},
+    join_error::{JoinError, JoinErrorKind},
+    policy::{FailFast, FirstSuccess, KeepGoing, Policy, Verdict},
     report::{Drained, Report, Stats},
     spawner::ChildContext,
 };
 #[cfg(feature = "alloc")]
-pub use observe::Name;
+pub use observe::{Id, Name};
 pub use reason::{Cancelled, Reason, ReasonKind};
 pub use set::fixed::FixedSet;
 #[cfg(feature = "alloc")]

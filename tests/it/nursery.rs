@@ -9,7 +9,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use umbel_core::{
     CancellationToken, Cause, Clock, Failure, FutureExt as _, Handle, Instant, JoinError,
-    JoinErrorKind, KeepGoing, ManualClock, Nursery, Reason, ReasonKind, TrySpawnError,
+    JoinErrorKind, KeepGoing, ManualClock, ManualSleep, Nursery, Reason, ReasonKind, Timer,
+    TrySpawnError,
 };
 use umbel_tests::counting::allocator_calls;
 use umbel_tests::exec::{Gate, Log, Task, yields};
@@ -192,10 +193,12 @@ fn fail_fast_keeps_later_errors() {
     }));
     let failure = task.finish().unwrap_err();
     assert_eq!(
-        failure.errors().cloned().collect::<Vec<_>>(),
+        failure
+            .errors()
+            .map(|e| e.error.clone())
+            .collect::<Vec<_>>(),
         [Bad::Child(1), Bad::Child(2)]
     );
-    assert_eq!(failure.to_string(), "Child(1), and one more error");
     let (cause, rest) = error(failure);
     assert_eq!((cause, rest), (Bad::Child(1), vec![Bad::Child(2)]));
     assert_eq!(
@@ -749,6 +752,44 @@ fn a_graceful_child_is_told_and_polled_on() {
     assert!(!drained[0].forced);
 }
 
+/// In one task with other futures a nursery is polled whenever one of them was woken.
+#[test]
+fn a_poll_that_nobody_woke_it_for_is_over_at_once() {
+    /// Counts how often it is asked for the time, as each turn does that drains.
+    #[derive(Clone)]
+    struct Asked(ManualClock, Arc<AtomicUsize>);
+    impl Clock for Asked {
+        fn now(&self) -> Instant {
+            self.1.fetch_add(1, SeqCst);
+            self.0.now()
+        }
+    }
+    impl Timer for Asked {
+        type Sleep = ManualSleep;
+        fn sleep_until(&self, at: Instant) -> ManualSleep {
+            self.0.sleep_until(at)
+        }
+    }
+    let timer = Asked(ManualClock::new(), Arc::default());
+    let n = N::new().timer(timer.clone()).grace(secs(10));
+    let h = n.handle();
+    drop(h.spawn_graceful(|_| pending::<Result<(), Bad>>()));
+    let mut task = Task::new(n.run(pending::<Result<(), Bad>>()));
+    task.stall();
+    h.cancel();
+    task.stall();
+    let before = timer.1.load(SeqCst);
+    for _ in 0..5 {
+        assert!(task.poll().is_pending());
+    }
+    // (Under miri a waker and its clone are strangers, so the nursery must look.)
+    assert!(timer.1.load(SeqCst) == before || cfg!(miri));
+    // What comes is not missed.
+    timer.0.advance(secs(10));
+    assert!(task.finish().is_err());
+    assert!(timer.1.load(SeqCst) > before);
+}
+
 #[test]
 fn n_20_a_child_that_ignores_cancellation_is_forced_when_the_grace_is_over() {
     let clock = ManualClock::new();
@@ -773,10 +814,6 @@ fn n_20_a_child_that_ignores_cancellation_is_forced_when_the_grace_is_over() {
     clock.advance(secs(1));
     assert!(task.is_woken());
     let failure = task.finish().unwrap_err();
-    assert_eq!(
-        failure.to_string(),
-        "ship: cancelled (cancelled); one child was forced"
-    );
     let forced: Vec<_> = failure.report.forced().collect();
     assert_eq!(forced.len(), 1);
     assert_eq!(forced[0].name.as_deref(), Some("deaf"));
@@ -1202,12 +1239,11 @@ fn joins_tell_what_became_of_the_child() {
     let mut task = Task::new(n.run(async {
         let (good, bad) = (h.spawn(async { Ok(String::from("x")) }), h.spawn(fail(1)));
         log.add(good.await?);
-        let error = bad.await.unwrap_err();
-        log.add(format!("{:?} {error}", error.kind()));
+        log.add(format!("{:?}", bad.await.unwrap_err().kind()));
         Ok(())
     }));
     assert!(task.finish().is_err());
-    assert_eq!(log.take(), "x Failed the child failed");
+    assert_eq!(log.take(), "x Failed");
 }
 
 #[test]
@@ -1425,6 +1461,24 @@ fn drop_at_every_poll() {
 }
 
 // ------------------------------------------------------------------ N10: fairness
+
+#[test]
+fn n_10_a_nursery_that_yields_wakes_its_task_once() {
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        for _ in 0..100 {
+            drop(h.spawn(async { Ok(()) }));
+        }
+        Ok(())
+    }));
+    assert!(task.poll().is_pending());
+    assert_eq!(task.wakes(), 1, "it has yielded");
+    drop(h.spawn(async { Ok(()) }));
+    h.cancel();
+    assert_eq!(task.wakes(), 1, "it was woken already");
+    assert!(task.finish().is_err());
+}
 
 #[test]
 fn n_10_an_always_ready_child_starves_nobody_and_the_outer_task_yields() {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use umbel_core::{
-    Cause, Instant, JoinErrorKind, KeepGoing, ManualClock, Nursery, ReasonKind, Timer,
+    Cause, Instant, JoinErrorKind, KeepGoing, ManualClock, Nursery, Reason, ReasonKind, Timer,
 };
 use umbel_tests::exec::{Gate, Log, Task, Wakes, yields};
 use umbel_tests::scaled;
@@ -401,6 +401,38 @@ fn panics_in_all_drops_of_a_dropped_nursery_lose_no_sibling() {
     (4..6).for_each(spawn);
     assert!(panicked(|| drop(run)));
     assert_eq!(log.take(), "5 4 3 2 1 0");
+}
+
+#[test]
+fn a_refusal_leaks_nothing_if_the_drop_of_the_child_panics() {
+    #[derive(Debug)]
+    struct Why(#[allow(dead_code, reason = "held")] Arc<()>);
+    impl std::fmt::Display for Why {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("why")
+        }
+    }
+    impl std::error::Error for Why {}
+    let alive = Arc::new(());
+    let n = N::new();
+    let h = n.handle();
+    h.cancel_with(Reason::error(Why(Arc::clone(&alive))));
+    struct Panics;
+    impl Future for Panics {
+        type Output = Result<(), u32>;
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+            Poll::Pending
+        }
+    }
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("drop");
+        }
+    }
+    assert!(panicked(|| drop(h.spawn(Panics))));
+    assert!(panicked(|| drop(h.spawn_wait(Panics))));
+    drop((n, h));
+    assert_eq!(Arc::strong_count(&alive), 1);
 }
 
 #[test]

@@ -79,7 +79,10 @@ fn first_success_lists_all_errors_if_none_did() {
         Ok(())
     }));
     let failure = task.finish().unwrap_err();
-    assert_eq!(failure.errors().copied().collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(
+        failure.errors().map(|e| *e.error).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
     assert!(matches!(failure.cause, Cause::Error(1)));
 }
 

@@ -12,10 +12,10 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Every target in `fuzz/fuzz_targets/`.
-pub(crate) const FUZZ_TARGETS: [&str; 1] = ["token_script"];
+pub(crate) const FUZZ_TARGETS: [&str; 2] = ["nursery_script", "token_script"];
 
 /// Machines unlike ours: 32 bits wide; big-endian.
 const MIRI_TARGETS: [&str; 2] = ["i686-unknown-linux-gnu", "s390x-unknown-linux-gnu"];
@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// Takes every N-th piece of the job, from the I-th: for running it on several machines.
     #[arg(long, value_name = "I/N", default_value = "1/1")]
     shard: Shard,
+    /// Begins no piece after that many minutes: those that are left are skipped.
+    #[arg(long, value_name = "N")]
+    minutes: Option<u64>,
     /// Forgets which pieces have passed.
     #[arg(long)]
     fresh: bool,
@@ -109,6 +112,8 @@ impl FromStr for Shard {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Vec<Row>> {
+    let begun = Instant::now();
+    let limit = args.minutes.map(|n| Duration::from_secs(60 * n));
     let mut tools = Tools::default();
     let pieces = args.job.pieces(&mut tools)?;
     let count = pieces.len();
@@ -123,6 +128,9 @@ pub(crate) fn run(args: &Args) -> Result<Vec<Row>> {
         .map(|(_, piece)| {
             if let Some(row) = marks.find(piece.name()) {
                 return Ok(row);
+            }
+            if limit.is_some_and(|limit| begun.elapsed() >= limit) {
+                return Ok(Row::skipped(piece.name(), "no time was left to begin it"));
             }
             let row = step::run(piece, &mut tools);
             marks.leave(&row)?;
@@ -353,6 +361,8 @@ pub(crate) fn fuzz(target: &str, round: u32, seconds: u32) -> Step {
                 .arg(target)
                 .arg("--")
                 .arg(format!("-max_total_time={seconds}"))
+                // Not a line for every new path; a crash is reported all the same.
+                .args(["-verbosity=0", "-print_funcs=0"].map(String::from))
                 // libFuzzer takes seed 0 for "choose one".
                 .arg(format!("-seed={}", round + 1)),
         )

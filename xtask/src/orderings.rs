@@ -1,13 +1,13 @@
-//! Each ordering of the token tree is needed: weakened, it makes a test fail.
+//! Each ordering of the core is needed: weakened, it makes a test fail.
 //!
 //! `orderings.txt` says for every ordering what it may be weakened to and which test fails then, or
 //! why no tool can show that it is needed. All weakenings are compiled into one copy of the
-//! workspace, where `UMBEL_WEAKENED` chooses among them by their numbers: a row costs two runs of one
-//! test, not a build.
+//! workspace, where `UMBEL_WEAKENED` chooses among them by their numbers: a row costs one run of one
+//! test, not a build. Each test that is named also runs once as it is, and passes.
 
 use crate::step::{Cmd, Step, target_dir};
 use anyhow::{Context, Result, bail, ensure};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub(crate) fn weakened(number: usize) -> bool {
 const SEEDS: &str = "-Zmiri-many-seeds=0..8";
 
 /// How it is shown that an ordering is needed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Shown {
     /// This loom model fails.
     Loom(String),
@@ -50,6 +50,54 @@ enum Shown {
     Miri(String),
     /// No tool can show it; this is why.
     Argued(String),
+}
+
+impl Shown {
+    /// The command that runs the test under the weakening of this number, or as it is. `None`: there
+    /// is no test.
+    fn run(&self, chosen: Option<usize>, root: &Path) -> Option<Cmd> {
+        let manifest = root.join("Cargo.toml").display().to_string();
+        let test = |line: &str| Cmd::new(line).arg("--manifest-path").arg(&manifest);
+        let loom = |model: &str| {
+            test("cargo test -p umbel-tests --test loom --profile models")
+                .target_dir("orderings/loom")
+                .env("RUSTFLAGS", "--cfg umbel_loom")
+                // A backtrace through memory that a weakened ordering has ruined may have no end.
+                .env("RUST_BACKTRACE", "0")
+                .args(["--", "--exact", model].map(String::from))
+        };
+        let miri = |name: &str| {
+            test("cargo +nightly miri test -p umbel-tests --test it")
+                .target_dir("orderings/miri")
+                .env(
+                    "MIRIFLAGS",
+                    format!("-Zmiri-env-forward=UMBEL_WEAKENED {SEEDS}"),
+                )
+                .args(["--", "--exact", name].map(String::from))
+        };
+        let (cmd, always): (_, &[usize]) = match self {
+            Shown::Loom(model) => (loom(model), &[]),
+            Shown::Bare(model) => (loom(model), &[NO_FENCES]),
+            Shown::Miri(name) => (miri(name), &[]),
+            Shown::Argued(_) => return None,
+        };
+        let numbers = always.iter().chain(&chosen).map(usize::to_string);
+        let cmd = cmd.env("UMBEL_WEAKENED", numbers.collect::<Vec<_>>().join(","));
+        Some(if chosen.is_some() {
+            cmd.must_fail()
+        } else {
+            cmd
+        })
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Shown::Loom(model) => format!("loom {model}"),
+            Shown::Bare(model) => format!("loom {model}, bare"),
+            Shown::Miri(name) => format!("miri {name}"),
+            Shown::Argued(why) => format!("argued {why}"),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -124,44 +172,6 @@ impl Row {
         );
         Ok(end - self.from.len()..end)
     }
-
-    /// The test that fails, and the command that runs it under the weakenings given.
-    fn run(&self, chosen: usize, root: &Path) -> Option<(Cmd, Cmd)> {
-        let choose = |cmd: &Cmd, numbers: &[usize]| {
-            let numbers: Vec<_> = numbers.iter().map(usize::to_string).collect();
-            cmd.clone().env("UMBEL_WEAKENED", numbers.join(","))
-        };
-        let manifest = root.join("Cargo.toml").display().to_string();
-        let test = |line: &str| Cmd::new(line).arg("--manifest-path").arg(&manifest);
-        let loom = |model: &str| {
-            test("cargo test -p umbel-tests --test loom --profile models")
-                .target_dir("orderings/loom")
-                .env("RUSTFLAGS", "--cfg umbel_loom")
-                // A backtrace through memory that a weakened ordering has ruined may have no end.
-                .env("RUST_BACKTRACE", "0")
-                .args(["--", "--exact", model].map(String::from))
-        };
-        let miri = |name: &str| {
-            test("cargo +nightly miri test -p umbel-tests --test it")
-                .target_dir("orderings/miri")
-                .env(
-                    "MIRIFLAGS",
-                    format!("-Zmiri-env-forward=UMBEL_WEAKENED {SEEDS}"),
-                )
-                .args(["--", "--exact", name].map(String::from))
-        };
-        let (cmd, always): (_, &[usize]) = match &self.shown {
-            Shown::Loom(model) => (loom(model), &[]),
-            Shown::Bare(model) => (loom(model), &[NO_FENCES]),
-            Shown::Miri(name) => (miri(name), &[]),
-            Shown::Argued(_) => return None,
-        };
-        let control = choose(&cmd, always);
-        Some((
-            control,
-            choose(&cmd, &[always, &[chosen]].concat()).must_fail(),
-        ))
-    }
 }
 
 const ENUM: &str = "Ordering::";
@@ -231,7 +241,8 @@ fn facade(text: &str) -> Result<String> {
     Ok(text.replace(fence, &choice) + CHOICE)
 }
 
-/// Makes the copy; `checkout` writes the workspace's files to a folder. A piece for each row.
+/// Makes the copy; `checkout` writes the workspace's files to a folder. A piece for each test, as it
+/// is, and one for each row.
 pub(crate) fn pieces(checkout: impl FnOnce(&Path) -> Result<()>) -> Result<Vec<Step>> {
     let root: PathBuf = std::path::absolute(target_dir().join("orderings/tree"))?;
     if root.exists() {
@@ -243,19 +254,22 @@ pub(crate) fn pieces(checkout: impl FnOnce(&Path) -> Result<()>) -> Result<Vec<S
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         Ok(fs::write(path, change(&text)?)?)
     };
-    let mut rows = rows(TABLE)?;
+    let rows = rows(TABLE)?;
     edit("sync.rs", &facade)?;
     for (file, rows) in by_file(&rows) {
         edit(file, &|text| weaken(text, &rows))?;
     }
-    // What takes long comes last.
-    rows.sort_by_key(|(_, row)| matches!(row.shown, Shown::Miri(_)));
-    let piece = |(number, row): &(usize, Row)| {
-        let (control, weakened) = row.run(*number, &root)?;
-        let step = Step::new(row.name()).cmd(control).cmd(weakened);
-        Some(step.limit(Duration::from_secs(15 * 60)).must_run_tests())
-    };
-    Ok(rows.iter().filter_map(piece).collect())
+    let step = |name, cmd| Step::new(name).cmd(cmd).limit(Duration::from_secs(15 * 60));
+    let tests: BTreeSet<_> = rows.iter().map(|(_, row)| &row.shown).collect();
+    let as_it_is = tests.into_iter().filter_map(|shown| {
+        let name = format!("{} as it is", shown.name());
+        Some(step(name, shown.run(None, &root)?).must_run_tests())
+    });
+    let weakened = rows.iter().filter_map(|(number, row)| {
+        let cmd = row.shown.run(Some(*number), &root)?;
+        Some(step(row.name(), cmd))
+    });
+    Ok(as_it_is.chain(weakened).collect())
 }
 
 #[cfg(test)]
@@ -289,11 +303,29 @@ mod tests {
         sites
     }
 
+    /// All of the core, but the facade, which has no data of its own, and tests.
+    fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if !path.ends_with("sync.rs") && !path.ends_with("tests.rs") {
+                found.push(path);
+            }
+        }
+    }
+
     #[test]
     fn every_row_fits_the_sources_and_no_ordering_is_without_one() {
-        let mut missing = Vec::new();
-        for (file, rows) in by_file(&table()) {
-            let text = fs::read_to_string(workspace().join(SOURCES).join(file)).unwrap();
+        let table = table();
+        let mut rows = by_file(&table);
+        let core = workspace().join(SOURCES);
+        let (mut files, mut missing) = (Vec::new(), Vec::new());
+        sources(&core, &mut files);
+        for path in files {
+            let text = fs::read_to_string(&path).unwrap();
+            let file = path.strip_prefix(&core).unwrap().to_str().unwrap();
+            let rows = rows.remove(file).unwrap_or_default();
             let covered: Vec<_> = rows
                 .iter()
                 .map(|(_, row)| row.find(&text).unwrap().start)
@@ -307,6 +339,11 @@ mod tests {
             }
         }
         assert_eq!(missing, [""; 0], "no row in xtask/orderings.txt");
+        assert_eq!(
+            rows.into_keys().collect::<Vec<_>>(),
+            [""; 0],
+            "no such file"
+        );
     }
 
     #[test]

@@ -203,6 +203,19 @@ pub(crate) struct Row {
     pub(crate) tail: Vec<String>,
 }
 
+impl Row {
+    /// Of a step that was not run.
+    pub(crate) fn skipped(name: &str, why: &str) -> Self {
+        Row {
+            name: name.to_owned(),
+            outcome: Outcome::Skipped(why.to_owned()),
+            time: Duration::ZERO,
+            tests: 0,
+            tail: Vec::new(),
+        }
+    }
+}
+
 /// Runs the steps in their order, neighbours that may run beside each other together; their lines mix.
 pub(crate) fn run_all(steps: &[Step], tools: &mut Tools) -> Vec<Row> {
     let mut rows = Vec::new();

@@ -46,16 +46,17 @@
 //! [`Panics`]: crate::nursery::panics::Panics
 
 use crate::nursery::deadline::Alarm;
-use crate::nursery::failure::{Cause, Failure, JoinErrorKind};
+use crate::nursery::ended::{Ended, Origin, Record, Site, Span};
+use crate::nursery::failure::{Cause, Failure};
+use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::list::{Chain, Queue};
 use crate::nursery::mode::Mode;
 use crate::nursery::node::NurserySide;
 use crate::nursery::panics::attempt;
-use crate::nursery::policy::{Ended, Policy, Verdict};
+use crate::nursery::policy::{Policy, Verdict};
 use crate::nursery::report::Report;
-use crate::nursery::running::{self, End, Other, Running};
+use crate::nursery::running::{self, End, Running};
 use crate::nursery::shared::{Shared, bit};
-use crate::observe::Name;
 use crate::reason::Reason;
 use crate::set::growing::FutureSet;
 use crate::sync::Arc;
@@ -67,6 +68,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::marker::PhantomData;
+use core::panic::Location;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
@@ -105,8 +107,14 @@ pub(crate) struct Engine<'env, E, M: Mode> {
     enough: bool,
     /// All other errors.
     errors: Vec<E>,
+    /// Whose they are, that of `cause` first.
+    records: Vec<Record>,
+    /// Where it was set running.
+    pub(crate) site: Site,
     /// Places taken from ended children, for the queue.
     places: usize,
+    /// The last turn left nothing to do: what comes next rings first.
+    rests: bool,
     /// Set while a turn runs; still set at the next turn if a panic unwound through that one.
     in_turn: bool,
     _env: PhantomData<fn(&'env ()) -> &'env ()>,
@@ -114,6 +122,7 @@ pub(crate) struct Engine<'env, E, M: Mode> {
 }
 
 impl<'env, E, M: Mode> Engine<'env, E, M> {
+    #[track_caller]
     pub(crate) fn new() -> Self {
         let mut set = FutureSet::new();
         let desk = set.desk();
@@ -131,7 +140,10 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             cause: None,
             enough: false,
             errors: Vec::new(),
+            records: Vec::new(),
+            site: Location::caller(),
             places: 0,
+            rests: false,
             in_turn: false,
             _env: PhantomData,
             _mode: PhantomData,
@@ -149,6 +161,9 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         B: Future<Output = Result<T, E>>,
     {
         assert!(!self.in_turn, "nursery polled after a panic");
+        if self.rests && self.set.is_idle(cx) {
+            return Poll::Pending;
+        }
         let begun = self.set.begin(cx);
         self.in_turn = true;
         let mut rang = begun.desk;
@@ -168,8 +183,12 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             self.phase = Phase::Ended;
             return Poll::Ready(());
         }
-        if yielding || !begun.registered {
+        self.rests = !yielding && begun.registered;
+        if !begun.registered {
             cx.waker().wake_by_ref();
+        } else if yielding {
+            // By way of the desk: then no other wake follows.
+            self.desk.ring(bit::INBOX);
         }
         Poll::Pending
     }
@@ -270,14 +289,15 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             return;
         }
         self.shared.guard(|| body.set(None));
+        let who = Record::new(None, Origin::body(self.site), Span::default());
         match polled {
             Some(Poll::Ready(Ok(output))) => {
                 *value = Some(output);
-                if let Err(panic) = attempt(|| self.succeeded(&Ended::BODY)) {
+                if let Err(panic) = attempt(|| self.succeeded(&who.ended())) {
                     self.shared.panicked(panic);
                 }
             }
-            Some(Poll::Ready(Err(error))) => self.failed(&Ended::BODY, error),
+            Some(Poll::Ready(Err(error))) => self.failed(who, error),
             _ => {}
         }
     }
@@ -309,25 +329,19 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             match end {
                 End::Done => {
                     self.shared.counts.done();
-                    self.succeeded(&Ended::child(None));
+                    let name = self.shared.poller.name.take();
+                    if let Some(origin) = self.shared.poller.done.take() {
+                        self.succeeded(&Ended::new(name.as_ref(), origin, Span::default()));
+                    }
                 }
-                End::Other(name, other) => self.ended(name, other),
+                End::Failed(error) => {
+                    self.shared.counts.failed();
+                    if let Some(who) = self.shared.poller.failed.take() {
+                        self.failed(who, error);
+                    }
+                }
+                End::Counted => {}
             }
-        }
-    }
-
-    #[inline(never)]
-    fn ended(&mut self, name: Option<Name>, other: Other<E>) {
-        match other {
-            Other::Done => {
-                self.shared.counts.done();
-                self.succeeded(&Ended::child(name.as_ref()));
-            }
-            Other::Failed(error) => {
-                self.shared.counts.failed();
-                self.failed(&Ended::child(name.as_ref()), error);
-            }
-            Other::Counted => {}
         }
     }
 
@@ -425,19 +439,25 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         }
     }
 
-    fn failed(&mut self, who: &Ended<'_>, error: E) {
+    fn failed(&mut self, who: Record, error: E) {
         let mut verdict = None;
         if self.is_deciding() {
-            verdict = self.shared.guard(|| self.policy.failed(who, &error));
+            verdict = self
+                .shared
+                .guard(|| self.policy.failed(&who.ended(), &error));
         }
         match verdict {
             Some(Verdict::CancelRest) if self.cancel(Reason::sibling_failed()) => {
                 self.cause = Some(error);
+                self.records.insert(0, who);
             }
-            Some(Verdict::Forgive) if !who.is_body() => {
+            Some(Verdict::Forgive) if !who.ended().is_body() => {
                 self.shared.guard(|| drop(error));
             }
-            _ => self.errors.push(error),
+            _ => {
+                self.errors.push(error);
+                self.records.push(who);
+            }
         }
     }
 
@@ -525,11 +545,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             (None, Some(value)) => return Ok(value),
             (None, None) => unreachable!("a body without a value has failed or was cut"),
         };
-        Err(Failure {
-            cause,
-            rest: errors,
-            report: Box::new(report),
-        })
+        let records = core::mem::take(&mut self.records);
+        Err(Failure::new(cause, errors, records, report))
     }
 }
 

@@ -1,12 +1,13 @@
 //! Children made from an iterator, as many at a time as there is room for.
 
-use crate::nursery::failure::JoinError;
 use crate::nursery::join::Join;
+use crate::nursery::join_error::JoinError;
 use crate::set::growing::FutureSet;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::marker::PhantomData;
+use core::panic::Location;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use futures_core::{FusedStream, Stream};
@@ -27,6 +28,8 @@ pub(crate) trait Begin<Item> {
 pub(crate) struct Each<H, M> {
     pub(crate) handle: H,
     pub(crate) make: M,
+    /// Where the user called.
+    pub(crate) site: &'static Location<'static>,
 }
 
 /// Children whose outputs have not been read.

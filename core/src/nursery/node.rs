@@ -31,7 +31,7 @@
 //! | # | bits set | who, and how | against | model |
 //! |---|---|---|---|---|
 //! | 1 | `CLAIMED`, `STARTED` | the nursery starts it; `fetch_or` | its spawner gives up | `start_against_giving_up` |
-//! | 2 | | | its spawner waits for room | `a_start_wakes_who_waits_for_room`, `start_against_waiting_for_room` |
+//! | 2 | | | its spawner waits for room | `start_against_waiting_for_room` |
 //! | 3 | `CLAIMED` | the nursery refuses it | its spawner gives up | `refusal_against_giving_up` |
 //! | 4 | | the nursery goes | its spawner gives up | `drop_against_giving_up` |
 //! | 5 | `ABANDONED` | its spawner gives up; `fetch_or` | a sweep, others that give up | `sweep_against_giving_up` |
@@ -53,7 +53,8 @@
 //!   if `ABANDONED` came before `CLAIMED`, to the join side. It never moves.
 //! - **C3** After `DONE` the payload holds the output. It belongs to the join side until that sets
 //!   `JOIN_GONE`; then, unless `taken`, to who frees the block.
-//! - **C4** `end` is written by the payload's owner before `ENDED` is published, and only read after.
+//! - **C4** `end`, `kind`, `number` and what is in a `Meta` belong to the payload's owner until that has
+//!   published `ENDED`, and then to the join side; after `DONE` they stay his.
 //! - **C5** The plain fields belong to the maker until the node is pushed, then to the nursery; `taken`
 //!   to the join side, and then to who frees the block.
 //! - **C6** The table's functions are those of the type with which the block was made.
@@ -63,15 +64,15 @@
 //! | site | op | order | pairs with |
 //! |---|---|---|---|
 //! | publish `DONE`/`ENDED`/`STARTED` | `fetch_or` | AcqRel | the join side's load: publishes output, `end` |
-//! | publish the end and let go | load, CAS | Acquire, AcqRel / Acquire | as the one above and the one below; against `WAITED`: the waiter sees the end, or is seen |
-//! | look at the state | load | Acquire | the publication above |
+//! | publish `DONE` and let go | load, CAS | Acquire, AcqRel / Acquire | as the one above and the last one |
+//! | look at the state | load | Acquire | the publications above |
 //! | `WAITED` | `fetch_or` | Relaxed | nothing: of this and a publication, both of one word, one comes first; the look after it acquires |
 //! | has this side waited? | load | Relaxed | nothing: it is this side that says so |
 //! | claim against abandon | `fetch_or` each | AcqRel | one another: the count of abandoned children, written before, is subtracted after |
 //! | let go | load, `fetch_or` | Acquire, AcqRel | the other side's: the freer sees every access of the other |
 //!
-//! Most children end unawaited: then the end is published and the nursery lets go in one step, and if
-//! the join side went first, in none, for there is nobody to be told. A side that finds the other gone
+//! Most children end well and unawaited: then that is published and the nursery lets go in one step, and
+//! if the join side went first, in none, for there is nobody to be told. A side that finds the other gone
 //! is alone with the block.
 //!
 //! Who has the payload is decided by the atomicity of claim and abandon alone: until then only the
@@ -105,6 +106,7 @@ pub(crate) use head::{Exit, Node};
 pub(crate) use join_side::JoinSide;
 pub(crate) use nursery_side::NurserySide;
 
+use crate::nursery::ended::Site;
 use crate::nursery::node::block::Typed;
 use crate::nursery::node::head::Claim;
 use crate::nursery::options::Aside;
@@ -112,17 +114,18 @@ use core::future::Future;
 use core::marker::PhantomData;
 
 /// Makes a child. The two sides must both be released.
-pub(crate) fn new<F, T, E, M>(future: F, aside: M) -> (NurserySide, JoinSide<T>)
+pub(crate) fn new<F, T, E, M>(site: Site, future: F, aside: M) -> (NurserySide, JoinSide<T>)
 where
     F: Future<Output: Outcome<T, E>>,
     M: Aside,
 {
-    let node = Typed::<F, T, E, M>::allocate(future, aside);
+    let node = Typed::<F, T, E, M>::allocate(site, future, aside);
     (NurserySide(node), JoinSide(node, PhantomData))
 }
 
 /// Makes a child and gives it away. If `give` gives it back as it was, the future is taken out again.
 pub(crate) fn offer<F, T, E, M>(
+    site: Site,
     future: F,
     aside: M,
     give: impl FnOnce(NurserySide) -> Result<(), NurserySide>,
@@ -131,7 +134,7 @@ where
     F: Future<Output: Outcome<T, E>>,
     M: Aside,
 {
-    let (child, join) = new(future, aside);
+    let (child, join) = new(site, future, aside);
     let Err(child) = give(child) else {
         return Ok(join);
     };

@@ -14,10 +14,11 @@
 //!
 //! [`Panics`]: crate::nursery::panics::Panics
 
-use crate::nursery::failure::JoinErrorKind;
+use crate::nursery::ended::{Number, Record, Span};
+use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::{Exit, NurserySide};
+use crate::nursery::options::Meta;
 use crate::nursery::shared::Shared;
-use crate::observe::Name;
 use crate::reason::Reason;
 use crate::sync::Arc;
 use crate::wake::batch::each;
@@ -36,16 +37,12 @@ pub(crate) struct Running<E> {
     _error: PhantomData<fn() -> E>,
 }
 
-/// How a running child left the set by itself.
+/// How a running child left the set by itself. Small, for it is moved about for each child: who it was
+/// lies in the [`Poller`](crate::nursery::shared::Poller).
 pub(crate) enum End<E> {
-    /// It succeeded, and there is nothing to say of it.
+    /// See `done`.
     Done,
-    Other(Option<Name>, Other<E>),
-}
-
-/// What is to be counted, and told to the policy.
-pub(crate) enum Other<E> {
-    Done,
+    /// See `failed`.
     Failed(E),
     /// It panicked, or was dropped because the nursery is cancelled; it is counted already.
     Counted,
@@ -83,11 +80,11 @@ impl<E> Future for Running<E> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<E>> {
         let (shared, child) = (self.shared(), &*self.child);
         if shared.token.is_cancelled() && !goes_on(shared, child) {
-            return Poll::Ready(End::Other(None, Other::Counted));
+            return Poll::Ready(End::Counted);
         }
-        if !child.head().polled.get() {
-            child.head().polled.set(true);
-            shared.counts.started();
+        let number = &child.head().number;
+        if number.get() == Number::NONE {
+            number.set(Number::new(shared.counts.started()));
         }
         // Most often there is none, and nothing to be dropped.
         let mut error = ManuallyDrop::new(None);
@@ -97,12 +94,17 @@ impl<E> Future for Running<E> {
             return Poll::Pending;
         };
         shared.cancel_if_panicked();
-        if exit == Exit::Done && child.meta().is_none() {
-            debug_assert!(error.is_none());
+        if exit == Exit::Done {
+            shared.poller.done.set(Some(child.origin()));
+            // SAFETY: `poll` gave `Done`, and the child leaves the set.
+            unsafe { child.done() };
+            if let Some(meta) = child.meta() {
+                done_aside(shared, child, meta);
+            }
             return Poll::Ready(End::Done);
         }
         let error = ManuallyDrop::into_inner(error);
-        Poll::Ready(ended(shared, child, exit, error))
+        Poll::Ready(failed(shared, child, exit, error))
     }
 }
 
@@ -115,45 +117,61 @@ fn goes_on(shared: &Shared, child: &NurserySide) -> bool {
         cut(shared, child, JoinErrorKind::Cancelled, reason);
         return false;
     };
-    if meta.noticed.get().is_none() {
-        let now = shared.poller.drain.get().map(|(_, now)| now);
-        meta.noticed.set(now);
+    if meta.notice.get().is_none() {
+        meta.notice.set(shared.poller.drain_time());
     }
     true
 }
 
-/// What is to be done about a child that has ended by itself.
+/// A child that is named or graceful has succeeded.
 #[inline(never)]
-fn ended<E>(shared: &Shared, child: &NurserySide, exit: Exit, error: Option<E>) -> End<E> {
-    let meta = child.meta();
-    let mut name = None;
-    // Looked at again: it may have ended in the turn of the cancellation, before the drain.
-    if !shared.token.is_cancelled() {
-        name = meta.and_then(|meta| meta.name.take());
-    } else if let Some(meta) = meta.filter(|meta| meta.graceful) {
-        shared.poller.note_drained(meta, false);
+fn done_aside(shared: &Shared, child: &NurserySide, meta: &Meta) {
+    note_if_drained(shared, child);
+    shared.poller.name.set(meta.name.take());
+}
+
+/// Looks at the token again: a graceful child may have ended in the turn of the cancellation, before the
+/// drain.
+fn note_if_drained(shared: &Shared, child: &NurserySide) -> Span {
+    if child.is_graceful() && shared.token.is_cancelled() {
+        return shared.poller.note_drained(child, false);
     }
-    let other = match (exit, error) {
+    Span::default()
+}
+
+/// A child has ended by itself, without output.
+#[cold]
+fn failed<E>(shared: &Shared, child: &NurserySide, exit: Exit, error: Option<E>) -> End<E> {
+    let panics = &shared.poller.panics;
+    let span = note_if_drained(shared, child);
+    let end = match (exit, error) {
+        (Exit::Failed, Some(error)) => {
+            let record = Record::new(child.last_name(), child.origin(), span);
+            shared.poller.failed.set(Some(record));
+            panics.catch(|| child.end(JoinErrorKind::Failed, None));
+            End::Failed(error)
+        }
         (Exit::Cut, _) => {
             shared.poller.cut.set(true);
             shared.counts.cancelled();
             let reason = shared.token.reason();
-            shared.guard(|| child.end(JoinErrorKind::Cancelled, reason));
-            Other::Counted
+            panics.catch(|| child.end(JoinErrorKind::Cancelled, reason));
+            End::Counted
         }
-        (Exit::Failed, Some(error)) => Other::Failed(error),
-        (Exit::Panicked, _) => {
+        _ => {
             shared.counts.panicked();
-            Other::Counted
+            panics.catch(|| child.end(JoinErrorKind::Panicked, None));
+            End::Counted
         }
-        _ => Other::Done,
     };
-    End::Other(name, other)
+    // A joiner's waker may have panicked.
+    shared.cancel_if_panicked();
+    end
 }
 
 impl<E> Drop for Running<E> {
     /// R2. Letting go ends the child if it has not ended, and drops an output that nobody wants.
-    #[inline(always)]
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: R1 – borrowed beside `child`.
         let shared = unsafe { self.shared.as_ref() };
@@ -184,8 +202,8 @@ fn cut(shared: &Shared, child: &NurserySide, kind: JoinErrorKind, reason: Option
     } else {
         shared.counts.cancelled();
     }
-    if let Some(meta) = child.meta().filter(|meta| meta.graceful) {
-        shared.poller.note_drained(meta, true);
+    if child.is_graceful() {
+        shared.poller.note_drained(child, true);
     }
     shared.guard(|| child.end(kind, reason));
 }

@@ -2,7 +2,9 @@
 //!
 //! Invariants are told in the [face](super).
 
-use crate::nursery::node::head::{Claim, Exit, META, Node, VTable, drop_future};
+use crate::nursery::ended::{Number, Site};
+use crate::nursery::join_error::JoinErrorKind;
+use crate::nursery::node::head::{Claim, Exit, Node, VTable, drop_future};
 use crate::nursery::options::Aside;
 use crate::nursery::panics::Panics;
 use crate::sync::{AtomicUsize, UnsafeCell, alloc};
@@ -59,15 +61,15 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
         } else {
             None
         },
-        has_meta: {
-            // Otherwise nobody would drop it.
-            assert!(M::IS_META || !needs_drop::<M>());
-            assert!(!M::IS_META || offset_of!(Block<F, T, M>, aside) == META);
-            M::IS_META
+        meta: if M::IS_META {
+            Some(offset_of!(Block<F, T, M>, aside))
+        } else {
+            assert!(!needs_drop::<M>(), "nobody would drop it");
+            None
         },
     };
 
-    pub(super) fn allocate(future: F, aside: M) -> NonNull<Node> {
+    pub(super) fn allocate(site: Site, future: F, aside: M) -> NonNull<Node> {
         let layout = Self::VTABLE.layout;
         // SAFETY: the layout is not empty, it holds a `Node`.
         let raw = unsafe { alloc(layout) }.cast::<Block<F, T, M>>();
@@ -78,13 +80,15 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
             vtable: const { &Self::VTABLE },
             state: AtomicUsize::new(0),
             joiner: WakeCell::new(),
+            site,
             end: UnsafeCell::new(None),
+            kind: Cell::new(JoinErrorKind::Closed),
             has_future: Cell::new(true),
             taken: Cell::new(false),
             claim: Cell::new(Claim::Open),
             ended: Cell::new(false),
-            untold: Cell::new(0),
-            polled: Cell::new(false),
+            untold: Cell::new(false),
+            number: Cell::new(Number::NONE),
             placed: Cell::new(false),
             awaited: Cell::new(false),
             next: Cell::new(ptr::null_mut()),

@@ -2,9 +2,11 @@
 //!
 //! States and invariants are told in the [face](super).
 
-use crate::nursery::failure::JoinError;
+use crate::nursery::ended::{Number, Origin, Site};
+use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::options::Meta;
 use crate::nursery::panics::Panics;
+use crate::reason::Reason;
 use crate::sync::{AtomicUsize, Ordering, UnsafeCell, dealloc};
 use crate::wake::cell::WakeCell;
 use core::alloc::Layout;
@@ -21,29 +23,30 @@ pub(super) const ABANDONED: usize = 1 << 5;
 pub(super) const NURSERY_GONE: usize = 1 << 6;
 pub(super) const JOIN_GONE: usize = 1 << 7;
 
-/// Where `Meta` lies, if there is one: right behind the head.
-pub(super) const META: usize = size_of::<Node>().next_multiple_of(align_of::<Meta>());
-
 /// The head of every child's block.
 pub(crate) struct Node {
     pub(super) vtable: &'static VTable,
     pub(super) state: AtomicUsize,
     /// Whoever awaits the child: its `Join`, or before that its `SpawnWait`.
     pub(super) joiner: WakeCell,
-    /// C4.
-    pub(super) end: UnsafeCell<Option<JoinError>>,
+    /// Where it was spawned.
+    pub(super) site: Site,
+    /// C4: why it ended.
+    pub(super) end: UnsafeCell<Option<Reason>>,
+    /// C4: how it ended.
+    pub(super) kind: Cell<JoinErrorKind>,
     /// The payload's owner: whether the future is in it (C2).
     pub(super) has_future: Cell<bool>,
     /// The join side's: it has moved the output out.
     pub(super) taken: Cell<bool>,
     /// C5: what the race for the payload gave.
     pub(super) claim: Cell<Claim>,
-    /// C5: it has ended; `DONE` or `ENDED` has been published, but for what is in `untold`.
+    /// C5: it has ended; `DONE` or `ENDED` has been published, unless it is `untold`.
     pub(super) ended: Cell<bool>,
-    /// C5: the bit that is to be published when the nursery lets go, or 0.
-    pub(super) untold: Cell<u8>,
-    /// C5: it has been polled.
-    pub(crate) polled: Cell<bool>,
+    /// C5: the output is in the payload, and `DONE` is to be published when the nursery lets go.
+    pub(super) untold: Cell<bool>,
+    /// C4: its number among those that were polled.
+    pub(crate) number: Cell<Number>,
     /// C5: it has a place under the limit.
     pub(crate) placed: Cell<bool>,
     /// C5: a `SpawnWait` waits for its start.
@@ -60,6 +63,15 @@ pub(super) enum Claim {
     Ours,
     /// The spawner gave up first.
     Lost,
+}
+
+impl Node {
+    pub(super) fn origin(&self) -> Origin {
+        Origin {
+            site: self.site,
+            number: self.number.get(),
+        }
+    }
 }
 
 /// How a child came to its end by itself.
@@ -83,8 +95,8 @@ pub(super) struct VTable {
     pub(super) drop_future: unsafe fn(NonNull<Node>),
     /// `None`: there is nothing to do.
     pub(super) drop_output: Option<unsafe fn(NonNull<Node>)>,
-    /// What lies between head and payload is a `Meta`, at `META`.
-    pub(super) has_meta: bool,
+    /// Where the `Meta` lies between head and payload, if there is one.
+    pub(super) meta: Option<usize>,
 }
 
 /// Loom sees no plain drop: it is told that who frees the block has it to himself.
@@ -93,6 +105,17 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.end.with_mut(|_| ());
     }
+}
+
+/// What lies between head and payload.
+///
+/// # Safety
+/// C1: the block outlives the result.
+pub(super) unsafe fn meta<'a>(node: NonNull<Node>) -> Option<&'a Meta> {
+    // SAFETY: C1 – (caller).
+    let at = unsafe { node.as_ref() }.vtable.meta?;
+    // SAFETY: C6 – it is there; C1 – (caller); never borrowed mutably before the block is freed.
+    Some(unsafe { node.byte_add(at).cast::<Meta>().as_ref() })
 }
 
 /// # Safety
@@ -117,11 +140,11 @@ pub(super) unsafe fn free(node: NonNull<Node>, has_output: bool) {
         #[inline]
         fn drop(&mut self) {
             // SAFETY: C1 – the block is ours alone; head and aside are dropped once, here. C6 – there
-            // is a `Meta` if the table says so.
+            // is a `Meta` where the table says so.
             unsafe {
                 let vtable = self.0.as_ref().vtable;
-                if vtable.has_meta {
-                    ptr::drop_in_place(self.0.byte_add(META).cast::<Meta>().as_ptr());
+                if let Some(at) = vtable.meta {
+                    ptr::drop_in_place(self.0.byte_add(at).cast::<Meta>().as_ptr());
                 }
                 ptr::drop_in_place(self.0.as_ptr());
                 dealloc(self.0.as_ptr().cast(), vtable.layout);

@@ -2,9 +2,10 @@
 //!
 //! States, invariants and orderings are told in the [face](super).
 
-use crate::nursery::failure::{JoinError, JoinErrorKind};
+use crate::nursery::ended::Span;
+use crate::nursery::join_error::JoinError;
 use crate::nursery::node::head::{
-    ABANDONED, CLAIMED, DONE, ENDED, JOIN_GONE, LetGo, Node, STARTED, WAITED, drop_future,
+    ABANDONED, CLAIMED, DONE, ENDED, JOIN_GONE, LetGo, Node, STARTED, WAITED, drop_future, meta,
 };
 use crate::sync::Ordering;
 use core::marker::PhantomData;
@@ -45,10 +46,29 @@ impl<T> JoinSide<T> {
         Poll::Pending
     }
 
-    fn end(&self) -> JoinError {
-        // SAFETY: C4 – the caller saw `ENDED`.
-        let end = self.head().end.with(|end| unsafe { (*end).clone() });
-        end.unwrap_or(JoinError::new(JoinErrorKind::Closed, None))
+    /// Why there is no output. Asked a second time, it knows no name and no reason.
+    ///
+    /// # Safety
+    /// The caller has seen `ENDED`.
+    unsafe fn end(&self) -> JoinError {
+        let head = self.head();
+        // SAFETY: C4 – (caller).
+        let reason = head.end.with_mut(|end| unsafe { (*end).take() });
+        // SAFETY: C1 – our side has not let go.
+        let meta = unsafe { meta(self.0) };
+        let name = meta.and_then(|meta| meta.name.take());
+        let span = meta.map_or_else(Span::default, |meta| Span {
+            notice: meta.notice.get(),
+            drain: meta.drain.get(),
+        });
+        JoinError::new(head.kind.get(), reason, name, head.origin(), span)
+    }
+
+    /// Why there is no output, if that is so already.
+    pub(crate) fn ended(&self) -> Option<JoinError> {
+        let ended = self.head().state.load(Ordering::Acquire) & ENDED != 0;
+        // SAFETY: seen.
+        ended.then(|| unsafe { self.end() })
     }
 
     /// The output, or why there is none. Not to be called again after `Ready`.
@@ -56,9 +76,11 @@ impl<T> JoinSide<T> {
         let Poll::Ready(state) = self.poll_state(DONE | ENDED, cx.waker()) else {
             return Poll::Pending;
         };
-        if state & ENDED != 0 || self.head().taken.get() {
-            return Poll::Ready(Err(self.end()));
+        if state & ENDED != 0 {
+            // SAFETY: seen.
+            return Poll::Ready(Err(unsafe { self.end() }));
         }
+        assert!(!self.head().taken.get(), "joined twice");
         // SAFETY: C3 – `DONE`, not taken: the output is there and ours; C6 – `T` is its type, for
         // `new` tied this side to it.
         let output = unsafe {
@@ -77,7 +99,8 @@ impl<T> JoinSide<T> {
         if state & (STARTED | DONE) != 0 {
             return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Err(self.end()))
+        // SAFETY: it was `ENDED` that was seen.
+        Poll::Ready(Err(unsafe { self.end() }))
     }
 
     /// Gives up a child that waits for room: true if it will never start; its future is then dropped.
@@ -93,6 +116,7 @@ impl<T> JoinSide<T> {
 }
 
 impl<T> Drop for JoinSide<T> {
+    #[inline]
     fn drop(&mut self) {
         let _let_go = LetGo {
             node: self.0,

@@ -2,13 +2,15 @@
 //!
 //! States, invariants and orderings are told in the [face](super).
 
-use crate::nursery::failure::{JoinError, JoinErrorKind};
+use crate::nursery::ended::Origin;
+use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::head::{
-    ABANDONED, CLAIMED, Claim, DONE, ENDED, Exit, JOIN_GONE, LetGo, META, NURSERY_GONE, Node,
-    STARTED, WAITED, drop_future, free,
+    ABANDONED, CLAIMED, Claim, DONE, ENDED, Exit, JOIN_GONE, LetGo, NURSERY_GONE, Node, STARTED,
+    WAITED, drop_future, free, meta,
 };
 use crate::nursery::options::Meta;
 use crate::nursery::panics::Panics;
+use crate::observe::Name;
 use crate::reason::Reason;
 use crate::sync::Ordering;
 use crate::wake::batch::each;
@@ -52,16 +54,32 @@ impl NurserySide {
     }
 
     pub(crate) fn meta(&self) -> Option<&Meta> {
-        if !self.head().vtable.has_meta {
-            return None;
-        }
-        // SAFETY: C6 – there is one; C1 – the block lives; it is never borrowed mutably before it is
-        // freed.
-        Some(unsafe { self.0.byte_add(META).cast::<Meta>().as_ref() })
+        // SAFETY: C1 – our side has not let go.
+        unsafe { meta(self.0) }
     }
 
     pub(crate) fn is_graceful(&self) -> bool {
         self.meta().is_some_and(|meta| meta.graceful)
+    }
+
+    /// A copy of its name.
+    pub(crate) fn name(&self) -> Option<Name> {
+        let meta = self.meta()?;
+        let name = meta.name.take();
+        meta.name.set(name.clone());
+        name
+    }
+
+    /// Its name, before its failure is told; the join side keeps one, too, if it is there to ask.
+    pub(crate) fn last_name(&self) -> Option<Name> {
+        if self.head().state.load(Ordering::Relaxed) & JOIN_GONE == 0 {
+            return self.name();
+        }
+        self.meta()?.name.take()
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        self.head().origin()
     }
 
     /// Whether its spawner gave up waiting for room, so that it must not be started.
@@ -96,8 +114,8 @@ impl NurserySide {
         self.head().has_future.get()
     }
 
-    /// Polls the child. When it has ended, that is published as the nursery lets go; but for `Cut`, which
-    /// is for [`end`](Self::end). `Failed`: the error is in `error`. What panics goes to `panics`.
+    /// Polls the child. An end is to be told by [`done`](Self::done) or [`end`](Self::end). `Failed`: the
+    /// error is in `error`. What panics goes to `panics`.
     ///
     /// # Safety
     /// [`start`](Self::start) gave true, [`is_alive`](Self::is_alive), and `E` is the type with which the
@@ -111,31 +129,17 @@ impl NurserySide {
     ) -> Poll<Exit> {
         let error: *mut Option<E> = error;
         // SAFETY: C6; C2 – claimed and alive (caller).
-        let polled = unsafe { (self.head().vtable.poll)(self.0, cx, error.cast(), panics) };
-        let Poll::Ready(exit) = polled else {
-            return Poll::Pending;
-        };
-        if exit == Exit::Done {
-            self.head().ended.set(true);
-            self.head().untold.set(DONE as u8);
-        } else {
-            self.failed(exit);
-        }
-        polled
+        unsafe { (self.head().vtable.poll)(self.0, cx, error.cast(), panics) }
     }
 
-    /// It has come to an end without output.
-    #[cold]
-    fn failed(&self, exit: Exit) {
-        let kind = match exit {
-            Exit::Done | Exit::Cut => return,
-            Exit::Failed => JoinErrorKind::Failed,
-            Exit::Panicked => JoinErrorKind::Panicked,
-        };
-        // SAFETY: C4 – the payload is ours and `ENDED` is not published yet.
-        unsafe { self.set_end(JoinError::new(kind, None)) };
+    /// The poll left an output in the payload: that is published when the nursery lets go.
+    ///
+    /// # Safety
+    /// [`poll`](Self::poll) gave `Done`, and this was not called since.
+    #[inline]
+    pub(crate) unsafe fn done(&self) {
         self.head().ended.set(true);
-        self.head().untold.set(ENDED as u8);
+        self.head().untold.set(true);
     }
 
     /// Drops the future, if it is there and ours, and tells the joiner why, whichever of the two
@@ -147,8 +151,13 @@ impl NurserySide {
         if self.head().ended.get() || !self.claim(0) {
             return;
         }
+        let head = self.head();
+        head.kind.set(kind);
         // SAFETY: C4 – the payload is ours and `ENDED` is not published yet.
-        unsafe { self.set_end(JoinError::new(kind, reason)) };
+        let none = head
+            .end
+            .with_mut(|end| unsafe { core::mem::replace(&mut *end, reason) });
+        debug_assert!(none.is_none(), "a child ends once");
         each([false, true].into_iter(), |told| {
             if told {
                 if let Some(joiner) = self.publish(ENDED) {
@@ -159,17 +168,6 @@ impl NurserySide {
                 unsafe { drop_future(self.0) };
             }
         });
-    }
-
-    /// # Safety
-    /// The payload is ours and `ENDED` has not been published.
-    unsafe fn set_end(&self, error: JoinError) {
-        // SAFETY: C4 – (caller).
-        let old = self
-            .head()
-            .end
-            .with_mut(|end| unsafe { (*end).replace(error) });
-        drop(old);
     }
 
     /// Whoever waits for the child's end is to be woken.
@@ -195,7 +193,7 @@ impl NurserySide {
         if !head.ended.get() || head.vtable.drop_output.is_some() {
             return Err(self);
         }
-        let told = usize::from(head.untold.get()) | NURSERY_GONE;
+        let told = NURSERY_GONE | if head.untold.get() { DONE } else { 0 };
         let mut state = head.state.load(Ordering::Acquire);
         loop {
             if state & JOIN_GONE != 0 {
@@ -222,18 +220,16 @@ impl NurserySide {
 }
 
 impl Drop for NurserySide {
+    #[inline]
     fn drop(&mut self) {
         let _let_go = LetGo {
             node: self.0,
             ours: NURSERY_GONE,
         };
-        match self.head().untold.take() {
-            0 => self.end(JoinErrorKind::Closed, None),
-            untold => {
-                if let Some(joiner) = self.publish(usize::from(untold)) {
-                    joiner.wake();
-                }
-            }
+        if !self.head().untold.take() {
+            self.end(JoinErrorKind::Closed, None);
+        } else if let Some(joiner) = self.publish(DONE) {
+            joiner.wake();
         }
     }
 }
