@@ -871,3 +871,56 @@ fn children_that_borrow_from_themselves_are_dropped_in_peace() {
     assert!(set.as_mut().push(borrows()).is_ok());
     assert!(set.as_mut().poll_next(&mut cx).is_pending());
 }
+
+#[test]
+fn who_comes_while_the_run_is_not_polled_is_not_let_in() {
+    static POOL: WakePool<1> = WakePool::new();
+    let n = Nursery::<1>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run(async {
+        n.try_spawn(pending()).unwrap();
+        n.spawn_wait(pending()).await.map_err(|_| "closed")
+    }));
+    run.stall();
+    // Somebody waits for room, but that is not why.
+    assert!(!n.try_spawn(ready(Ok(()))).unwrap_err().is_full());
+    let mut late = Task::new(n.spawn_wait(ready(Ok(()))));
+    assert!(!late.finish().unwrap_err().is_full());
+}
+
+#[test]
+fn a_fixed_run_is_terminated_when_it_has_ended() {
+    use futures_core::FusedFuture;
+
+    static POOL: WakePool<1> = WakePool::new();
+    let n = Nursery::<1>::new(&POOL).unwrap();
+    let mut run = pin!(n.run(async { Ok(yields(1).await) }));
+    let mut cx = Context::from_waker(Waker::noop());
+    for ended in [false, true] {
+        assert!(!run.is_terminated());
+        assert_eq!(run.as_mut().poll(&mut cx).is_ready(), ended);
+    }
+    assert!(run.is_terminated());
+}
+
+/// As it is shown as its error is, its source is its error's.
+#[test]
+fn the_failure_of_a_fixed_run_has_the_source_of_its_error() {
+    use std::error::Error;
+
+    #[derive(Debug)]
+    struct Caused(std::fmt::Error);
+    impl std::fmt::Display for Caused {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("caused")
+        }
+    }
+    impl Error for Caused {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    let failure = FixedFailure::Error(Caused(std::fmt::Error));
+    assert!(failure.source().unwrap().is::<std::fmt::Error>());
+    let failure = FixedFailure::<Caused>::Cancelled(Reason::explicit());
+    assert!(failure.source().is_none());
+}

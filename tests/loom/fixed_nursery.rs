@@ -131,18 +131,18 @@ fn wakes_against_two_new_tasks() {
                 Err::<(), ()>(())
             }));
             let tasks = [Task::new(), Task::new(), Task::new()];
-            let mut poll = |task: usize| {
-                let is_through = poll_once(&mut run, &tasks[task].1).is_ready();
-                thread::yield_now(); // it may have woken itself: let the notifiers get on
-                is_through
-            };
+            let mut poll = |task: usize| poll_once(&mut run, &tasks[task].1).is_ready();
             assert!(!poll(0));
             assert!(!poll(0));
             let waker = child.waker();
             let waking = thread::spawn(move || waker.wake());
             assert!(!poll(1));
             let firing = fire_on_thread(&body);
-            tasks[2].0.run_until(|| poll(2));
+            tasks[2].0.run_until(|| {
+                let is_through = poll(2);
+                thread::yield_now(); // it may have woken itself: let the notifiers get on
+                is_through
+            });
             waking.join().unwrap();
             firing.join().unwrap();
         },

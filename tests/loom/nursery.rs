@@ -607,16 +607,18 @@ fn wakes_against_two_new_tasks() {
         let mut run = Box::pin(n.run(pending::<Result<(), ()>>()));
         let mut poll = |task: usize| {
             let mut cx = Context::from_waker(&tasks[task].1);
-            let is_through = run.as_mut().poll(&mut cx).is_ready();
-            thread::yield_now(); // it may have woken itself: let the notifiers get on
-            is_through
+            run.as_mut().poll(&mut cx).is_ready()
         };
         assert!(!poll(0));
         let waker = first.waker();
         let waking = thread::spawn(move || waker.wake());
         assert!(!poll(1));
         let firing = fire_on_thread(&second);
-        tasks[2].0.run_until(|| poll(2));
+        tasks[2].0.run_until(|| {
+            let is_through = poll(2);
+            thread::yield_now(); // it may have woken itself: let the notifiers get on
+            is_through
+        });
         waking.join().unwrap();
         firing.join().unwrap();
     });

@@ -320,6 +320,8 @@ fn shuffled(seed: u64) -> Step {
     Step::new(format!("tests, shuffled by {seed}"))
         .cmd(
             Cmd::new("cargo test -p umbel-tests --test it")
+                // What they compare lists errors in the order in which they came.
+                .args(["--", "--skip", "nursery_text::"].map(String::from))
                 .target_dir("step")
                 .env("RUSTFLAGS", "--cfg umbel_step")
                 .env("UMBEL_SHUFFLE", seed.to_string()),

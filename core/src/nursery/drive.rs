@@ -18,7 +18,8 @@
 //!
 //! # One turn
 //!
-//! 1. Take what was woken; from here on a wake causes another turn.
+//! 1. Take what was woken; from here on a wake causes another turn. If nothing was, and the waker is the
+//!    same, the turn is over.
 //! 2. The alarm (deadline, or end of the grace), the force token, the nursery's token; if that is
 //!    cancelled, begin to drain.
 //! 3. The body.
@@ -113,8 +114,6 @@ pub(crate) struct Engine<'env, E, M: Mode> {
     pub(crate) site: Site,
     /// Places taken from ended children, for the queue.
     places: usize,
-    /// The last turn left nothing to do: what comes next rings first.
-    rests: bool,
     /// Set while a turn runs; still set at the next turn if a panic unwound through that one.
     in_turn: bool,
     _env: PhantomData<fn(&'env ()) -> &'env ()>,
@@ -143,7 +142,6 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             records: Vec::new(),
             site: Location::caller(),
             places: 0,
-            rests: false,
             in_turn: false,
             _env: PhantomData,
             _mode: PhantomData,
@@ -161,7 +159,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         B: Future<Output = Result<T, E>>,
     {
         assert!(!self.in_turn, "nursery polled after a panic");
-        if self.rests && self.set.is_idle(cx) {
+        // Whatever there is to do has rung.
+        if self.set.is_idle(cx) {
             return Poll::Pending;
         }
         let begun = self.set.begin(cx);
@@ -183,7 +182,6 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             self.phase = Phase::Ended;
             return Poll::Ready(());
         }
-        self.rests = !yielding && begun.registered;
         if !begun.registered {
             cx.waker().wake_by_ref();
         } else if yielding {
@@ -380,7 +378,17 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         self.give_places_back();
     }
 
+    #[inline(always)]
     fn start(&mut self, child: NurserySide) {
+        if child.head().awaited.get() {
+            self.start_awaited(child);
+        } else if child.start() {
+            self.set.push(Running::new(child, &self.shared));
+        }
+    }
+
+    #[cold]
+    fn start_awaited(&mut self, child: NurserySide) {
         if child.start() {
             let waiting = child.take_waiting();
             self.set.push(Running::new(child, &self.shared));

@@ -5,7 +5,7 @@
 
 use crate::nursery::join::{Join, LocalSpawnWait, SpawnWait};
 use crate::nursery::join_error::JoinError;
-use crate::nursery::map::{Begin, Collect, Each, InOrder, Map};
+use crate::nursery::map::{Collect, InOrder, Map};
 use crate::nursery::mode::{Local, Mode, Threads};
 use crate::nursery::options::Options;
 use crate::nursery::report::{Report, Stats};
@@ -235,29 +235,14 @@ macro_rules! handles {
             /// }));
             /// assert_eq!(total.unwrap(), 6);
             /// ```
+            // `It` has a name so that the stream keeps no `I::IntoIter`: where the compiler proves that a
+            // future which holds the stream is `Send`, it knows no lifetimes and could not find out what
+            // that is for an iterator with a closure over what is borrowed.
             #[track_caller]
             pub fn map<I, It, T, F, M>(
                 &self,
                 items: I,
-                make: M,
-            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, It, T, F, M>
-            where
-                I: IntoIterator<IntoIter = It>, // `It`: see `Each`
-                It: Iterator,
-                M: FnMut(It::Item) -> F,
-                T: $($output)*,
-                F: $($child)*,
-            {
-                let each = self.each(make);
-                Map::new(items.into_iter(), self.0.limit(), InOrder::new(), each)
-            }
-
-            /// As [`map`](Self::map), but gives the outputs in the order in which the children end.
-            #[track_caller]
-            pub fn map_unordered<I, It, T, F, M>(
-                &self,
-                items: I,
-                make: M,
+                mut make: M,
             ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, It, T, F, M>
             where
                 I: IntoIterator<IntoIter = It>,
@@ -266,8 +251,30 @@ macro_rules! handles {
                 T: $($output)*,
                 F: $($child)*,
             {
-                let each = self.each(make);
-                Map::new(items.into_iter(), self.0.limit(), FutureSet::new(), each)
+                let begin = self.begin();
+                Map::new(items.into_iter(), self.0.limit(), InOrder::new(), move |item| {
+                    begin(make(item))
+                })
+            }
+
+            /// As [`map`](Self::map), but gives the outputs in the order in which the children end.
+            #[track_caller]
+            pub fn map_unordered<I, It, T, F, M>(
+                &self,
+                items: I,
+                mut make: M,
+            ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, It, T, F, M>
+            where
+                I: IntoIterator<IntoIter = It>,
+                It: Iterator,
+                M: FnMut(It::Item) -> F,
+                T: $($output)*,
+                F: $($child)*,
+            {
+                let begin = self.begin();
+                Map::new(items.into_iter(), self.0.limit(), FutureSet::new(), move |item| {
+                    begin(make(item))
+                })
             }
 
             /// Runs the futures as children, as many at once as there is room for, and gives their
@@ -287,8 +294,8 @@ macro_rules! handles {
                 F: $($child)*,
             {
                 // All will be read: only room bounds how many have begun.
-                let (each, width) = (self.each(identity), usize::MAX);
-                Collect::new(Map::new(futures.into_iter(), width, InOrder::new(), each))
+                let width = usize::MAX;
+                Collect::new(Map::new(futures.into_iter(), width, InOrder::new(), self.begin()))
             }
 
             /// Runs the futures as children, each when the one before it has ended, and gives their
@@ -307,14 +314,18 @@ macro_rules! handles {
                 T: $($output)*,
                 F: $($child)*,
             {
-                let each = self.each(identity);
-                Collect::new(Map::new(futures.into_iter(), 1, InOrder::new(), each))
+                Collect::new(Map::new(futures.into_iter(), 1, InOrder::new(), self.begin()))
             }
 
-            /// The children are spawned in the name of the caller.
+            /// Spawns children that wait for room, in the name of the caller.
             #[track_caller]
-            fn each<M>(&self, make: M) -> Each<Self, M> {
-                Each { handle: self.clone(), make, site: Location::caller() }
+            fn begin<T, F>(&self) -> impl Fn(F) -> $Wait<'env, T, E> + use<'env, E, T, F>
+            where
+                T: $($output)*,
+                F: $($child)*,
+            {
+                let (spawner, site) = (self.0.clone(), Location::caller());
+                move |future| $waits(spawner.spawn_wait(future, Options::at(site)))
             }
 
             /// Options for one child, ending in one of the six spawns:
@@ -325,22 +336,6 @@ macro_rules! handles {
                     handle: self,
                     options: Options::here(),
                 }
-            }
-        }
-
-        impl<'env, E, T, F, M, Item> Begin<Item> for Each<$Handle<'env, E>, M>
-        where
-            E: $($error)*,
-            M: FnMut(Item) -> F,
-            T: $($output)*,
-            F: $($child)*,
-        {
-            type Wait = $Wait<'env, T, E>;
-            type Output = T;
-
-            fn begin(&mut self, item: Item) -> Self::Wait {
-                let future = (self.make)(item);
-                $waits(self.handle.0.spawn_wait(future, Options::at(self.site)))
             }
         }
 
