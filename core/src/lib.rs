@@ -23,6 +23,7 @@
 //! | 6 | `nursery` | scopes of children | [`Nursery`], [`LocalNursery`], [`Handle`], [`Join`] |
 //! | 6 | `fixed_nursery` | scopes of children without an allocator | [`FixedNursery`] |
 //! | 6 | `ext` | combinators | [`FutureExt`], [`StreamExt`] |
+//! | 7 | `log` | the types above in defmt's logs | feature `defmt` |
 //!
 //! # What a library takes
 //!
@@ -46,6 +47,7 @@
 //! | `alloc` (default) | the token tree, the set, the nursery, the virtual clock |
 //! | `std` | panics of children are caught and resumed when all have ended, those of foreign wakers when all are woken; `Cancelled` becomes an `io::Error`; threads wait for tokens |
 //! | `portable-atomic` | targets without compare-and-swap; the program chooses portable-atomic's backend |
+//! | `defmt` | tokens, reasons, errors and instants in defmt's logs |
 //!
 //! Without `alloc` there are reasons, clocks, `Spawn`, `StaticToken`, `CancelSignal`, `or_cancelled`,
 //! `take_until_cancelled`, `FixedSet` and `FixedNursery`.
@@ -84,6 +86,8 @@ mod set;
 mod nursery;
 mod fixed_nursery;
 mod ext;
+#[cfg(feature = "defmt")]
+mod log;
 
 pub use ext::{FutureExt, OrCancelled, StreamExt, TakeUntilCancelled};
 pub use fixed_nursery::{

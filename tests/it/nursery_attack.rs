@@ -403,16 +403,20 @@ fn panics_in_all_drops_of_a_dropped_nursery_lose_no_sibling() {
     assert_eq!(log.take(), "5 4 3 2 1 0");
 }
 
+/// A reason that is counted.
+#[derive(Debug)]
+struct Why(#[allow(dead_code, reason = "held")] Arc<()>);
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("why")
+    }
+}
+
+impl std::error::Error for Why {}
+
 #[test]
 fn a_refusal_leaks_nothing_if_the_drop_of_the_child_panics() {
-    #[derive(Debug)]
-    struct Why(#[allow(dead_code, reason = "held")] Arc<()>);
-    impl std::fmt::Display for Why {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("why")
-        }
-    }
-    impl std::error::Error for Why {}
     let alive = Arc::new(());
     let n = N::new();
     let h = n.handle();
@@ -432,6 +436,45 @@ fn a_refusal_leaks_nothing_if_the_drop_of_the_child_panics() {
     assert!(panicked(|| drop(h.spawn(Panics))));
     assert!(panicked(|| drop(h.spawn_wait(Panics))));
     drop((n, h));
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+#[test]
+fn a_wait_that_is_refused_leaks_nothing_if_the_drop_of_its_waker_panics() {
+    let alive = Arc::new(());
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let mut run = Box::pin(n.run(pending::<Result<(), u32>>()));
+    drop(h.spawn(pending::<Result<(), u32>>()));
+    let mut wait = h.spawn_wait(pending::<Result<(), u32>>());
+    assert!(once(&mut wait).is_pending());
+    // Its next waker ends the nursery when it is cloned, and panics when it is dropped.
+    h.cancel_with(Reason::error(Why(Arc::clone(&alive))));
+    type Turn<'a> = std::cell::RefCell<Box<dyn FnMut() + 'a>>;
+    static HOSTILE: std::task::RawWakerVTable = std::task::RawWakerVTable::new(
+        |data| {
+            // SAFETY: it is there while the wait is polled.
+            let turn = unsafe { &*data.cast::<Turn<'_>>() };
+            turn.borrow_mut()();
+            std::task::RawWaker::new(std::ptr::null(), &PANICS)
+        },
+        |_| (),
+        |_| (),
+        |_| (),
+    );
+    static PANICS: std::task::RawWakerVTable = std::task::RawWakerVTable::new(
+        |_| std::task::RawWaker::new(std::ptr::null(), &PANICS),
+        |_| (),
+        |_| (),
+        |_| panic!("drop"),
+    );
+    let turn: Turn<'_> = std::cell::RefCell::new(Box::new(|| assert!(once(&mut run).is_ready())));
+    // SAFETY: the first table's data outlives the waker; the second one's functions touch nothing.
+    let waker = unsafe { Waker::new((&raw const turn).cast(), &HOSTILE) };
+    assert!(panicked(|| drop(once_with(&mut wait, &waker))));
+    drop(waker);
+    drop(turn);
+    drop((run, wait, h));
     assert_eq!(Arc::strong_count(&alive), 1);
 }
 

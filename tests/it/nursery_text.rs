@@ -560,7 +560,6 @@ fn children_of_an_iterator_name_the_caller() {
 }
 
 #[test]
-#[cfg_attr(not(panic = "unwind"), ignore = "a panic ends the test")]
 fn a_panic_is_told_by_the_join() {
     let at = Places::here();
     let n = Nursery::<Disk>::new();

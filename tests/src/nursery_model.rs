@@ -81,6 +81,6 @@ pub fn run_bytes(script: &[u8]) {
     let grown = (now.headers - pools.headers) / 15 + (now.hubs - pools.hubs) / 15;
     assert!(
         left % slab == 0 && (0..=grown as isize).contains(&(left / slab)),
-        "{left} bytes were leaked by {setup:?}"
+        "{left} bytes were leaked by {setup:?}, {ops:#?}"
     );
 }

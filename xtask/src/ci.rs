@@ -2,6 +2,7 @@
 
 use crate::bare;
 use crate::deep;
+use crate::defmt;
 use crate::qemu;
 use crate::step::{self, Cmd, Row, Step};
 use crate::tools::{Need, Tools};
@@ -52,6 +53,7 @@ fn steps() -> Vec<Step> {
     steps.extend(qemu::steps(&qemu::SHORT));
     steps.push(size());
     steps.push(bare::step());
+    steps.push(defmt::step());
     steps.extend(fuzz());
     steps.push(package());
     steps
@@ -139,7 +141,7 @@ fn clippy_firmware() -> Step {
             step.need(Need::Target(board.target()))
                 .cmd(clippy(board, ""))
                 .cmd(clippy(board, "broken"))
-                .cmd(clippy(board, "generic-queue"))
+                .cmd(clippy(board, "generic-queue,defmt"))
         })
         .need(Need::Component("clippy"))
 }

@@ -9,6 +9,7 @@ mod bench;
 mod ci;
 mod coverage;
 mod deep;
+mod defmt;
 mod orderings;
 mod qemu;
 mod size;
@@ -49,6 +50,8 @@ enum Task {
     Bare,
     /// Runs the core's tests on wasm32, in node.
     Wasm,
+    /// Decodes what a firmware logs through defmt.
+    Defmt,
 }
 
 fn main() -> Result<ExitCode> {
@@ -72,6 +75,7 @@ fn main() -> Result<ExitCode> {
         }
         // Ctrl-C ends it and the benchmarks alike: nothing is to be tidied up.
         Task::Bench(args) => return bench::run(args),
+        Task::Defmt => return defmt::run().map(|()| ExitCode::SUCCESS),
         Task::Wasm => return wasm::run().map(|()| ExitCode::SUCCESS),
         Task::Bare => return bare::run().map(|()| ExitCode::SUCCESS),
         Task::Size => return size::run().map(|()| ExitCode::SUCCESS),

@@ -378,7 +378,17 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         self.give_places_back();
     }
 
+    #[inline(always)]
     fn start(&mut self, child: NurserySide) {
+        if child.head().awaited.get() {
+            self.start_awaited(child);
+        } else if child.start() {
+            self.set.push(Running::new(child, &self.shared));
+        }
+    }
+
+    #[cold]
+    fn start_awaited(&mut self, child: NurserySide) {
         if child.start() {
             let waiting = child.take_waiting();
             self.set.push(Running::new(child, &self.shared));

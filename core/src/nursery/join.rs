@@ -188,7 +188,15 @@ impl<'env, T, E> Future for SpawnWait<'env, T, E> {
             started = ready!(join.poll_start(cx));
         }
         match core::mem::replace(&mut self.stage, Stage::Done) {
-            Stage::Queued(join) => Poll::Ready(started.map(|()| Join::new(join))),
+            Stage::Queued(join) => Poll::Ready(match started {
+                Ok(()) => Ok(Join::new(join)),
+                Err(error) => {
+                    // Before the result is made: the compiler would leak that if a waker panicked when it
+                    // is dropped after (rust-lang/rust#47949).
+                    drop(join);
+                    Err(error)
+                }
+            }),
             Stage::Refused(error) => Poll::Ready(Err(error)),
             Stage::Done => panic!("`SpawnWait` polled after it was ready"),
             Stage::Ours(child, join) => match self.give(child, join) {

@@ -17,6 +17,7 @@
 use crate::nursery::ended::{Number, Record, Span};
 use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::{Exit, NurserySide};
+use crate::nursery::options::Meta;
 use crate::nursery::shared::Shared;
 use crate::reason::Reason;
 use crate::sync::Arc;
@@ -77,73 +78,95 @@ impl<E> Future for Running<E> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<E>> {
-        let cancelled = self.shared().token.is_cancelled();
-        if cancelled {
-            // In a cancelled nursery no plain child is polled again, also not in this turn.
-            let shared = self.shared();
-            match self.child.meta().filter(|meta| meta.graceful) {
-                None => {
-                    let reason = shared.token.reason();
-                    cut(shared, &self.child, JoinErrorKind::Cancelled, reason);
-                    return Poll::Ready(End::Counted);
-                }
-                Some(meta) if meta.notice.get().is_none() => {
-                    meta.notice.set(shared.poller.drain_time());
-                }
-                Some(_) => {}
-            }
+        let (shared, child) = (self.shared(), &*self.child);
+        if shared.token.is_cancelled() && !goes_on(shared, child) {
+            return Poll::Ready(End::Counted);
         }
-        let shared = self.shared();
-        let number = &self.child.head().number;
+        let number = &child.head().number;
         if number.get() == Number::NONE {
             number.set(Number::new(shared.counts.started()));
         }
-        let mut error = None;
+        // Most often there is none, and nothing to be dropped.
+        let mut error = ManuallyDrop::new(None);
         let panics = &shared.poller.panics;
         // SAFETY: `start` gave true; it is alive, for it left the set otherwise; `E` is the nursery's.
-        let polled = unsafe { self.child.poll(cx, &mut error, panics) };
-        let Poll::Ready(exit) = polled else {
+        let Poll::Ready(exit) = (unsafe { child.poll(cx, &mut error, panics) }) else {
             return Poll::Pending;
         };
         shared.cancel_if_panicked();
-        // Looked at again: it may have ended in the turn of the cancellation, before the drain.
-        let mut span = Span::default();
-        if self.child.is_graceful() && shared.token.is_cancelled() {
-            span = shared.poller.note_drained(&self.child, false);
+        if exit == Exit::Done {
+            shared.poller.done.set(Some(child.origin()));
+            // SAFETY: `poll` gave `Done`, and the child leaves the set.
+            unsafe { child.done() };
+            if let Some(meta) = child.meta() {
+                done_aside(shared, child, meta);
+            }
+            return Poll::Ready(End::Done);
         }
-        let end = match (exit, error) {
-            (Exit::Done, _) => {
-                shared.poller.done.set(Some(self.child.origin()));
-                if let Some(meta) = self.child.meta() {
-                    shared.poller.name.set(meta.name.take());
-                }
-                // SAFETY: `poll` gave `Done`, and the child leaves the set.
-                unsafe { self.child.done(panics) };
-                End::Done
-            }
-            (Exit::Failed, Some(error)) => {
-                let record = Record::new(self.child.last_name(), self.child.origin(), span);
-                shared.poller.failed.set(Some(record));
-                panics.catch(|| self.child.end(JoinErrorKind::Failed, None));
-                End::Failed(error)
-            }
-            (Exit::Cut, _) => {
-                shared.poller.cut.set(true);
-                shared.counts.cancelled();
-                let reason = shared.token.reason();
-                panics.catch(|| self.child.end(JoinErrorKind::Cancelled, reason));
-                End::Counted
-            }
-            (Exit::Panicked | Exit::Failed, _) => {
-                shared.counts.panicked();
-                panics.catch(|| self.child.end(JoinErrorKind::Panicked, None));
-                End::Counted
-            }
-        };
-        // A joiner's waker may have panicked.
-        shared.cancel_if_panicked();
-        Poll::Ready(end)
+        let error = ManuallyDrop::into_inner(error);
+        Poll::Ready(failed(shared, child, exit, error))
     }
+}
+
+/// In a cancelled nursery no plain child is polled again, also not in this turn: false. A graceful one
+/// has noticed.
+#[cold]
+fn goes_on(shared: &Shared, child: &NurserySide) -> bool {
+    let Some(meta) = child.meta().filter(|meta| meta.graceful) else {
+        let reason = shared.token.reason();
+        cut(shared, child, JoinErrorKind::Cancelled, reason);
+        return false;
+    };
+    if meta.notice.get().is_none() {
+        meta.notice.set(shared.poller.drain_time());
+    }
+    true
+}
+
+/// A child that is named or graceful has succeeded.
+#[inline(never)]
+fn done_aside(shared: &Shared, child: &NurserySide, meta: &Meta) {
+    note_if_drained(shared, child);
+    shared.poller.name.set(meta.name.take());
+}
+
+/// Looks at the token again: a graceful child may have ended in the turn of the cancellation, before the
+/// drain.
+fn note_if_drained(shared: &Shared, child: &NurserySide) -> Span {
+    if child.is_graceful() && shared.token.is_cancelled() {
+        return shared.poller.note_drained(child, false);
+    }
+    Span::default()
+}
+
+/// A child has ended by itself, without output.
+#[cold]
+fn failed<E>(shared: &Shared, child: &NurserySide, exit: Exit, error: Option<E>) -> End<E> {
+    let panics = &shared.poller.panics;
+    let span = note_if_drained(shared, child);
+    let end = match (exit, error) {
+        (Exit::Failed, Some(error)) => {
+            let record = Record::new(child.last_name(), child.origin(), span);
+            shared.poller.failed.set(Some(record));
+            panics.catch(|| child.end(JoinErrorKind::Failed, None));
+            End::Failed(error)
+        }
+        (Exit::Cut, _) => {
+            shared.poller.cut.set(true);
+            shared.counts.cancelled();
+            let reason = shared.token.reason();
+            panics.catch(|| child.end(JoinErrorKind::Cancelled, reason));
+            End::Counted
+        }
+        _ => {
+            shared.counts.panicked();
+            panics.catch(|| child.end(JoinErrorKind::Panicked, None));
+            End::Counted
+        }
+    };
+    // A joiner's waker may have panicked.
+    shared.cancel_if_panicked();
+    end
 }
 
 impl<E> Drop for Running<E> {
@@ -159,10 +182,16 @@ impl<E> Drop for Running<E> {
         poller.freed.set(poller.freed.get() + place);
         // SAFETY: taken once, here.
         let child = unsafe { ManuallyDrop::take(&mut self.child) };
-        if child.holds_foreign() {
-            shared.guard(|| drop(child));
+        if let Err(child) = child.try_let_go() {
+            part(shared, child);
         }
     }
+}
+
+/// Lets go of a child, with foreign code.
+#[inline(never)]
+fn part(shared: &Shared, child: NurserySide) {
+    shared.guard(|| drop(child));
 }
 
 /// Drops a running child before its end, and counts it.

@@ -221,7 +221,7 @@ impl<F: Future> FutureSet<F> {
             core::mem::forget(panicked);
             if let Poll::Ready(output) = polled {
                 // SAFETY: as above.
-                unsafe { self.chunks.remove(&mut self.owner, place) };
+                unsafe { self.chunks.remove_polled(&mut self.owner, place) };
                 return Some(output);
             }
         }

@@ -61,10 +61,10 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
         } else {
             None
         },
-        drop_aside: Self::drop_aside,
         meta: if M::IS_META {
             Some(offset_of!(Block<F, T, M>, aside))
         } else {
+            assert!(!needs_drop::<M>(), "nobody would drop it");
             None
         },
     };
@@ -84,9 +84,10 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
             end: UnsafeCell::new(None),
             kind: Cell::new(JoinErrorKind::Closed),
             has_future: Cell::new(true),
-            waited: Cell::new(false),
+            taken: Cell::new(false),
             claim: Cell::new(Claim::Open),
             ended: Cell::new(false),
+            untold: Cell::new(false),
             number: Cell::new(Number::NONE),
             placed: Cell::new(false),
             awaited: Cell::new(false),
@@ -143,8 +144,12 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
             };
             // What its drop does changes nothing about what it has returned.
             outcome = Some(returned.split());
-            // SAFETY: C2 – the future is in the payload, which is the caller's.
-            unsafe { drop_future(node) };
+            // SAFETY: C1 – (caller) the block lives; C2 – the future is in the payload, which is the
+            // caller's. As `drop_future`, which does not know the type.
+            unsafe {
+                node.as_ref().has_future.set(false);
+                ptr::drop_in_place(payload.cast::<F>());
+            }
             Poll::Ready(())
         });
         match polled {
@@ -183,10 +188,5 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
     unsafe fn drop_output(node: NonNull<Node>) {
         // SAFETY: C6, C3 – the caller owns the payload, which holds the output.
         unsafe { ptr::drop_in_place(Self::payload(node).cast::<T>()) }
-    }
-
-    unsafe fn drop_aside(node: NonNull<Node>) {
-        // SAFETY: C6; C1 – the caller frees the block.
-        unsafe { ptr::drop_in_place(&raw mut (*node.cast::<Block<F, T, M>>().as_ptr()).aside) }
     }
 }

@@ -16,7 +16,7 @@ use core::task::{Context, Poll};
 
 pub(super) const DONE: usize = 1;
 pub(super) const ENDED: usize = 1 << 1;
-pub(super) const TAKEN: usize = 1 << 2;
+pub(super) const WAITED: usize = 1 << 2;
 pub(super) const STARTED: usize = 1 << 3;
 pub(super) const CLAIMED: usize = 1 << 4;
 pub(super) const ABANDONED: usize = 1 << 5;
@@ -37,12 +37,14 @@ pub(crate) struct Node {
     pub(super) kind: Cell<JoinErrorKind>,
     /// The payload's owner: whether the future is in it (C2).
     pub(super) has_future: Cell<bool>,
-    /// The join side's: it has left a waker in `joiner` once.
-    pub(super) waited: Cell<bool>,
+    /// The join side's: it has moved the output out.
+    pub(super) taken: Cell<bool>,
     /// C5: what the race for the payload gave.
     pub(super) claim: Cell<Claim>,
-    /// C5: `DONE` or `ENDED` has been published.
+    /// C5: it has ended; `DONE` or `ENDED` has been published, unless it is `untold`.
     pub(super) ended: Cell<bool>,
+    /// C5: the output is in the payload, and `DONE` is to be published when the nursery lets go.
+    pub(super) untold: Cell<bool>,
     /// C4: its number among those that were polled.
     pub(crate) number: Cell<Number>,
     /// C5: it has a place under the limit.
@@ -93,8 +95,6 @@ pub(super) struct VTable {
     pub(super) drop_future: unsafe fn(NonNull<Node>),
     /// `None`: there is nothing to do.
     pub(super) drop_output: Option<unsafe fn(NonNull<Node>)>,
-    /// Drops what lies between head and payload.
-    pub(super) drop_aside: unsafe fn(NonNull<Node>),
     /// Where the `Meta` lies between head and payload, if there is one.
     pub(super) meta: Option<usize>,
 }
@@ -132,15 +132,20 @@ pub(super) unsafe fn drop_future(node: NonNull<Node>) {
 /// Drops what is left in a block and frees it, also while a drop unwinds.
 ///
 /// # Safety
-/// C1: both sides have let go, and nobody else has seen that.
-unsafe fn free(node: NonNull<Node>) {
+/// C1: both sides have let go, and nobody else has seen that. `has_output`: `DONE` was set.
+#[inline]
+pub(super) unsafe fn free(node: NonNull<Node>, has_output: bool) {
     struct Free(NonNull<Node>);
     impl Drop for Free {
+        #[inline]
         fn drop(&mut self) {
-            // SAFETY: C1 – the block is ours alone; head and aside are dropped once, here.
+            // SAFETY: C1 – the block is ours alone; head and aside are dropped once, here. C6 – there
+            // is a `Meta` where the table says so.
             unsafe {
                 let vtable = self.0.as_ref().vtable;
-                (vtable.drop_aside)(self.0);
+                if let Some(at) = vtable.meta {
+                    ptr::drop_in_place(self.0.byte_add(at).cast::<Meta>().as_ptr());
+                }
                 ptr::drop_in_place(self.0.as_ptr());
                 dealloc(self.0.as_ptr().cast(), vtable.layout);
             }
@@ -150,9 +155,7 @@ unsafe fn free(node: NonNull<Node>) {
     // SAFETY: C1 – as above.
     let head = unsafe { node.as_ref() };
     debug_assert!(!head.has_future.get(), "a child's future outlived its end");
-    // Relaxed: the caller's last `fetch_or` has acquired everything.
-    let state = head.state.load(Ordering::Relaxed);
-    if state & DONE != 0 && state & TAKEN == 0 {
+    if has_output && !head.taken.get() {
         if let Some(drop_output) = head.vtable.drop_output {
             // SAFETY: C3 – the join side is gone and did not take the output.
             unsafe { drop_output(node) };
@@ -172,12 +175,17 @@ pub(super) struct LetGo {
 impl Drop for LetGo {
     #[inline]
     fn drop(&mut self) {
+        const GONE: usize = NURSERY_GONE | JOIN_GONE;
         // SAFETY: C1 – our side lets go only here.
         let state = unsafe { &self.node.as_ref().state };
-        let old = state.fetch_or(self.ours, Ordering::AcqRel);
-        if old & (NURSERY_GONE | JOIN_GONE) != 0 {
-            // SAFETY: C1 – the other side's bit was set: ours was the second.
-            unsafe { free(self.node) };
+        // Who finds the other side gone is alone: there is nobody to be told.
+        let mut old = state.load(Ordering::Acquire);
+        if old & GONE == 0 {
+            old = state.fetch_or(self.ours, Ordering::AcqRel);
+        }
+        if old & GONE != 0 {
+            // SAFETY: C1 – the other side's bit was set: ours is the second.
+            unsafe { free(self.node, old & DONE != 0) };
         }
     }
 }

@@ -5,7 +5,7 @@
 use crate::nursery::ended::Span;
 use crate::nursery::join_error::JoinError;
 use crate::nursery::node::head::{
-    ABANDONED, CLAIMED, DONE, ENDED, JOIN_GONE, LetGo, Node, STARTED, TAKEN, drop_future, meta,
+    ABANDONED, CLAIMED, DONE, ENDED, JOIN_GONE, LetGo, Node, STARTED, WAITED, drop_future, meta,
 };
 use crate::sync::Ordering;
 use core::marker::PhantomData;
@@ -33,7 +33,11 @@ impl<T> JoinSide<T> {
         if state & bits != 0 {
             return Poll::Ready(state);
         }
-        head.waited.set(true);
+        if state & WAITED == 0 {
+            // From here on the nursery looks for a waker when it tells something. What it has told before
+            // is seen below.
+            head.state.fetch_or(WAITED, Ordering::Relaxed);
+        }
         head.joiner.register(waker);
         let state = head.state.load(Ordering::Acquire);
         if state & bits != 0 {
@@ -76,14 +80,14 @@ impl<T> JoinSide<T> {
             // SAFETY: seen.
             return Poll::Ready(Err(unsafe { self.end() }));
         }
-        assert!(state & TAKEN == 0, "joined twice");
-        // SAFETY: C3 – `DONE`, not `TAKEN`: the output is there and ours; C6 – `T` is its type, for
+        assert!(!self.head().taken.get(), "joined twice");
+        // SAFETY: C3 – `DONE`, not taken: the output is there and ours; C6 – `T` is its type, for
         // `new` tied this side to it.
         let output = unsafe {
             let payload = self.0.cast::<u8>().add(self.head().vtable.payload);
             payload.cast::<T>().read()
         };
-        self.head().state.fetch_or(TAKEN, Ordering::AcqRel);
+        self.head().taken.set(true);
         Poll::Ready(Ok(output))
     }
 
@@ -120,7 +124,8 @@ impl<T> Drop for JoinSide<T> {
         };
         // Who waits no more is not kept until the child ends. (It is foreign code: let go also if it
         // panics.)
-        if self.head().waited.get() {
+        // Relaxed: `WAITED` is set on this side.
+        if self.head().state.load(Ordering::Relaxed) & WAITED != 0 {
             drop(self.head().joiner.take());
         }
     }

@@ -6,7 +6,7 @@ use crate::nursery::ended::Origin;
 use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::head::{
     ABANDONED, CLAIMED, Claim, DONE, ENDED, Exit, JOIN_GONE, LetGo, NURSERY_GONE, Node, STARTED,
-    drop_future, meta,
+    WAITED, drop_future, free, meta,
 };
 use crate::nursery::options::Meta;
 use crate::nursery::panics::Panics;
@@ -14,7 +14,7 @@ use crate::observe::Name;
 use crate::reason::Reason;
 use crate::sync::Ordering;
 use crate::wake::batch::each;
-use core::mem::ManuallyDrop;
+use core::mem::{self, ManuallyDrop};
 use core::ptr::NonNull;
 use core::task::{Context, Poll, Waker};
 
@@ -106,17 +106,7 @@ impl NurserySide {
 
     /// Whoever waits for the child's start, to be woken after [`start`](Self::start).
     pub(crate) fn take_waiting(&self) -> Option<Waker> {
-        if self.head().awaited.get() {
-            self.head().joiner.take()
-        } else {
-            None
-        }
-    }
-
-    /// Whether letting go may call foreign code: it has not ended, or has an output with a drop.
-    #[inline]
-    pub(crate) fn holds_foreign(&self) -> bool {
-        !self.head().ended.get() || self.head().vtable.drop_output.is_some()
+        self.head().joiner.take()
     }
 
     /// Whether the future is still there.
@@ -142,15 +132,14 @@ impl NurserySide {
         unsafe { (self.head().vtable.poll)(self.0, cx, error.cast(), panics) }
     }
 
-    /// Publishes the output that the poll left in the payload.
+    /// The poll left an output in the payload: that is published when the nursery lets go.
     ///
     /// # Safety
     /// [`poll`](Self::poll) gave `Done`, and this was not called since.
     #[inline]
-    pub(crate) unsafe fn done(&self, panics: &Panics) {
-        if let Some(joiner) = self.publish(DONE) {
-            panics.catch(|| joiner.wake());
-        }
+    pub(crate) unsafe fn done(&self) {
+        self.head().ended.set(true);
+        self.head().untold.set(true);
     }
 
     /// Drops the future, if it is there and ours, and tells the joiner why, whichever of the two
@@ -186,11 +175,47 @@ impl NurserySide {
     fn publish(&self, bit: usize) -> Option<Waker> {
         self.head().ended.set(true);
         let old = self.head().state.fetch_or(bit, Ordering::AcqRel);
-        if old & JOIN_GONE == 0 {
+        if old & WAITED != 0 {
             self.head().joiner.take()
         } else {
             None
         }
+    }
+
+    /// Drops this side of a child that has ended, if no foreign code is called by that. Most often it is
+    /// one step: the end is published as the nursery lets go.
+    ///
+    /// # Errors
+    /// Somebody waits for the end, or the output is to be dropped: the drop does it.
+    #[inline]
+    pub(crate) fn try_let_go(self) -> Result<(), Self> {
+        let head = self.head();
+        if !head.ended.get() || head.vtable.drop_output.is_some() {
+            return Err(self);
+        }
+        let told = NURSERY_GONE | if head.untold.get() { DONE } else { 0 };
+        let mut state = head.state.load(Ordering::Acquire);
+        loop {
+            if state & JOIN_GONE != 0 {
+                // SAFETY: C1 – the join side is gone and we have not let go: the block is ours.
+                unsafe { free(self.0, false) };
+                break;
+            }
+            if state & WAITED != 0 {
+                return Err(self);
+            }
+            match head.state.compare_exchange_weak(
+                state,
+                state | told,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => break,
+                Err(now) => state = now,
+            }
+        }
+        mem::forget(self);
+        Ok(())
     }
 }
 
@@ -201,6 +226,10 @@ impl Drop for NurserySide {
             node: self.0,
             ours: NURSERY_GONE,
         };
-        self.end(JoinErrorKind::Closed, None);
+        if !self.head().untold.take() {
+            self.end(JoinErrorKind::Closed, None);
+        } else if let Some(joiner) = self.publish(DONE) {
+            joiner.wake();
+        }
     }
 }

@@ -59,12 +59,11 @@
 //! "Mark, then take the waker" against "put a waker, then look at the mark" are ordered by the cell,
 //! in which both do a read-modify-write of one word.
 //!
-//! Weakened by one step, some of these let no model fail. Where `sc_fence` stands beside them, loom's
-//! fence does their work: `claim`'s acquire, `cancel`'s failing acquire, the SeqCst of `mark`'s load.
-//! And what orders the uses of the cell only (4; 5 with the acquire of 6) is not seen, since under
-//! loom a read-modify-write, with which every use of the cell begins, reads the latest value anyway.
-//! The acquire of 8, by which the owner's deeds pass through the canceller to the next owner, is not
-//! shown either. That only one canceller is inside is shown by `t_21_tasks_come_and_go_at_every_step_of_a_cancel`.
+//! `cargo xtask deep orderings` weakens each by one step and sees a model fail, but for what is there
+//! for the total order, and what orders the uses of the cell only (4; 5 with the acquire of 6): that is
+//! not seen, since under loom a read-modify-write, with which every use of the cell begins, reads the
+//! latest value anyway. That only one canceller is inside is shown by
+//! `t_21_tasks_come_and_go_at_every_step_of_a_cancel`.
 //!
 //! # Foreign code
 //!
