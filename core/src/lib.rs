@@ -16,13 +16,14 @@
 //! | 1 | `wake` | slots, cells and bitsets that wakers wait in | [`pool_stats`], [`WakePool`] |
 //! | 2 | `reason` | why something was cancelled | [`Reason`], [`Cancelled`] |
 //! | 2 | `time` | instants, clocks, virtual time | [`Instant`], [`Timer`], [`ManualClock`] |
-//! | 3 | `observe` | names | [`Name`] |
+//! | 3 | `observe` | names and numbers | [`Name`], [`Id`] |
 //! | 3 | `spawn` | executors, seen from here | [`Spawn`] |
 //! | 4 | `token` | the tree of tokens, a token in a `static`, and what libraries take | [`CancellationToken`], [`StaticToken`], [`CancelSignal`] |
 //! | 5 | `set` | polling only what was woken | [`FutureSet`], [`FixedSet`] |
 //! | 6 | `nursery` | scopes of children | [`Nursery`], [`LocalNursery`], [`Handle`], [`Join`] |
 //! | 6 | `fixed_nursery` | scopes of children without an allocator | [`FixedNursery`] |
 //! | 6 | `ext` | combinators | [`FutureExt`], [`StreamExt`] |
+//! | 7 | `log` | the types above in defmt's logs | feature `defmt` |
 //!
 //! # What a library takes
 //!
@@ -46,6 +47,7 @@
 //! | `alloc` (default) | the token tree, the set, the nursery, the virtual clock |
 //! | `std` | panics of children are caught and resumed when all have ended, those of foreign wakers when all are woken; `Cancelled` becomes an `io::Error`; threads wait for tokens |
 //! | `portable-atomic` | targets without compare-and-swap; the program chooses portable-atomic's backend |
+//! | `defmt` | tokens, reasons, errors and instants in defmt's logs |
 //!
 //! Without `alloc` there are reasons, clocks, `Spawn`, `StaticToken`, `CancelSignal`, `or_cancelled`,
 //! `take_until_cancelled`, `FixedSet` and `FixedNursery`.
@@ -84,6 +86,8 @@ mod set;
 mod nursery;
 mod fixed_nursery;
 mod ext;
+#[cfg(feature = "defmt")]
+mod log;
 
 pub use ext::{FutureExt, OrCancelled, StreamExt, TakeUntilCancelled};
 pub use fixed_nursery::{
@@ -94,15 +98,17 @@ pub use fixed_nursery::{
 #[cfg(feature = "alloc")]
 pub use nursery::{
     LocalNursery, LocalRun, Nursery, Run,
-    failure::{Cause, Failure, JoinError, JoinErrorKind},
+    ended::Ended,
+    failure::{Cause, ChildError, Failure},
     handle::{Child, Handle, LocalChild, LocalHandle},
     join::{Join, LocalSpawnWait, SpawnWait},
-    policy::{Ended, FailFast, FirstSuccess, KeepGoing, Policy, Verdict},
+    join_error::{JoinError, JoinErrorKind},
+    policy::{FailFast, FirstSuccess, KeepGoing, Policy, Verdict},
     report::{Drained, Report, Stats},
     spawner::ChildContext,
 };
 #[cfg(feature = "alloc")]
-pub use observe::Name;
+pub use observe::{Id, Name};
 pub use reason::{Cancelled, Reason, ReasonKind};
 pub use set::fixed::FixedSet;
 #[cfg(feature = "alloc")]

@@ -9,8 +9,10 @@
 //!
 //! | room | what it holds |
 //! |---|---|
+//! | `ended` | who ended, and how long it took |
 //! | `report` | counts and the final report |
-//! | `failure` | the outcome's error, the join's error |
+//! | `failure` | the outcome's error |
+//! | `join_error` | the join's error |
 //! | `policy` | what an error does to the siblings |
 //! | `deadline` | the one alarm |
 //! | `mode` | what crosses threads and what stays |
@@ -29,8 +31,10 @@
 //! | `drive` | the engine: what one poll does |
 
 // Each uses only what stands above it.
+pub(crate) mod ended;
 pub(crate) mod report;
 pub(crate) mod failure;
+pub(crate) mod join_error;
 pub(crate) mod policy;
 pub(crate) mod deadline;
 pub(crate) mod mode;
@@ -60,6 +64,7 @@ use alloc::boxed::Box;
 use core::cell::Cell;
 use core::fmt;
 use core::future::Future;
+use core::panic::Location;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
@@ -112,7 +117,8 @@ impl<'env, E, M: Mode> Setup<'env, E, M> {
 
     #[track_caller]
     fn finish(self) -> Engine<'env, E, M> {
-        let engine = self.engine;
+        let mut engine = self.engine;
+        engine.site = Location::caller();
         if engine.alarm.is_none() {
             let timed = engine.deadline != Instant::NEVER || engine.shared.grace.is_some();
             assert!(!timed, "a nursery's deadline and grace need `.timer(..)`");
@@ -290,8 +296,9 @@ macro_rules! nurseries {
             ///
             /// The inner nursery's token is a child of the outer's. When the outer one is cancelled,
             /// the inner one is, and drains as a graceful child does: until it ends, or the outer
-            /// grace is over and it is dropped. What was only cut thereby, for the outer one's reason, is
-            /// no error; every other failure is one of this nursery's, made `From` it. (With a
+            /// grace is over and it is dropped. What was only cut thereby is no error; every other failure
+            /// is one of this nursery's, made `From` it: also that of an inner one that was cancelled by
+            /// its own handle or deadline, if it saw that before the outer one was cancelled. (With a
             /// [`token`](Nursery::token) of its own, set in `make`, it would not be told.)
             ///
             /// Children may wait for room in it, since they take none of it.
@@ -318,6 +325,7 @@ macro_rules! nurseries {
             /// }));
             /// assert_eq!(sum.unwrap(), 10);
             /// ```
+            #[track_caller]
             pub fn scope<T, X, B>(
                 &self,
                 make: impl FnOnce($Nursery<'env, X>) -> $Run<'env, X, T, B>,
@@ -347,7 +355,8 @@ macro_rules! nurseries {
                 let (spawner, options) = self.into_parts();
                 let outer = spawner.shared.token.clone();
                 let run = make($Nursery::new().token(&outer));
-                spawner.spawn(Scope::new(outer, run), options.graceful())
+                let inner = run.engine.shared.token.clone();
+                spawner.spawn(Scope::new(outer, inner, run), options.graceful())
             }
         }
 

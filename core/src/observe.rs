@@ -3,6 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 use core::fmt;
+use core::num::NonZeroUsize;
 use core::ops::Deref;
 
 /// The name of a nursery or a child, for people: in errors, reports and snapshots.
@@ -59,5 +60,36 @@ impl fmt::Debug for Name {
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+/// The number of a child, to tell unnamed ones apart: from 1 on, unique within its nursery.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(NonZeroUsize);
+
+impl Id {
+    /// `None` for 0.
+    pub(crate) const fn new(number: usize) -> Option<Id> {
+        match NonZeroUsize::new(number) {
+            Some(number) => Some(Id(number)),
+            None => None,
+        }
+    }
+
+    pub(crate) const fn get(self) -> usize {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Id({})", self.0)
+    }
+}
+
+/// `#7`.
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
     }
 }

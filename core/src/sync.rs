@@ -139,6 +139,17 @@ pub(crate) fn thread_hint() -> usize {
     number % 256
 }
 
+/// Which of some bits, at least one, comes next: the lowest. Children woken together are polled in this
+/// order, on which nothing may depend: [`step::shuffle`] changes it.
+#[cfg(not(all(umbel_step, not(umbel_loom))))]
+#[inline(always)]
+pub(crate) fn pick(bits: usize) -> usize {
+    bits.trailing_zeros() as usize
+}
+
+#[cfg(all(umbel_step, not(umbel_loom)))]
+pub(crate) use step::pick;
+
 /// Stops the program when a reference count is about to overflow (only leaked clones can do that).
 #[cold]
 #[inline(never)]
@@ -215,6 +226,32 @@ pub mod step {
             unsafe { (*hook)() };
             HOOK.set(Some(hook));
         }
+    }
+
+    std::thread_local! {
+        static SEED: Cell<u64> = Cell::new(
+            std::env::var("UMBEL_SHUFFLE").map_or(0, |seed| seed.parse().unwrap_or(1)),
+        );
+    }
+
+    /// From now on, on this thread, children that were woken together are polled in an order that
+    /// depends on `seed`; 0: in that of their places. Threads begin with the environment's
+    /// `UMBEL_SHUFFLE`.
+    pub fn shuffle(seed: u64) {
+        SEED.set(seed);
+    }
+
+    /// See above.
+    pub(crate) fn pick(bits: usize) -> usize {
+        let mut seed = SEED.get();
+        // Marsaglia's xorshift; 0 stays 0.
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        SEED.set(seed);
+        let skipped = seed % u64::from(bits.count_ones());
+        let rest = (0..skipped).fold(bits, |bits, _| bits & (bits - 1));
+        rest.trailing_zeros() as usize
     }
 
     macro_rules! stepped {

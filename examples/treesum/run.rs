@@ -20,18 +20,26 @@ use std::time::Duration;
 use umbel::signal::Signals;
 use umbel::smol::SmolTimer;
 use umbel::{
-    CancellationToken, Cancelled, ChildContext, Clock, FailFast, Failure, JoinError, KeepGoing,
-    Nursery, blocking,
+    CancellationToken, Cancelled, ChildContext, Clock, Ended, FailFast, Failure, JoinError,
+    Nursery, Policy, Verdict, blocking,
 };
 
 /// After a Ctrl-C or deadline: how long to try to write what is finished, and then the summary, to
 /// readers that may be stuck.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// The error of every part. It says nothing, because whoever met the error has named it, so a
-/// million of them kept by `KeepGoing` take no memory.
+/// The error of every part. It says nothing, because whoever met the error has named it.
 #[derive(Debug)]
 pub(crate) struct Failed;
+
+/// Unless the first failure is to stop all: it has been named and is counted, and that is all.
+struct GoOn;
+
+impl Policy<Failed> for GoOn {
+    fn failed(&mut self, _: &Ended<'_>, _: &Failed) -> Verdict {
+        Verdict::Forgive
+    }
+}
 
 pub(crate) async fn treesum(args: &Args, signals: &Signals) -> ExitCode {
     let console = Console::new(args.progress);
@@ -103,7 +111,7 @@ fn nursery<'env>(args: &Args, signals: &Signals, timer: SmolTimer) -> Nursery<'e
         .force_on(signals.forced());
     let nursery = match args.fail_fast {
         true => nursery.policy(FailFast),
-        false => nursery.policy(KeepGoing),
+        false => nursery.policy(GoOn),
     };
     match args.deadline {
         Some(after) => nursery.deadline(timer.now() + after),

@@ -9,6 +9,10 @@
     doc = "| [`smol`] | `smol` | smol's executors, async-io's timers | none of its own; async-io's reactor on the first wait, smol's global executor on the first global spawn |"
 )]
 #![cfg_attr(
+    feature = "async-std",
+    doc = "| [`mod@async_std`] | `async-std` | async-std's executors, async-io's timers | none of its own; async-io's reactor on the first wait, async-std's on the first spawn |"
+)]
+#![cfg_attr(
     any(feature = "tokio", feature = "tokio-util"),
     doc = "| [`mod@tokio`] | `tokio`, `tokio-util` | tokio's timer and runtimes, tokio-util's token | none |"
 )]
@@ -28,6 +32,8 @@
 
 pub use umbel_core::*;
 
+#[cfg(feature = "async-std")]
+pub mod async_std;
 #[cfg(feature = "blocking")]
 pub mod blocking;
 #[cfg(all(unix, feature = "signal"))]

@@ -116,7 +116,8 @@ where
 ///
 /// The task is detached: it runs when the executor is run, and is dropped with the executor.
 /// It never refuses a future. Each spawn allocates the task; no thread is started. A panic of the
-/// future comes out of the call that runs the executor. `Send` and `Sync` as `P` is.
+/// future ends its task only (before async-executor 1.8 it came out of the call that runs the
+/// executor). `Send` and `Sync` as `P` is.
 ///
 /// ```
 /// use umbel::smol::SmolExecutor;

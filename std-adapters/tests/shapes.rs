@@ -39,6 +39,7 @@ impl From<Failure<Error>> for Error {
     }
 }
 
+type Task<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 type Outcome<T> = Result<T, Failure<Error>>;
 
 /// Runs a future as a task of tokio, which may move it between threads.
@@ -71,7 +72,7 @@ fn children_borrow_the_locals_of_a_task() {
 #[test]
 fn on_an_executor_of_threads() {
     let task = smol::spawn(async {
-        let words = vec![String::from("a"), String::from("bc")];
+        let words = [String::from("a"), String::from("bc")];
         let n = Nursery::<Error>::new();
         let h = n.handle();
         n.run(async {
@@ -157,7 +158,7 @@ fn children_write_to_parts_of_what_is_lent() {
 #[test]
 fn children_give_what_they_borrow() {
     let longest = in_a_task(async {
-        let words = vec![String::from("a"), String::from("bcd"), String::from("ef")];
+        let words = [String::from("a"), String::from("bcd"), String::from("ef")];
         let n = Nursery::<Error>::new();
         let h = n.handle();
         let longest: &String = n
@@ -204,9 +205,16 @@ fn children_own_a_handle() {
         // On any thread, and as long as it likes: it does not keep the nursery open.
         let theirs = h.clone();
         let thread = std::thread::spawn(move || {
-            drop(theirs.spawn(async move { Ok(send.send("spawned").unwrap()) }));
+            drop(theirs.spawn(async move {
+                send.send("spawned").unwrap();
+                Ok(())
+            }));
         });
-        n.run(async { Ok(thread.join().unwrap()) }).await
+        n.run(async {
+            thread.join().unwrap();
+            Ok(())
+        })
+        .await
     });
     assert_eq!(receive.recv(), Ok("spawned"));
 }
@@ -233,7 +241,10 @@ struct Tree {
     branches: Vec<Tree>,
 }
 
-/// Says that it is `Send`: inside of itself the compiler could not find out.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "inside of itself the compiler cannot find out that it is `Send`"
+)]
 fn visit<'env>(
     h: Handle<'env, Error>,
     tree: &'env Tree,
@@ -423,8 +434,7 @@ fn children_of_different_types_are_kept_as_one() {
         let n = Nursery::<Error>::new();
         let h = n.handle();
         n.run(async {
-            let tasks: [Pin<Box<dyn Future<Output = Result<u32, Error>> + Send + '_>>; 2] =
-                [Box::pin(double(&a)), Box::pin(async { Ok(b + 1) })];
+            let tasks: [Task<'_, u32>; 2] = [Box::pin(double(&a)), Box::pin(async { Ok(b + 1) })];
             Ok(h.series(tasks).await?.iter().sum::<u32>())
         })
         .await
@@ -561,9 +571,13 @@ fn a_fixed_nursery_lends_locals_and_itself() {
     let n = FixedNursery::<(), 2>::new(&POOL).unwrap();
     let run = n.run(async {
         let child = n.try_spawn(async {
-            let sibling = n.try_spawn(async { Ok(seen.set(seen.get() + 1)) });
+            let sibling = n.try_spawn(async {
+                seen.set(seen.get() + 1);
+                Ok(())
+            });
             assert!(sibling.is_ok());
-            Ok(seen.set(seen.get() + 1))
+            seen.set(seen.get() + 1);
+            Ok(())
         });
         assert!(child.is_ok());
         Ok(())

@@ -124,6 +124,20 @@ fn a_local_executor_runs_tasks_that_are_not_send() {
 }
 
 #[test]
+fn a_panic_ends_its_task_only() {
+    let executor = smol::Executor::new();
+    let died = CancellationToken::new();
+    let guard = died.clone().drop_guard();
+    SmolExecutor::new(&executor)
+        .spawn(async move {
+            let _guard = guard;
+            panic!("as it should");
+        })
+        .unwrap();
+    smol::block_on(executor.run(died.cancelled()));
+}
+
+#[test]
 fn tasks_are_dropped_with_their_executor() {
     let held = Rc::new(());
     let executor = smol::LocalExecutor::new();

@@ -1,4 +1,4 @@
-//! Which types cross threads, move when pinned, and are copied. It compiles or it does not.
+//! n_31: which types cross threads, move when pinned, and are copied. It compiles or it does not.
 
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use std::future::Ready;

@@ -3,7 +3,7 @@
 use futures_core::Stream;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn, ready};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -137,7 +137,7 @@ fn a_cancelled_fixed_run_drops_all() {
     assert!(matches!(&failure, FixedFailure::Cancelled(r) if r.kind() == ReasonKind::Shutdown));
     assert_eq!(polls.get(), 2, "not polled again, though woken");
     assert_eq!(log.take(), "b a body");
-    assert!(failure.to_string().starts_with("cancelled ("));
+    assert_eq!(failure.to_string(), "cancelled: shutting down");
 }
 
 /// N4: a child cancels its nursery during its own poll: no sibling is polled after it.
@@ -544,15 +544,23 @@ fn what_is_left_of_a_turn_wakes_the_task() {
         })
     }
     let n = Nursery::<2>::new(&POOL).unwrap();
+    let body = Parked::default();
     let mut run = Task::new(n.run(async {
         n.try_spawn(link(&n, &links)).unwrap();
-        pending::<Outcome>().await
+        poll_fn(|cx| {
+            body.park(cx);
+            Poll::<Outcome>::Pending
+        })
+        .await
     }));
     for turn in 1..10 {
         assert!(run.poll().is_pending());
         assert!(run.is_woken());
         assert_eq!(links.get(), 2 * turn, "as many as there are slots");
     }
+    assert_eq!(run.wakes(), 9);
+    body.take().into_iter().for_each(Waker::wake);
+    assert_eq!(run.wakes(), 9, "it was woken already");
 }
 
 /// Only what was woken is polled: not the body for a child's wake, nor the other way round.
@@ -621,6 +629,38 @@ fn a_panic_drops_the_rest_and_comes_out() {
     }
 }
 
+/// A child panics in its poll, and again when it is dropped for that: the first panic comes out.
+#[test]
+fn a_child_panics_in_its_poll_and_in_its_drop() {
+    static POOL: WakePool<2> = WakePool::new();
+    struct Throws<'a>(&'a Counter);
+    impl Future for Throws<'_> {
+        type Output = Outcome;
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Outcome> {
+            panic_any("poll")
+        }
+    }
+    impl Drop for Throws<'_> {
+        fn drop(&mut self) {
+            self.0.hit();
+            panic!("hostile drop");
+        }
+    }
+    let (log, drops) = (Log::new(), Counter::default());
+    let n = Nursery::<2>::new(&POOL).unwrap();
+    let mut run = Box::pin(n.run(async {
+        n.try_spawn(held(&log, "sibling", pending())).unwrap();
+        n.try_spawn(Throws(&drops)).unwrap();
+        pending::<Outcome>().await
+    }));
+    let mut cx = Context::from_waker(Waker::noop());
+    let polled = catch_unwind(AssertUnwindSafe(|| drop(run.as_mut().poll(&mut cx))));
+    assert_eq!(polled.unwrap_err().downcast_ref(), Some(&"poll"));
+    assert_eq!((drops.get(), log.take()), (1, "sibling".into()));
+    drop(run);
+    assert!(!POOL.is_in_use());
+}
+
 /// A drop that panics loses no sibling.
 #[test]
 fn a_panic_in_a_drop_loses_no_sibling() {
@@ -650,6 +690,32 @@ fn a_panic_in_a_drop_loses_no_sibling() {
     assert!(catch_unwind(AssertUnwindSafe(|| drop(run))).is_err());
     assert_eq!(drops.get(), 3);
     assert!(!POOL.is_in_use());
+}
+
+/// What panics while a failed run drops the rest takes the error along, but leaks nothing.
+#[test]
+fn an_error_is_dropped_if_the_drop_of_the_body_panics() {
+    static POOL: WakePool<1> = WakePool::new();
+    struct Fails<'a>(&'a Rc<()>);
+    impl Future for Fails<'_> {
+        type Output = Result<(), Rc<()>>;
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+            Poll::Ready(Err(Rc::clone(self.0)))
+        }
+    }
+    impl Drop for Fails<'_> {
+        fn drop(&mut self) {
+            panic!("hostile drop");
+        }
+    }
+    let error = Rc::new(());
+    let n = FixedNursery::<Rc<()>, 1>::new(&POOL).unwrap();
+    let mut run = Box::pin(n.run(Fails(&error)));
+    let mut cx = Context::from_waker(Waker::noop());
+    let polled = catch_unwind(AssertUnwindSafe(|| drop(run.as_mut().poll(&mut cx))));
+    assert!(polled.is_err());
+    drop(run);
+    assert_eq!(Rc::strong_count(&error), 1);
 }
 
 /// N9: the run is dropped at every poll: children youngest first, then the body, each once.
@@ -804,4 +870,57 @@ fn children_that_borrow_from_themselves_are_dropped_in_peace() {
     set.as_mut().clear();
     assert!(set.as_mut().push(borrows()).is_ok());
     assert!(set.as_mut().poll_next(&mut cx).is_pending());
+}
+
+#[test]
+fn who_comes_while_the_run_is_not_polled_is_not_let_in() {
+    static POOL: WakePool<1> = WakePool::new();
+    let n = Nursery::<1>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run(async {
+        n.try_spawn(pending()).unwrap();
+        n.spawn_wait(pending()).await.map_err(|_| "closed")
+    }));
+    run.stall();
+    // Somebody waits for room, but that is not why.
+    assert!(!n.try_spawn(ready(Ok(()))).unwrap_err().is_full());
+    let mut late = Task::new(n.spawn_wait(ready(Ok(()))));
+    assert!(!late.finish().unwrap_err().is_full());
+}
+
+#[test]
+fn a_fixed_run_is_terminated_when_it_has_ended() {
+    use futures_core::FusedFuture;
+
+    static POOL: WakePool<1> = WakePool::new();
+    let n = Nursery::<1>::new(&POOL).unwrap();
+    let mut run = pin!(n.run(async { Ok(yields(1).await) }));
+    let mut cx = Context::from_waker(Waker::noop());
+    for ended in [false, true] {
+        assert!(!run.is_terminated());
+        assert_eq!(run.as_mut().poll(&mut cx).is_ready(), ended);
+    }
+    assert!(run.is_terminated());
+}
+
+/// As it is shown as its error is, its source is its error's.
+#[test]
+fn the_failure_of_a_fixed_run_has_the_source_of_its_error() {
+    use std::error::Error;
+
+    #[derive(Debug)]
+    struct Caused(std::fmt::Error);
+    impl std::fmt::Display for Caused {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("caused")
+        }
+    }
+    impl Error for Caused {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    let failure = FixedFailure::Error(Caused(std::fmt::Error));
+    assert!(failure.source().unwrap().is::<std::fmt::Error>());
+    let failure = FixedFailure::<Caused>::Cancelled(Reason::explicit());
+    assert!(failure.source().is_none());
 }

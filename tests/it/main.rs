@@ -1,17 +1,21 @@
 //! The crates from outside: what they promise, one module per part, in one binary.
-#![cfg(not(any(umbel_loom, umbel_step)))]
+#![cfg(not(umbel_loom))]
 
 mod auto_traits;
 mod drive;
 mod fixed_nursery;
 mod nursery;
 mod nursery_attack;
+mod nursery_drops;
 mod nursery_local;
 mod nursery_map;
+mod nursery_model;
 mod nursery_panic;
 mod nursery_policy;
 mod nursery_scope;
+mod nursery_text;
 mod reason;
+mod scripts;
 mod set;
 mod static_token;
 mod stream;

@@ -9,7 +9,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use umbel_core::{
     CancellationToken, Cause, Clock, Failure, FutureExt as _, Handle, Instant, JoinError,
-    JoinErrorKind, KeepGoing, ManualClock, Nursery, Reason, ReasonKind, TrySpawnError,
+    JoinErrorKind, KeepGoing, ManualClock, ManualSleep, Nursery, Reason, ReasonKind, Timer,
+    TrySpawnError,
 };
 use umbel_tests::counting::allocator_calls;
 use umbel_tests::exec::{Gate, Log, Task, yields};
@@ -192,10 +193,12 @@ fn fail_fast_keeps_later_errors() {
     }));
     let failure = task.finish().unwrap_err();
     assert_eq!(
-        failure.errors().cloned().collect::<Vec<_>>(),
+        failure
+            .errors()
+            .map(|e| e.error.clone())
+            .collect::<Vec<_>>(),
         [Bad::Child(1), Bad::Child(2)]
     );
-    assert_eq!(failure.to_string(), "Child(1), and one more error");
     let (cause, rest) = error(failure);
     assert_eq!((cause, rest), (Bad::Child(1), vec![Bad::Child(2)]));
     assert_eq!(
@@ -306,7 +309,7 @@ fn over_the_limit_children_queue_in_order() {
         Ok(())
     }));
     task.stall();
-    assert_eq!(log.take(), "+0 +1");
+    assert_eq!(log.take_sorted(), "+0 +1");
     assert_eq!(h.stats().started, 2);
     gates[1].open();
     task.stall();
@@ -315,7 +318,10 @@ fn over_the_limit_children_queue_in_order() {
     gates[2].open();
     task.stall();
     // Both end in one turn, then two places go to the queue.
-    assert_eq!(log.take(), "-0 -2 +3 +4");
+    let turn = log.take();
+    let (ended, begun) = turn.split_at("-0 -2".len());
+    assert!(matches!(ended, "-0 -2" | "-2 -0"), "{turn}");
+    assert!(matches!(begun, " +3 +4" | " +4 +3"), "{turn}");
     gates[3].open();
     gates[4].open();
     task.finish().unwrap();
@@ -679,8 +685,9 @@ fn every_end_of_the_childs_builder_keeps_its_options() {
     h.cancel();
     task.finish().unwrap();
     let report = h.report().unwrap();
-    let names: Vec<_> = report.drained.iter().map(|d| d.name.as_deref()).collect();
-    let named = [Some("a"), Some("b"), Some("c"), None, None];
+    let mut names: Vec<_> = report.drained.iter().map(|d| d.name.as_deref()).collect();
+    names.sort_unstable();
+    let named = [None, None, Some("a"), Some("b"), Some("c")];
     assert_eq!(names, named);
     assert_eq!(report.stats.done, 8);
 }
@@ -694,12 +701,12 @@ fn in_a_cancelled_nursery_no_plain_child_is_polled_again() {
     let h = n.handle();
     let mut task = Task::new(n.run(async {
         let (h2, polls) = (h.clone(), &polls);
-        for i in 0..100 {
+        for _ in 0..100 {
             let h = h.clone();
             drop(h2.spawn(poll_fn(move |cx| {
                 assert!(!h.token().is_cancelled(), "polled after the cancellation");
                 // One in the middle of a turn cancels, whatever the order.
-                if polls.fetch_add(1, SeqCst) == 150 + i % 2 {
+                if polls.fetch_add(1, SeqCst) == 150 {
                     h.cancel();
                 }
                 cx.waker().wake_by_ref();
@@ -710,7 +717,7 @@ fn in_a_cancelled_nursery_no_plain_child_is_polled_again() {
     }));
     let failure = task.finish().unwrap_err();
     assert_eq!(failure.report.stats.cancelled, 100);
-    assert!((151..=153).contains(&polls.load(SeqCst)));
+    assert_eq!(polls.load(SeqCst), 151);
 }
 
 #[test]
@@ -749,6 +756,44 @@ fn a_graceful_child_is_told_and_polled_on() {
     assert!(!drained[0].forced);
 }
 
+/// In one task with other futures a nursery is polled whenever one of them was woken.
+#[test]
+fn a_poll_that_nobody_woke_it_for_is_over_at_once() {
+    /// Counts how often it is asked for the time, as each turn does that drains.
+    #[derive(Clone)]
+    struct Asked(ManualClock, Arc<AtomicUsize>);
+    impl Clock for Asked {
+        fn now(&self) -> Instant {
+            self.1.fetch_add(1, SeqCst);
+            self.0.now()
+        }
+    }
+    impl Timer for Asked {
+        type Sleep = ManualSleep;
+        fn sleep_until(&self, at: Instant) -> ManualSleep {
+            self.0.sleep_until(at)
+        }
+    }
+    let timer = Asked(ManualClock::new(), Arc::default());
+    let n = N::new().timer(timer.clone()).grace(secs(10));
+    let h = n.handle();
+    drop(h.spawn_graceful(|_| pending::<Result<(), Bad>>()));
+    let mut task = Task::new(n.run(pending::<Result<(), Bad>>()));
+    task.stall();
+    h.cancel();
+    task.stall();
+    let before = timer.1.load(SeqCst);
+    for _ in 0..5 {
+        assert!(task.poll().is_pending());
+    }
+    // (Under miri a waker and its clone are strangers, so the nursery must look.)
+    assert!(timer.1.load(SeqCst) == before || cfg!(miri));
+    // What comes is not missed.
+    timer.0.advance(secs(10));
+    assert!(task.finish().is_err());
+    assert!(timer.1.load(SeqCst) > before);
+}
+
 #[test]
 fn n_20_a_child_that_ignores_cancellation_is_forced_when_the_grace_is_over() {
     let clock = ManualClock::new();
@@ -773,10 +818,6 @@ fn n_20_a_child_that_ignores_cancellation_is_forced_when_the_grace_is_over() {
     clock.advance(secs(1));
     assert!(task.is_woken());
     let failure = task.finish().unwrap_err();
-    assert_eq!(
-        failure.to_string(),
-        "ship: cancelled (cancelled); one child was forced"
-    );
     let forced: Vec<_> = failure.report.forced().collect();
     assert_eq!(forced.len(), 1);
     assert_eq!(forced[0].name.as_deref(), Some("deaf"));
@@ -1055,6 +1096,44 @@ fn n_01_a_woken_child_spawns_while_a_sibling_is_parked() {
 }
 
 #[test]
+fn n_02_a_child_spawns_and_cancels_in_its_poll() {
+    let log = Log::new();
+    let n = N::new().limit(2);
+    let h = n.handle();
+    let (h2, l) = (h.clone(), log.clone());
+    let mut polled = false;
+    drop(h.spawn(poll_fn(move |_| {
+        assert!(!std::mem::replace(&mut polled, true));
+        // Of all that waits, nothing runs while this child is being polled.
+        for name in ["queued", "placed"] {
+            let (running, gone) = (l.clone(), l.on_drop(format!("{name} is gone")));
+            let child = async move {
+                let _gone = gone;
+                running.add(name);
+                pending::<Result<(), Bad>>().await
+            };
+            match name {
+                "placed" => drop(h2.try_spawn(child).expect_err("no room is left")),
+                _ => drop(h2.spawn(child)),
+            }
+        }
+        let mut wait = h2.spawn_wait(fail(1));
+        assert!(once(&mut wait).is_pending());
+        drop(wait);
+        l.add("cancels");
+        assert!(h2.cancel());
+        let mut late = h2.spawn(fail(2));
+        assert!(once(&mut late).is_ready());
+        Poll::<Result<(), Bad>>::Pending
+    })));
+    let mut task = Task::new(n.run(pending::<Result<(), Bad>>()));
+    let failure = task.finish().unwrap_err();
+    assert_eq!(reason(&failure), ReasonKind::Explicit);
+    assert!(failure.rest.is_empty());
+    assert_eq!(log.take(), "placed is gone cancels queued is gone");
+}
+
+#[test]
 fn n_03_a_spawn_while_the_nursery_idles_wakes_it() {
     let n = N::new();
     let h = n.handle();
@@ -1164,12 +1243,11 @@ fn joins_tell_what_became_of_the_child() {
     let mut task = Task::new(n.run(async {
         let (good, bad) = (h.spawn(async { Ok(String::from("x")) }), h.spawn(fail(1)));
         log.add(good.await?);
-        let error = bad.await.unwrap_err();
-        log.add(format!("{:?} {error}", error.kind()));
+        log.add(format!("{:?}", bad.await.unwrap_err().kind()));
         Ok(())
     }));
     assert!(task.finish().is_err());
-    assert_eq!(log.take(), "x Failed the child failed");
+    assert_eq!(log.take(), "x Failed");
 }
 
 #[test]
@@ -1359,34 +1437,25 @@ fn forgetting_a_run_is_sound() {
     drop(h.spawn(fail(1)));
 }
 
-#[test]
-fn drop_at_every_poll() {
-    for polls in 0..12 {
-        let alive = Arc::new(());
-        let n = N::new().limit(2);
-        let h = n.handle();
-        let mut task = Task::new(n.run(async {
-            for i in 0..6 {
-                let held = Arc::clone(&alive);
-                let wait = h.spawn_wait(async move {
-                    yields(i % 3).await;
-                    Ok(held)
-                });
-                drop(wait.await?);
-            }
-            Ok(())
-        }));
-        for _ in 0..polls {
-            if task.poll().is_ready() {
-                break;
-            }
-        }
-        drop(task);
-        assert_eq!(Arc::strong_count(&alive), 1, "after {polls} polls");
-    }
-}
-
 // ------------------------------------------------------------------ N10: fairness
+
+#[test]
+fn n_10_a_nursery_that_yields_wakes_its_task_once() {
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        for _ in 0..100 {
+            drop(h.spawn(async { Ok(()) }));
+        }
+        Ok(())
+    }));
+    assert!(task.poll().is_pending());
+    assert_eq!(task.wakes(), 1, "it has yielded");
+    drop(h.spawn(async { Ok(()) }));
+    h.cancel();
+    assert_eq!(task.wakes(), 1, "it was woken already");
+    assert!(task.finish().is_err());
+}
 
 #[test]
 fn n_10_an_always_ready_child_starves_nobody_and_the_outer_task_yields() {
@@ -1530,7 +1599,7 @@ fn only_woken_children_and_a_woken_body_are_polled() {
     }
     let mut task = Task::new(n.run(body));
     task.stall();
-    assert_eq!(log.take(), "body a b");
+    assert_eq!(log.take_sorted(), "a b body");
     b.open();
     task.stall();
     assert_eq!(log.take(), "b");
@@ -1567,4 +1636,75 @@ fn debug_of_everything() {
     assert!(format!("{n:?} {h:?}").contains("scope"));
     let run = n.run(async { Ok(()) });
     assert!(format!("{run:?}").contains("scope"));
+}
+
+/// What a method refers to by `&self` goes while it runs. Miri sees who looks back.
+#[test]
+fn n_29_the_last_reference_goes_inside_a_method() {
+    type Held = Arc<std::sync::Mutex<Option<Box<dyn Send>>>>;
+
+    /// Drops what it holds when it is woken.
+    struct Drops(Held);
+    impl std::task::Wake for Drops {
+        fn wake(self: Arc<Self>) {
+            let held = self.0.lock().unwrap().take();
+            drop(held);
+        }
+    }
+    let drops = || {
+        let held = Held::default();
+        (held.clone(), Waker::from(Arc::new(Drops(held))))
+    };
+    let alive = Arc::new(());
+
+    // `cancel` through a handle drops the nursery's future.
+    let n = Nursery::<()>::new();
+    let h = n.handle();
+    let kept = alive.clone();
+    let mut run = Box::pin(n.run(async move {
+        let _kept = kept;
+        pending::<Result<(), ()>>().await
+    }));
+    let (held, waker) = drops();
+    let mut cx = Context::from_waker(&waker);
+    assert!(run.as_mut().poll(&mut cx).is_pending());
+    *held.lock().unwrap() = Some(Box::new(run));
+    assert!(h.cancel());
+    assert_eq!(Arc::strong_count(&alive), 1);
+
+    // The end of a child wakes its joiner, who drops the join: the child's own end is then its last.
+    let n = Nursery::<()>::new();
+    let h = n.handle();
+    let gate = Gate::new();
+    let (pass, kept) = (gate.pass(), alive.clone());
+    let mut join = Box::pin(h.spawn(async move {
+        pass.await;
+        Ok(kept)
+    }));
+    let (held, waker) = drops();
+    assert!(
+        join.as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    *held.lock().unwrap() = Some(Box::new(join));
+    let mut task = Task::new(n.run(async { Ok(()) }));
+    task.stall();
+    gate.open();
+    task.finish().unwrap();
+    assert_eq!(Arc::strong_count(&alive), 1);
+
+    // A child drops the last handle and the join of its own.
+    let n = Nursery::<()>::new();
+    let h = n.handle();
+    let own: Arc<std::sync::Mutex<Option<umbel_core::Join<Arc<()>>>>> = Arc::default();
+    let (mine, last, kept) = (own.clone(), h.clone(), alive.clone());
+    let join = h.spawn(async move {
+        drop((mine.lock().unwrap().take(), last));
+        Ok(kept)
+    });
+    *own.lock().unwrap() = Some(join);
+    drop(h);
+    Task::new(n.run(async { Ok(()) })).finish().unwrap();
+    assert_eq!(Arc::strong_count(&alive), 1);
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use umbel_core::{
-    Cause, Instant, JoinErrorKind, KeepGoing, ManualClock, Nursery, ReasonKind, Timer,
+    Cause, Instant, JoinErrorKind, KeepGoing, ManualClock, Nursery, Reason, ReasonKind, Timer,
 };
 use umbel_tests::exec::{Gate, Log, Task, Wakes, yields};
 use umbel_tests::scaled;
@@ -403,6 +403,81 @@ fn panics_in_all_drops_of_a_dropped_nursery_lose_no_sibling() {
     assert_eq!(log.take(), "5 4 3 2 1 0");
 }
 
+/// A reason that is counted.
+#[derive(Debug)]
+struct Why(#[allow(dead_code, reason = "held")] Arc<()>);
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("why")
+    }
+}
+
+impl std::error::Error for Why {}
+
+#[test]
+fn a_refusal_leaks_nothing_if_the_drop_of_the_child_panics() {
+    let alive = Arc::new(());
+    let n = N::new();
+    let h = n.handle();
+    h.cancel_with(Reason::error(Why(Arc::clone(&alive))));
+    struct Panics;
+    impl Future for Panics {
+        type Output = Result<(), u32>;
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+            Poll::Pending
+        }
+    }
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("drop");
+        }
+    }
+    assert!(panicked(|| drop(h.spawn(Panics))));
+    assert!(panicked(|| drop(h.spawn_wait(Panics))));
+    drop((n, h));
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+#[test]
+fn a_wait_that_is_refused_leaks_nothing_if_the_drop_of_its_waker_panics() {
+    let alive = Arc::new(());
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let mut run = Box::pin(n.run(pending::<Result<(), u32>>()));
+    drop(h.spawn(pending::<Result<(), u32>>()));
+    let mut wait = h.spawn_wait(pending::<Result<(), u32>>());
+    assert!(once(&mut wait).is_pending());
+    // Its next waker ends the nursery when it is cloned, and panics when it is dropped.
+    h.cancel_with(Reason::error(Why(Arc::clone(&alive))));
+    type Turn<'a> = std::cell::RefCell<Box<dyn FnMut() + 'a>>;
+    static HOSTILE: std::task::RawWakerVTable = std::task::RawWakerVTable::new(
+        |data| {
+            // SAFETY: it is there while the wait is polled.
+            let turn = unsafe { &*data.cast::<Turn<'_>>() };
+            turn.borrow_mut()();
+            std::task::RawWaker::new(std::ptr::null(), &PANICS)
+        },
+        |_| (),
+        |_| (),
+        |_| (),
+    );
+    static PANICS: std::task::RawWakerVTable = std::task::RawWakerVTable::new(
+        |_| std::task::RawWaker::new(std::ptr::null(), &PANICS),
+        |_| (),
+        |_| (),
+        |_| panic!("drop"),
+    );
+    let turn: Turn<'_> = std::cell::RefCell::new(Box::new(|| assert!(once(&mut run).is_ready())));
+    // SAFETY: the first table's data outlives the waker; the second one's functions touch nothing.
+    let waker = unsafe { Waker::new((&raw const turn).cast(), &HOSTILE) };
+    assert!(panicked(|| drop(once_with(&mut wait, &waker))));
+    drop(waker);
+    drop(turn);
+    drop((run, wait, h));
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
 #[test]
 fn a_panicking_outer_waker_loses_no_child() {
     let n = N::new();
@@ -449,32 +524,28 @@ fn a_graceful_child_that_ends_in_the_turn_of_the_cancellation_is_reported() {
         let h = n.handle();
         let gate = Gate::new();
         let mut task = Task::new(n.run(async {
-            let (h2, g) = (h.clone(), gate.clone());
-            drop(h.spawn(async move {
-                g.pass().await;
-                h2.cancel();
-                Ok(())
-            }));
-            let g = gate.clone();
-            drop(h.child().name("quick").spawn_graceful(|cx| async move {
-                g.pass().await;
-                assert!(cx.token().is_cancelled(), "the order of polls was changed");
-                Ok(())
-            }));
+            // Whoever is polled first cancels; the other one is polled after that, in the same turn.
+            for _ in 0..2 {
+                let (h2, g) = (h.clone(), gate.clone());
+                drop(h.child().name("quick").spawn_graceful(|_| async move {
+                    g.pass().await;
+                    h2.cancel();
+                    Ok(())
+                }));
+            }
             Ok(())
         }));
         task.stall();
         gate.open();
         task.finish().unwrap();
         let report = h.report().unwrap();
-        assert_eq!(report.drained.len(), 1);
-        assert_eq!(report.drained[0].name.as_deref(), Some("quick"));
-        let zero = timed.then_some(Duration::ZERO);
-        assert_eq!(
-            (report.drained[0].notice, report.drained[0].drain),
-            (zero, zero)
-        );
-        assert!(!report.drained[0].forced);
+        assert_eq!(report.drained.len(), 2);
+        for drained in report.drained {
+            assert_eq!(drained.name.as_deref(), Some("quick"));
+            let zero = timed.then_some(Duration::ZERO);
+            assert_eq!((drained.notice, drained.drain), (zero, zero));
+            assert!(!drained.forced);
+        }
     }
 }
 

@@ -49,7 +49,10 @@ fn children_outputs_and_errors_may_stay_on_their_thread() {
         Ok(join.await?)
     }));
     let failure = task.finish().unwrap_err();
-    assert_eq!(failure.errors().map(|bad| *bad.0).collect::<Vec<_>>(), [7]);
+    assert_eq!(
+        failure.errors().map(|e| *e.error.0).collect::<Vec<_>>(),
+        [7]
+    );
     assert_eq!(failure.report.name.as_deref(), Some("here"));
     assert_eq!((*seen.borrow()).len(), 5);
     assert_eq!(count.get(), 5);

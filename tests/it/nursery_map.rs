@@ -214,7 +214,7 @@ fn map_gives_a_failed_child_its_place() {
         Ok(())
     }));
     let failure = task.finish().unwrap_err();
-    let errors: Vec<_> = failure.errors().collect();
+    let errors: Vec<_> = failure.errors().map(|e| e.error).collect();
     assert_eq!(errors, [&Bad::Child(1), &Bad::Child(3)]);
     assert_eq!(log.take(), "0 Failed 2 Failed");
 }
@@ -301,7 +301,7 @@ fn series_runs_one_after_the_other() {
         Ok(h.series(children).await?)
     }));
     let failure = task.finish().unwrap_err();
-    let errors: Vec<_> = failure.errors().collect();
+    let errors: Vec<_> = failure.errors().map(|e| e.error).collect();
     assert_eq!(errors, [&Bad::Child(2), &Bad::Join(JoinErrorKind::Failed)]);
     assert_eq!(h.stats().started, 3);
 }

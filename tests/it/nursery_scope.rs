@@ -30,7 +30,7 @@ enum Outer {
 
 impl From<Failure<Inner>> for Outer {
     fn from(failure: Failure<Inner>) -> Self {
-        assert!(failure.errors().all(|e| e.0 != 666), "conversion");
+        assert!(failure.errors().all(|e| e.error.0 != 666), "conversion");
         Outer::Scope(failure)
     }
 }
@@ -45,7 +45,7 @@ type N<'env> = Nursery<'env, Outer>;
 
 fn errors(failure: Failure<Outer>) -> Vec<u32> {
     match failure.cause {
-        Cause::Error(Outer::Scope(inner)) => inner.errors().map(|e| e.0).collect(),
+        Cause::Error(Outer::Scope(inner)) => inner.errors().map(|e| e.error.0).collect(),
         other => panic!("{other:?}"),
     }
 }
@@ -128,7 +128,9 @@ fn a_scopes_failure_is_an_error_of_the_outer_nursery() {
         }));
         Ok(())
     }));
-    assert_eq!(errors(task.finish().unwrap_err()), [1, 2, 3]);
+    let mut all = errors(task.finish().unwrap_err());
+    all.sort_unstable();
+    assert_eq!(all, [1, 2, 3]);
     let error = Task::new(&mut sibling).finish().unwrap_err();
     assert_eq!(error.reason().unwrap().kind(), ReasonKind::SiblingFailed);
 
@@ -284,6 +286,45 @@ fn a_scopes_own_end_stays_its_own_when_the_outer_nursery_is_cancelled_later() {
     };
     let reason = inner.cancelled().map(Reason::kind);
     assert_eq!(reason, Some(ReasonKind::DeadlineExceeded));
+}
+
+/// Equal reasons do not tell the two cancellations apart; what the scope saw does.
+#[test]
+fn a_scope_that_was_cancelled_by_itself_has_failed_though_the_outer_reason_is_the_same() {
+    for apart in [true, false] {
+        let gate = Gate::new();
+        let n = N::new();
+        let h = n.handle();
+        let mut task = Task::new(n.run(async {
+            drop(h.scope(|n: Nursery<'_, Inner>| {
+                let h = n.handle();
+                let gate = &gate;
+                n.run::<(), _>(async move {
+                    drop(h.spawn_graceful(async move |_| {
+                        gate.pass().await;
+                        Ok(())
+                    }));
+                    yields(1).await;
+                    if apart {
+                        h.cancel();
+                    }
+                    pending().await
+                })
+            }));
+            Ok(())
+        }));
+        task.stall();
+        h.cancel();
+        task.stall();
+        gate.open();
+        let failure = task.finish().unwrap_err();
+        let own = match &failure.cause {
+            Cause::Error(Outer::Scope(inner)) => inner.cancelled().is_some(),
+            _ => false,
+        };
+        assert_eq!(own, apart, "{failure:?}");
+        assert!(own || failure.cancelled().is_some());
+    }
 }
 
 #[test]

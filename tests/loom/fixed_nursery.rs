@@ -115,6 +115,40 @@ fn wake_of_the_body_against_wake_of_a_child() {
     });
 }
 
+/// Two changes of the task while the first wake is still under way: the last poll may not be registered,
+/// and then wakes its task itself.
+#[test]
+fn wakes_against_two_new_tasks() {
+    model(
+        "fixed nursery: two wakes ∥ polls by two other tasks",
+        3,
+        || {
+            let (child, body) = (Kept::new(), Kept::new());
+            let n = new();
+            let mut run = Box::pin(n.run(async {
+                assert!(n.try_spawn(ends(&child, Ordering::Relaxed)).is_ok());
+                ends(&body, Ordering::Relaxed).await?;
+                Err::<(), ()>(())
+            }));
+            let tasks = [Task::new(), Task::new(), Task::new()];
+            let mut poll = |task: usize| poll_once(&mut run, &tasks[task].1).is_ready();
+            assert!(!poll(0));
+            assert!(!poll(0));
+            let waker = child.waker();
+            let waking = thread::spawn(move || waker.wake());
+            assert!(!poll(1));
+            let firing = fire_on_thread(&body);
+            tasks[2].0.run_until(|| {
+                let is_through = poll(2);
+                thread::yield_now(); // it may have woken itself: let the notifiers get on
+                is_through
+            });
+            waking.join().unwrap();
+            firing.join().unwrap();
+        },
+    );
+}
+
 /// n_07: a child's waker is used while the nursery goes, and the next one takes the pool.
 #[test]
 fn n_07_wake_against_drop_of_a_fixed_nursery() {

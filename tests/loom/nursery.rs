@@ -584,6 +584,46 @@ fn n_01_a_child_that_is_woken_spawns() {
     });
 }
 
+/// Two changes of the task while the first wake is still under way: the last poll may not be registered,
+/// and then wakes its task itself.
+#[test]
+fn wakes_against_two_new_tasks() {
+    model("nursery: two wakes ∥ polls by two other tasks", 3, || {
+        let (first, second) = (Kept::new(), Kept::new());
+        let n = LocalNursery::<()>::new();
+        let h = n.handle();
+        let never = first.child(loom::sync::atomic::Ordering::Relaxed);
+        let ends = second.child(loom::sync::atomic::Ordering::Relaxed);
+        drop(h.spawn(async move { Ok(never.await) }));
+        drop(h.spawn({
+            let h = h.clone();
+            async move {
+                assert_eq!(ends.await, DATA);
+                h.cancel();
+                Ok(())
+            }
+        }));
+        let tasks = [Task::new(), Task::new(), Task::new()];
+        let mut run = Box::pin(n.run(pending::<Result<(), ()>>()));
+        let mut poll = |task: usize| {
+            let mut cx = Context::from_waker(&tasks[task].1);
+            run.as_mut().poll(&mut cx).is_ready()
+        };
+        assert!(!poll(0));
+        let waker = first.waker();
+        let waking = thread::spawn(move || waker.wake());
+        assert!(!poll(1));
+        let firing = fire_on_thread(&second);
+        tasks[2].0.run_until(|| {
+            let is_through = poll(2);
+            thread::yield_now(); // it may have woken itself: let the notifiers get on
+            is_through
+        });
+        waking.join().unwrap();
+        firing.join().unwrap();
+    });
+}
+
 /// A child's waker is used while the nursery goes, and its blocks serve the next one.
 #[test]
 fn n_07_wake_against_drop_of_a_nursery() {

@@ -102,6 +102,32 @@ fn n_24_giving_up_leaves_the_place_to_others() {
     );
 }
 
+/// Who waits for room is woken by the start: the child's end comes only after that.
+#[test]
+fn a_start_wakes_who_waits_for_room() {
+    model(
+        "nursery: start ∥ its spawner waits, and ends it",
+        3,
+        || {
+            let n = N::new().limit(1);
+            let h = n.handle();
+            drop(h.spawn(async { Ok(()) }));
+            let mut wait = h.spawn_wait(pending::<Result<(), ()>>());
+            assert!(poll_once(&mut wait).is_pending());
+            let spawner = thread::spawn(move || {
+                let join = finish(Pin::new(&mut wait)).unwrap();
+                h.cancel();
+                drop(join);
+            });
+            // Nothing but the spawner ends it.
+            let mut run = pin!(n.run(pending::<Result<(), ()>>()));
+            let failure = finish(run.as_mut()).unwrap_err();
+            assert_eq!(failure.report.stats.cancelled, 1);
+            spawner.join().unwrap();
+        },
+    );
+}
+
 /// Those who gave up are swept out while others are about to, and still others do.
 #[test]
 fn sweep_against_giving_up() {

@@ -312,13 +312,14 @@ fn stale_wake_against_retired_chunk() {
         let mut set = FutureSet::new();
         let kept: Vec<_> = (0..3).map(|_| push(&mut set, Ordering::Acquire)).collect();
         assert!(!poll(&mut set, &waker));
-        let stale = kept[2].waker();
+        let stale = kept[0].waker();
         for child in &kept {
             child.0.fire(&child.waker());
         }
         let thread = thread::spawn(move || stale.wake());
         for _ in 0..3 {
-            assert!(poll(&mut set, &waker)); // the second chunk to get empty goes
+            // The second chunk to get empty goes: the first one, for the last to be woken is polled first.
+            assert!(poll(&mut set, &waker));
         }
         let last = push(&mut set, Ordering::Acquire);
         last.0.fire(Waker::noop());

@@ -6,9 +6,9 @@ use futures_core::Stream;
 use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
-use umbel_core::{FutureSet, Nursery, pool_stats};
+use umbel_core::{Ended, FutureSet, Nursery, Policy, Verdict, pool_stats};
 use umbel_tests::counting::{CountingAlloc, allocator_calls, live_bytes};
-use umbel_tests::exec::Wakes;
+use umbel_tests::exec::{Wakes, yields};
 use umbel_tests::scaled;
 
 #[global_allocator]
@@ -16,6 +16,7 @@ static ALLOCATOR: CountingAlloc = CountingAlloc;
 
 const CHILDREN: usize = scaled(10_000, 200);
 const CHURN: usize = scaled(1_000_000, 500);
+const SPAWNS: usize = scaled(10_000_000, 500);
 
 #[test]
 fn the_allocator_is_left_alone() {
@@ -95,6 +96,7 @@ fn the_allocator_is_left_alone() {
     assert_eq!(pool_stats(), pools);
     assert_eq!(live_bytes(), before + pool_bytes as isize);
     given_up_children_do_not_pile_up();
+    after_many_spawns_the_allocator_is_where_it_was();
 }
 
 /// A nursery that is full for ever, and spawners that wait for room and give up.
@@ -114,4 +116,82 @@ fn given_up_children_do_not_pile_up() {
         let kept = live_bytes() - before;
         assert!(kept < 40 * 256, "{kept} bytes are kept");
     }
+}
+
+/// Errors are dealt with: kept ones would pile up.
+struct Forgive;
+
+impl Policy<u32> for Forgive {
+    fn failed(&mut self, _: &Ended<'_>, _: &u32) -> Verdict {
+        Verdict::Forgive
+    }
+}
+
+/// Children of all sorts come and go through a nursery with a limit: each round calls the allocator as
+/// often as the one before, and leaves as much behind, which is nothing.
+fn after_many_spawns_the_allocator_is_where_it_was() {
+    const ROUND: usize = 20;
+    let before = live_bytes();
+    let n = Nursery::<u32>::new().limit(4).policy(Forgive);
+    let h = n.handle();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut run = Box::pin(n.run(pending::<Result<(), u32>>()));
+    assert!(run.as_mut().poll(&mut cx).is_pending());
+    let child = |i: usize| async move {
+        yields(i % 3).await;
+        match i % 5 {
+            0 => Err(1),
+            _ => Ok([i; 2]),
+        }
+    };
+    let mut joins = Vec::with_capacity(ROUND);
+    let mut spawned = 0;
+    let mut round = |run: &mut Pin<Box<_>>| {
+        let (calls, left) = (allocator_calls(), live_bytes());
+        for i in 0..ROUND {
+            spawned += 1;
+            match i % 4 {
+                0 => joins.push(h.spawn(child(i))),
+                1 => drop(h.spawn_graceful(|_| child(i))),
+                2 => match h.try_spawn(child(i)) {
+                    Ok(join) => joins.push(join),
+                    Err(_) => spawned -= 1,
+                },
+                _ => {
+                    let mut wait = h.spawn_wait(child(i));
+                    match Pin::new(&mut wait).poll(&mut cx) {
+                        Poll::Ready(join) => joins.extend(join),
+                        Poll::Pending if i % 8 == 3 => spawned -= 1,
+                        Poll::Pending => {
+                            while let Poll::Pending = Pin::new(&mut wait).poll(&mut cx) {
+                                assert!(poll_once(run).is_pending());
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        let ended = || h.stats().done + h.stats().failed;
+        while ended() < spawned {
+            assert!(poll_once(run).is_pending());
+        }
+        for join in joins.drain(..) {
+            assert!(join.now_or_never().is_some());
+        }
+        (allocator_calls() - calls, live_bytes() - left)
+    };
+    // What a first round leaves is kept for the next: chunks of slots.
+    for _ in 0..4 {
+        round(&mut run);
+    }
+    let (steady, _) = round(&mut run);
+    for _ in 0..SPAWNS / ROUND {
+        assert_eq!(round(&mut run), (steady, 0));
+    }
+    drop((run, h, joins));
+    assert_eq!(live_bytes(), before);
+}
+
+fn poll_once<F: Future>(run: &mut Pin<Box<F>>) -> Poll<F::Output> {
+    run.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }

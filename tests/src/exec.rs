@@ -242,6 +242,16 @@ impl Log {
         std::mem::take(&mut *self.0.lock().unwrap()).join(" ")
     }
 
+    /// Takes all entries, sorted and joined by spaces: for what comes in no order.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn take_sorted(&self) -> String {
+        let mut entries = std::mem::take(&mut *self.0.lock().unwrap());
+        entries.sort_unstable();
+        entries.join(" ")
+    }
+
     /// Adds `what` when the result is dropped.
     pub fn on_drop(&self, what: impl Into<String>) -> OnDrop {
         OnDrop(self.clone(), what.into())

@@ -26,7 +26,8 @@ mod tokens;
 mod waits;
 mod callbacks;
 
-pub use op::{OP_BYTES, Op};
+pub use crate::script::OP_BYTES;
+pub use op::Op;
 
 use crate::counting::live_bytes;
 

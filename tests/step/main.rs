@@ -8,9 +8,12 @@
 static ALLOCATOR: umbel_tests::counting::CountingAlloc = umbel_tests::counting::CountingAlloc;
 
 mod callback;
-mod static_token;
+mod child;
+mod fixed_nursery;
 mod groups;
-mod set_fixed;
+mod nursery;
+mod set;
+mod static_token;
 mod token;
 
 use std::cell::Cell;

@@ -30,7 +30,7 @@ pub(crate) fn step() -> Step {
 
 pub(crate) fn run() -> Result<()> {
     for board in Board::ALL {
-        let program = qemu::build(board, PROGRAM, Profile::Dev, false)?;
+        let program = qemu::build(board, PROGRAM, Profile::Dev, "")?;
         let symbols = Symbols::read(&fs::read(&program)?)?;
         ensure!(
             symbols.undefined.is_empty() && symbols.foreign.is_empty(),
@@ -51,7 +51,7 @@ pub(crate) fn run() -> Result<()> {
         ensure!(cmd.to_command().status()?.success(), "it does not run");
     }
     // The same program with a heap.
-    let broken = qemu::build(Board::M3, PROGRAM, Profile::Dev, true)?;
+    let broken = qemu::build(Board::M3, PROGRAM, Profile::Dev, "broken")?;
     let found = Symbols::read(&fs::read(broken)?)?.foreign;
     ensure!(!found.is_empty(), "a heap was not noticed");
     println!("a heap is noticed by {} symbols", found.len());

@@ -2,6 +2,7 @@
 
 use crate::bare;
 use crate::deep;
+use crate::defmt;
 use crate::qemu;
 use crate::step::{self, Cmd, Row, Step};
 use crate::tools::{Need, Tools};
@@ -52,6 +53,7 @@ fn steps() -> Vec<Step> {
     steps.extend(qemu::steps(&qemu::SHORT));
     steps.push(size());
     steps.push(bare::step());
+    steps.push(defmt::step());
     steps.extend(fuzz());
     steps.push(package());
     steps
@@ -102,6 +104,9 @@ fn lints() -> Vec<Step> {
             .run_line("cargo clippy -p umbel-core -- -D warnings")
             .run_line("cargo clippy -p umbel --no-default-features -- -D warnings")
             .run_line("cargo clippy -p umbel --no-default-features --features smol -- -D warnings")
+            .run_line(
+                "cargo clippy -p umbel --no-default-features --features async-std -- -D warnings",
+            )
             .run_line("cargo clippy -p umbel --no-default-features --features tokio -- -D warnings")
             .run_line(
                 "cargo clippy -p umbel --no-default-features --features tokio-util -- -D warnings",
@@ -136,6 +141,7 @@ fn clippy_firmware() -> Step {
             step.need(Need::Target(board.target()))
                 .cmd(clippy(board, ""))
                 .cmd(clippy(board, "broken"))
+                .cmd(clippy(board, "generic-queue,defmt"))
         })
         .need(Need::Component("clippy"))
 }
@@ -171,6 +177,7 @@ fn msrv() -> Step {
         .need(Need::Toolchain(MSRV))
         .cmd(check("-p umbel-core -p umbel --all-features"))
         .cmd(check("-p umbel-core"))
+        .cmd(check("-p umbel-embassy"))
         .cmd(check("-p umbel-core --no-default-features"))
         .cmd(
             Cmd::new(&format!(

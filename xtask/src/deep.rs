@@ -7,6 +7,7 @@ use crate::orderings;
 use crate::qemu;
 use crate::step::{self, Cmd, Outcome, Row, Step, target_dir};
 use crate::tools::{self, Need, Tools};
+use crate::wasm;
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::ops::Range;
@@ -15,7 +16,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 /// Every target in `fuzz/fuzz_targets/`.
-pub(crate) const FUZZ_TARGETS: [&str; 1] = ["token_script"];
+pub(crate) const FUZZ_TARGETS: [&str; 2] = ["nursery_script", "token_script"];
 
 /// Machines unlike ours: 32 bits wide; big-endian.
 const MIRI_TARGETS: [&str; 2] = ["i686-unknown-linux-gnu", "s390x-unknown-linux-gnu"];
@@ -45,6 +46,8 @@ enum Job {
     MiriTargets,
     /// Each loom model with one more preemption than in CI.
     LoomWide,
+    /// The tests, with children that were woken together polled in other orders.
+    Shuffle,
     /// Each ordering of the token tree, weakened, makes the test fail that is said to show it.
     Orderings,
     /// cargo-mutants over the core: no change of the code goes unnoticed by the tests.
@@ -57,6 +60,8 @@ enum Job {
     Fuzz,
     /// The firmware on both boards, 100,000 interrupts each.
     Qemu,
+    /// The tests on wasm32, in node, and on a machine of 32 bits.
+    Targets,
 }
 
 impl Job {
@@ -72,6 +77,7 @@ impl Job {
                 .collect(),
             Job::MiriTargets => MIRI_TARGETS.map(miri_target).into(),
             Job::LoomWide => loom_wide()?,
+            Job::Shuffle => (1..=4).map(shuffled).collect(),
             Job::Orderings => orderings::pieces(checkout)?,
             Job::Mutants => (0..64).map(|piece| mutants(piece, 64)).collect(),
             Job::Tsan => sanitizer("thread", tools)?,
@@ -80,6 +86,7 @@ impl Job {
                 .flat_map(|round| FUZZ_TARGETS.map(|target| fuzz(target, round, 20 * 60)))
                 .collect(),
             Job::Qemu => qemu::steps(&qemu::LONG),
+            Job::Targets => vec![wasm::step(), i686()],
         })
     }
 }
@@ -263,6 +270,20 @@ fn miri_target(target: &str) -> Step {
         .must_run_tests()
 }
 
+/// The tests on 32 bits, on this machine.
+fn i686() -> Step {
+    let target = "i686-unknown-linux-gnu";
+    Step::new(format!("tests on {target}"))
+        .need(Need::Target(target))
+        .need(Need::Gcc32)
+        .run_line(&format!("cargo test -p umbel-core --lib --target {target}"))
+        .run_line(&format!(
+            "cargo test -p umbel-tests --test it --target {target}"
+        ))
+        .limit(PIECE_LIMIT)
+        .must_run_tests()
+}
+
 /// All loom models. The profile is a release build that keeps assertions.
 pub(crate) fn loom_test() -> Cmd {
     Cmd::new("cargo test -p umbel-tests --test loom --profile models")
@@ -292,6 +313,21 @@ fn loom_wide() -> Result<Vec<Step>> {
                 .must_run_tests()
         })
         .collect())
+}
+
+/// The order of polls within a batch is promised nowhere; no test may depend on it.
+fn shuffled(seed: u64) -> Step {
+    Step::new(format!("tests, shuffled by {seed}"))
+        .cmd(
+            Cmd::new("cargo test -p umbel-tests --test it")
+                // What they compare lists errors in the order in which they came.
+                .args(["--", "--skip", "nursery_text::"].map(String::from))
+                .target_dir("step")
+                .env("RUSTFLAGS", "--cfg umbel_step")
+                .env("UMBEL_SHUFFLE", seed.to_string()),
+        )
+        .limit(PIECE_LIMIT)
+        .must_run_tests()
 }
 
 /// Fails if a change of the core's code is noticed by no test; the list is in the output directory.
@@ -345,6 +381,8 @@ pub(crate) fn fuzz(target: &str, round: u32, seconds: u32) -> Step {
                 .arg(target)
                 .arg("--")
                 .arg(format!("-max_total_time={seconds}"))
+                // Not a line for every new path; a crash is reported all the same.
+                .args(["-verbosity=0", "-print_funcs=0"].map(String::from))
                 // libFuzzer takes seed 0 for "choose one".
                 .arg(format!("-seed={}", round + 1)),
         )

@@ -9,6 +9,7 @@ mod bench;
 mod ci;
 mod coverage;
 mod deep;
+mod defmt;
 mod orderings;
 mod qemu;
 mod size;
@@ -16,6 +17,7 @@ mod step;
 mod table;
 mod tools;
 mod ui;
+mod wasm;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -46,6 +48,10 @@ enum Task {
     Ui(ui::Args),
     /// Looks for `alloc` and `std` in a program that uses all that there is without them; runs it.
     Bare,
+    /// Runs the core's tests on wasm32, in node.
+    Wasm,
+    /// Decodes what a firmware logs through defmt.
+    Defmt,
 }
 
 fn main() -> Result<ExitCode> {
@@ -69,6 +75,8 @@ fn main() -> Result<ExitCode> {
         }
         // Ctrl-C ends it and the benchmarks alike: nothing is to be tidied up.
         Task::Bench(args) => return bench::run(args),
+        Task::Defmt => return defmt::run().map(|()| ExitCode::SUCCESS),
+        Task::Wasm => return wasm::run().map(|()| ExitCode::SUCCESS),
         Task::Bare => return bare::run().map(|()| ExitCode::SUCCESS),
         Task::Size => return size::run().map(|()| ExitCode::SUCCESS),
         Task::Qemu(args) => return qemu::run(&args).map(|()| ExitCode::SUCCESS),

@@ -54,23 +54,43 @@ pub(crate) enum Firmware {
     Interrupts,
     /// Four tasks in a nursery, cancelled and begun again.
     Station,
+    /// The same tasks under embassy.
+    EmbassyNursery,
+    /// The same under embassy without a nursery.
+    EmbassySelect,
 }
 
 impl Firmware {
-    const ALL: [Firmware; 2] = [Firmware::Interrupts, Firmware::Station];
+    const ALL: [Firmware; 4] = [
+        Firmware::Interrupts,
+        Firmware::Station,
+        Firmware::EmbassyNursery,
+        Firmware::EmbassySelect,
+    ];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Firmware::Interrupts => "interrupts",
             Firmware::Station => "station",
+            Firmware::EmbassyNursery => "embassy-nursery",
+            Firmware::EmbassySelect => "embassy-select",
         }
     }
 
-    /// What it says when it is broken.
-    fn complaint(self) -> &'static str {
+    pub(crate) fn features(self) -> &'static str {
         match self {
-            Firmware::Interrupts => "lost wake",
-            Firmware::Station => "nobody woke it",
+            Firmware::Interrupts | Firmware::Station => "",
+            Firmware::EmbassyNursery => "generic-queue",
+            Firmware::EmbassySelect => "embassy",
+        }
+    }
+
+    /// What it says when it is broken, if it can be.
+    fn complaint(self) -> Option<&'static str> {
+        match self {
+            Firmware::Interrupts => Some("lost wake"),
+            Firmware::Station => Some("nobody woke it"),
+            Firmware::EmbassyNursery | Firmware::EmbassySelect => None,
         }
     }
 }
@@ -118,7 +138,7 @@ pub(crate) const LONG: Form = Form {
     registration: 95,
 };
 
-/// Both programs on both boards, and the broken ones.
+/// All programs on both boards, and the broken ones.
 pub(crate) fn steps(form: &Form) -> Vec<Step> {
     let Form {
         interrupts,
@@ -132,12 +152,16 @@ pub(crate) fn steps(form: &Form) -> Vec<Step> {
         .flat_map(|(firmware, board)| {
             let (program, on) = (firmware.name(), board.name());
             let line = format!("cargo xtask qemu {on} {program}");
-            [
-                step(board, format!("{program} on {on}, {interrupts} interrupts"))
+            let run = match firmware.complaint() {
+                Some(_) => step(board, format!("{program} on {on}, {interrupts} interrupts"))
                     .run_line(&format!("{line} {options}")),
+                None => step(board, format!("{program} on {on}")).run_line(&line),
+            };
+            let control = firmware.complaint().map(|_| {
                 step(board, format!("{program} on {on}, broken"))
-                    .run_line(&format!("{line} --broken")),
-            ]
+                    .run_line(&format!("{line} --broken"))
+            });
+            [run].into_iter().chain(control)
         })
         .collect()
 }
@@ -151,12 +175,12 @@ fn step(board: Board, name: String) -> Step {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let program = build(
-        args.board,
-        args.firmware.name(),
-        Profile::Release,
-        args.broken,
-    )?;
+    let features = match args.broken {
+        true => "broken",
+        false => args.firmware.features(),
+    };
+    let name = args.firmware.name();
+    let program = build(args.board, name, Profile::Release, features)?;
     let log = target_dir().join(format!("qemu-{}.log", args.board.name()));
     let cmd = step_by_step(args, &program)?
         .args(["-d", "in_asm", "-D"].map(String::from))
@@ -168,8 +192,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (counts, rows) = said.split_at(rows);
     print!("{counts}");
     if args.broken {
+        let complaint = args.firmware.complaint().context("it cannot be broken")?;
         ensure!(
-            !output.status.success() && said.contains(args.firmware.complaint()),
+            !output.status.success() && said.contains(complaint),
             "the broken program was not noticed"
         );
         println!("the broken program was noticed");
@@ -182,7 +207,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             String::from_utf8_lossy(&output.stderr)
         );
     }
-    if args.firmware == Firmware::Station {
+    if args.firmware != Firmware::Interrupts {
         return Ok(());
     }
     let executed = fs::read_to_string(&log).context("the emulator left no log")?;
@@ -202,8 +227,7 @@ pub(crate) enum Profile {
 }
 
 /// Builds a program of the firmware.
-pub(crate) fn build(board: Board, bin: &str, profile: Profile, broken: bool) -> Result<PathBuf> {
-    let features = if broken { "broken" } else { "" };
+pub(crate) fn build(board: Board, bin: &str, profile: Profile, features: &str) -> Result<PathBuf> {
     let (profile, folder) = match profile {
         Profile::Release => ("release", "release"),
         Profile::Dev => ("dev", "debug"),

@@ -1,6 +1,6 @@
 //! `cargo xtask size`: what a token in a `static` and a nursery cost a firmware, beside the marks.
 
-use crate::qemu::{self, Board, Profile};
+use crate::qemu::{self, Board, Firmware, Profile};
 use anyhow::{Result, ensure};
 use comfy_table::{CellAlignment, Table, presets};
 use object::{Object, ObjectSection, SectionFlags, SectionKind, elf::SHF_ALLOC};
@@ -46,45 +46,54 @@ impl Size {
     }
 }
 
+/// The same application under embassy, in a nursery and by hand. By hand it can do with embassy's own
+/// queue of timers, so that is shown with either.
+const EMBASSY: [(Firmware, &str); 3] = [
+    (Firmware::EmbassyNursery, "generic-queue"),
+    (Firmware::EmbassySelect, "generic-queue"),
+    (Firmware::EmbassySelect, "embassy"),
+];
+
 /// Fails if a mark is missed.
 pub(crate) fn run() -> Result<()> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["board", "program", "flash", "RAM"]);
-    for column in [2, 3] {
+    table.set_header(["board", "program", "features", "flash", "RAM"]);
+    for column in [3, 4] {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
     let mut costs = Vec::new();
     for board in Board::ALL {
-        let mut sizes = [Size { flash: 0, ram: 0 }; PROGRAMS.len()];
-        for (name, size) in PROGRAMS.iter().zip(&mut sizes) {
-            *size = Size::of(&fs::read(qemu::build(
-                board,
-                name,
-                Profile::Release,
-                false,
-            )?)?)?;
+        let mut row = |name: &str, features: &str| -> Result<Size> {
+            let program = qemu::build(board, name, Profile::Release, features)?;
+            let size = Size::of(&fs::read(program)?)?;
             table.add_row([
                 board.name(),
                 name,
+                features,
                 &size.flash.to_string(),
                 &size.ram.to_string(),
             ]);
+            Ok(size)
+        };
+        let mut sizes = [Size { flash: 0, ram: 0 }; PROGRAMS.len()];
+        for (name, size) in PROGRAMS.iter().zip(&mut sizes) {
+            *size = row(name, "")?;
+        }
+        for (firmware, features) in EMBASSY {
+            row(firmware.name(), features)?;
         }
         costs.push((board, Cost::of(sizes)));
     }
     println!("\n{}\n", table.trim_fmt());
-    for (
-        board,
-        Cost {
+    for (board, cost) in &costs {
+        let Cost {
             token,
             nursery,
             slot,
-        },
-    ) in &costs
-    {
+        } = cost;
         println!(
             "{}: a token with one waiter takes {token} bytes of flash, with a nursery of four \
              {nursery} (mark {FLASH_MARK}); a slot of a token {slot} bytes of RAM (mark {SLOT_MARK})",

@@ -22,6 +22,10 @@ pub(crate) enum Need {
     CargoTool(&'static str),
     /// A program of the system, which answers `--version`. Installing it is the user's to do.
     Program(&'static str),
+    /// `cargo install NAME`, a program that answers `--version`: not fetched, as above.
+    CratesProgram(&'static str),
+    /// A linker, and libraries, for 32-bit programs. Installing them is the user's to do.
+    Gcc32,
 }
 
 /// Looks for things once, and remembers.
@@ -66,6 +70,14 @@ fn provide(need: Need) -> Result<(), String> {
                 "no {name}; get it from the system's packages, for example: apt-get install {name}"
             ));
         }
+        Need::Gcc32 => {
+            return Err(
+                "no 32-bit libraries for gcc; on Debian: apt-get install gcc-multilib".into(),
+            );
+        }
+        Need::CratesProgram(name) => {
+            return Err(format!("no {name}; get it with: cargo install {name}"));
+        }
         Need::CargoTool(name) => {
             return Err(format!(
                 "no cargo-{name}; get it with: cargo install cargo-{name}"
@@ -108,7 +120,12 @@ fn present(need: Need) -> bool {
         }
         // `cargo fuzz --version` and the like; cargo itself says so if there is no such command.
         Need::CargoTool(name) => stdout(&format!("cargo {name} --version")).is_some(),
-        Need::Program(name) => stdout(&format!("{name} --version")).is_some(),
+        Need::Program(name) | Need::CratesProgram(name) => {
+            stdout(&format!("{name} --version")).is_some()
+        }
+        // A path if it is there, otherwise the bare name.
+        Need::Gcc32 => stdout("gcc -m32 -print-file-name=crt1.o")
+            .is_some_and(|path| Path::new(&path).is_absolute()),
     }
 }
 

@@ -7,8 +7,8 @@
 //! 2. If bit `N` was set, or in the first turn: poll the wait for the signal; if that is cancelled, it
 //!    is the end. Poll the body.
 //! 3. Poll children in the order of their queue, at most `N`: those that were woken, and those spawned
-//!    meanwhile. Before each, if the signal is cancelled, it is the end. If some are left, wake the own
-//!    task.
+//!    meanwhile. Before each, if the signal is cancelled, it is the end. If some are left, wake the first of
+//!    them, and so the own task.
 //! 4. If all have ended well, it is the end.
 //!
 //! The end, whatever its cause: children are dropped youngest first, then the body; who waits for room
@@ -27,7 +27,7 @@
 
 use crate::fixed_nursery::erased::Erased;
 use crate::fixed_nursery::gate::Gate;
-use crate::reason::Reason;
+use crate::reason::{Cancelled, Reason};
 use crate::set::slots::Slots;
 use crate::token::CancelSignal;
 use crate::wake::batch::steps;
@@ -42,7 +42,12 @@ use futures_core::FusedFuture;
 
 /// The outcome of a fixed nursery that did not succeed.
 ///
-/// One error at most: the first one cancels the rest, which are dropped.
+/// One error at most: the first one cancels the rest, which are dropped. Whose it is, is for `E` to say:
+/// a name or a place would cost memory in each slot, and flash for its text.
+///
+/// `Display` is the error's own text, or `cancelled: deadline exceeded`; the
+/// [`source`](Error::source) is therefore that of the error or reason, so that a chain says nothing
+/// twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FixedFailure<E> {
     /// A child's error, or the body's.
@@ -55,16 +60,16 @@ impl<E: fmt::Display> fmt::Display for FixedFailure<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FixedFailure::Error(error) => error.fmt(f),
-            FixedFailure::Cancelled(reason) => write!(f, "cancelled ({reason})"),
+            FixedFailure::Cancelled(reason) => Cancelled::new(reason.clone()).fmt(f),
         }
     }
 }
 
-impl<E: Error + 'static> Error for FixedFailure<E> {
+impl<E: Error> Error for FixedFailure<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            FixedFailure::Error(error) => Some(error),
-            FixedFailure::Cancelled(_) => None,
+            FixedFailure::Error(error) => error.source(),
+            FixedFailure::Cancelled(reason) => reason.source()?.source(),
         }
     }
 }
@@ -210,8 +215,12 @@ where
                 return Poll::Ready(Ok(value));
             }
         }
-        if !registered || !slots.is_queue_empty() {
+        if !registered {
             cx.waker().wake_by_ref();
+        } else if let Some(slot) = slots.first_queued() {
+            // By way of the pool: then no other wake follows.
+            // SAFETY: slots are numbered below N, and the owner took a pool for N.
+            unsafe { owner.waker(slot) }.wake_by_ref();
         }
         Poll::Pending
     }
@@ -267,6 +276,10 @@ where
         if polled.is_pending() {
             close.0.done = false;
             mem::forget(close);
+        } else {
+            // Not left to the end of the scope: the compiler leaks a result if a local panics when it is
+            // dropped after that was made (rust-lang/rust#47949).
+            drop(close);
         }
         polled
     }

@@ -18,7 +18,8 @@
 //!
 //! # One turn
 //!
-//! 1. Take what was woken; from here on a wake causes another turn.
+//! 1. Take what was woken; from here on a wake causes another turn. If nothing was, and the waker is the
+//!    same, the turn is over.
 //! 2. The alarm (deadline, or end of the grace), the force token, the nursery's token; if that is
 //!    cancelled, begin to drain.
 //! 3. The body.
@@ -46,12 +47,14 @@
 //! [`Panics`]: crate::nursery::panics::Panics
 
 use crate::nursery::deadline::Alarm;
-use crate::nursery::failure::{Cause, Failure, JoinErrorKind};
+use crate::nursery::ended::{Ended, Origin, Record, Site, Span};
+use crate::nursery::failure::{Cause, Failure};
+use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::list::{Chain, Queue};
 use crate::nursery::mode::Mode;
 use crate::nursery::node::NurserySide;
 use crate::nursery::panics::attempt;
-use crate::nursery::policy::{Ended, Policy, Verdict};
+use crate::nursery::policy::{Policy, Verdict};
 use crate::nursery::report::Report;
 use crate::nursery::running::{self, End, Running};
 use crate::nursery::shared::{Shared, bit};
@@ -66,6 +69,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::marker::PhantomData;
+use core::panic::Location;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
@@ -104,6 +108,10 @@ pub(crate) struct Engine<'env, E, M: Mode> {
     enough: bool,
     /// All other errors.
     errors: Vec<E>,
+    /// Whose they are, that of `cause` first.
+    records: Vec<Record>,
+    /// Where it was set running.
+    pub(crate) site: Site,
     /// Places taken from ended children, for the queue.
     places: usize,
     /// Set while a turn runs; still set at the next turn if a panic unwound through that one.
@@ -113,6 +121,7 @@ pub(crate) struct Engine<'env, E, M: Mode> {
 }
 
 impl<'env, E, M: Mode> Engine<'env, E, M> {
+    #[track_caller]
     pub(crate) fn new() -> Self {
         let mut set = FutureSet::new();
         let desk = set.desk();
@@ -130,6 +139,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             cause: None,
             enough: false,
             errors: Vec::new(),
+            records: Vec::new(),
+            site: Location::caller(),
             places: 0,
             in_turn: false,
             _env: PhantomData,
@@ -148,6 +159,10 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         B: Future<Output = Result<T, E>>,
     {
         assert!(!self.in_turn, "nursery polled after a panic");
+        // Whatever there is to do has rung.
+        if self.set.is_idle(cx) {
+            return Poll::Pending;
+        }
         let begun = self.set.begin(cx);
         self.in_turn = true;
         let mut rang = begun.desk;
@@ -167,8 +182,11 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             self.phase = Phase::Ended;
             return Poll::Ready(());
         }
-        if yielding || !begun.registered {
+        if !begun.registered {
             cx.waker().wake_by_ref();
+        } else if yielding {
+            // By way of the desk: then no other wake follows.
+            self.desk.ring(bit::INBOX);
         }
         Poll::Pending
     }
@@ -269,14 +287,15 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             return;
         }
         self.shared.guard(|| body.set(None));
+        let who = Record::new(None, Origin::body(self.site), Span::default());
         match polled {
             Some(Poll::Ready(Ok(output))) => {
                 *value = Some(output);
-                if let Err(panic) = attempt(|| self.succeeded(&Ended::BODY)) {
+                if let Err(panic) = attempt(|| self.succeeded(&who.ended())) {
                     self.shared.panicked(panic);
                 }
             }
-            Some(Poll::Ready(Err(error))) => self.failed(&Ended::BODY, error),
+            Some(Poll::Ready(Err(error))) => self.failed(who, error),
             _ => {}
         }
     }
@@ -306,13 +325,18 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     fn poll_woken(&mut self) {
         while let Some(end) = self.set.poll_local() {
             match end {
-                End::Done(name) => {
+                End::Done => {
                     self.shared.counts.done();
-                    self.succeeded(&Ended::child(name.as_ref()));
+                    let name = self.shared.poller.name.take();
+                    if let Some(origin) = self.shared.poller.done.take() {
+                        self.succeeded(&Ended::new(name.as_ref(), origin, Span::default()));
+                    }
                 }
-                End::Failed(name, error) => {
+                End::Failed(error) => {
                     self.shared.counts.failed();
-                    self.failed(&Ended::child(name.as_ref()), error);
+                    if let Some(who) = self.shared.poller.failed.take() {
+                        self.failed(who, error);
+                    }
                 }
                 End::Counted => {}
             }
@@ -354,7 +378,17 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         self.give_places_back();
     }
 
+    #[inline(always)]
     fn start(&mut self, child: NurserySide) {
+        if child.head().awaited.get() {
+            self.start_awaited(child);
+        } else if child.start() {
+            self.set.push(Running::new(child, &self.shared));
+        }
+    }
+
+    #[cold]
+    fn start_awaited(&mut self, child: NurserySide) {
         if child.start() {
             let waiting = child.take_waiting();
             self.set.push(Running::new(child, &self.shared));
@@ -403,19 +437,25 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         }
     }
 
-    fn failed(&mut self, who: &Ended<'_>, error: E) {
+    fn failed(&mut self, who: Record, error: E) {
         let mut verdict = None;
         if self.is_deciding() {
-            verdict = self.shared.guard(|| self.policy.failed(who, &error));
+            verdict = self
+                .shared
+                .guard(|| self.policy.failed(&who.ended(), &error));
         }
         match verdict {
             Some(Verdict::CancelRest) if self.cancel(Reason::sibling_failed()) => {
                 self.cause = Some(error);
+                self.records.insert(0, who);
             }
-            Some(Verdict::Forgive) if !who.is_body() => {
+            Some(Verdict::Forgive) if !who.ended().is_body() => {
                 self.shared.guard(|| drop(error));
             }
-            _ => self.errors.push(error),
+            _ => {
+                self.errors.push(error);
+                self.records.push(who);
+            }
         }
     }
 
@@ -503,11 +543,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             (None, Some(value)) => return Ok(value),
             (None, None) => unreachable!("a body without a value has failed or was cut"),
         };
-        Err(Failure {
-            cause,
-            rest: errors,
-            report: Box::new(report),
-        })
+        let records = core::mem::take(&mut self.records);
+        Err(Failure::new(cause, errors, records, report))
     }
 }
 

@@ -1,16 +1,62 @@
-//! How a nursery and its children say that they did not succeed.
+//! How a nursery says that it did not succeed.
 
+use crate::nursery::ended::{Ended, Record};
 use crate::nursery::report::Report;
-use crate::reason::Reason;
+use crate::reason::{Cancelled, Reason};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::error::Error;
-use core::fmt;
+use core::fmt::{self, Write};
 
 /// The outcome of a nursery that did not succeed: why it ended, every further error, and the report.
 ///
-/// `Display` names the cause and counts the rest; [`Error::source`] is the cause's error.
-#[derive(Debug)]
+/// # Text
+///
+/// | format | gives |
+/// |---|---|
+/// | `{}` | one line: the nursery's name, whose error was the cause and what it says, how many more there are |
+/// | `{:#}` | a line for the cause, then one for each further error and for each child that was forced |
+/// | `{:?}` | as `{:#}`, with `E`'s `Debug`: what a `main` that returns it prints |
+/// | `{:#?}` | the fields |
+///
+/// Errors are written by the same format, so `{:#}` gives what `E` has to say in that form. Times are told if there was a [`timer`](crate::Nursery::timer).
+///
+/// ```
+/// use umbel_core::{KeepGoing, Nursery};
+/// # use core::{future::Future, pin::pin, task::{Context, Poll, Waker}};
+/// # fn block_on<F: Future>(f: F) -> F::Output {
+/// #     let mut f = pin!(f);
+/// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
+/// # }
+/// let n = Nursery::new().name("fetch").policy(KeepGoing);
+/// let h = n.handle();
+/// let failure = block_on(n.run(async {
+///     drop(h.child().name("user").spawn(async { Err::<(), _>("connection refused") }));
+///     drop(h.spawn(async { Err::<(), _>("no route to host") }));
+///     Ok(())
+/// }))
+/// .unwrap_err();
+///
+/// let [user, other] = failure.errors().map(|e| e.who.site()).collect::<Vec<_>>()[..] else { panic!() };
+/// assert_eq!(
+///     failure.to_string(),
+///     format!(r#"fetch: child "user" (spawned at {user}) failed: connection refused, and 1 more error"#)
+/// );
+/// assert_eq!(
+///     format!("{failure:#}"),
+///     format!(
+///         "fetch: child \"user\" (spawned at {user}) failed: connection refused\n\
+///         \x20 child #2 (spawned at {other}) failed: no route to host"
+///     )
+/// );
+/// ```
+///
+/// # As an [`Error`]
+///
+/// Its text holds the cause's, so its [`source`](Error::source) is what that error gives for its own:
+/// a chain says nothing twice. (`io::Error` does the same with the error that it was made of.) The
+/// errors themselves are in [`cause`](Self::cause) and [`rest`](Self::rest), or with those who gave
+/// them in [`errors`](Self::errors).
 #[non_exhaustive]
 pub struct Failure<E> {
     /// What ended the nursery.
@@ -19,6 +65,8 @@ pub struct Failure<E> {
     pub rest: Vec<E>,
     /// Counts, and how graceful children took the cancellation. Boxed to keep the error small.
     pub report: Box<Report>,
+    /// Who gave the errors: that of the cause, then those of `rest`.
+    records: Vec<Record>,
 }
 
 /// What ended a nursery without success.
@@ -34,14 +82,42 @@ pub enum Cause<E> {
     Cancelled(Reason),
 }
 
+/// One of a failure's errors, and who gave it; from [`Failure::errors`].
+///
+/// `Display` is a line: `child "audit" (spawned at src/main.rs:12:5) failed: disk full`. As an [`Error`]
+/// it has the source of its own.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChildError<'a, E> {
+    /// Who gave it.
+    pub who: Ended<'a>,
+    /// What it gave.
+    pub error: &'a E,
+}
+
 impl<E> Failure<E> {
-    /// Every error, the cause's first.
-    pub fn errors(&self) -> impl Iterator<Item = &E> {
+    /// `records`: whose the errors are, that of the cause first.
+    pub(crate) fn new(cause: Cause<E>, rest: Vec<E>, records: Vec<Record>, report: Report) -> Self {
+        Failure {
+            cause,
+            rest,
+            report: Box::new(report),
+            records,
+        }
+    }
+
+    /// Every error with who gave it, the cause's first, then [`rest`](Self::rest). (If that has been
+    /// rearranged, they do not belong together any more.)
+    pub fn errors(&self) -> impl Iterator<Item = ChildError<'_, E>> {
         let first = match &self.cause {
             Cause::Error(error) => Some(error),
             Cause::Cancelled(_) => None,
         };
-        first.into_iter().chain(&self.rest)
+        let errors = first.into_iter().chain(&self.rest);
+        errors.zip(&self.records).map(|(error, record)| ChildError {
+            who: record.ended(),
+            error,
+        })
     }
 
     /// Why the nursery was cancelled, if that was the cause.
@@ -51,94 +127,157 @@ impl<E> Failure<E> {
             Cause::Error(_) => None,
         }
     }
+
+    /// Writes the cause; then calls `more` with each further error.
+    fn write(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        say: Say<E>,
+        mut more: impl FnMut(&mut fmt::Formatter<'_>, Line<'_, E>) -> fmt::Result,
+    ) -> fmt::Result {
+        if let Some(name) = &self.report.name {
+            write!(f, "{name}: ")?;
+        }
+        let mut lines = self.errors().map(|error| Line { error, say });
+        match &self.cause {
+            Cause::Cancelled(reason) => write!(f, "{}", Cancelled::new(reason.clone()))?,
+            Cause::Error(_) => match lines.next() {
+                Some(line) => line.indented(f, 2)?,
+                None => f.write_str("failed")?,
+            },
+        }
+        lines.try_for_each(|line| more(f, line))
+    }
+
+    /// The cause, and how many there are of what else there is.
+    fn write_one_line(&self, f: &mut fmt::Formatter<'_>, say: Say<E>) -> fmt::Result {
+        let mut more = 0;
+        self.write(f, say, |_, _| {
+            more += 1;
+            Ok(())
+        })?;
+        let after_an_error = if self.cancelled().is_some() {
+            ""
+        } else {
+            "more "
+        };
+        match more {
+            0 => {}
+            1 => write!(f, ", and 1 {after_an_error}error")?,
+            n => write!(f, ", and {n} {after_an_error}errors")?,
+        }
+        let mut forced = self.report.forced();
+        match (forced.next(), forced.count()) {
+            (None, _) => Ok(()),
+            (Some(child), 0) => write!(f, "; {child}"),
+            (Some(_), others) => write!(f, "; {} children were forced", others + 1),
+        }
+    }
+
+    /// A line for each error and for each child that was forced.
+    fn write_all(&self, f: &mut fmt::Formatter<'_>, say: Say<E>) -> fmt::Result {
+        self.write(f, say, |f, line| {
+            f.write_str("\n  ")?;
+            line.indented(f, 4)
+        })?;
+        let mut forced = self.report.forced();
+        forced.try_for_each(|child| write!(f, "\n  {child}"))
+    }
 }
 
 impl<E: fmt::Display> fmt::Display for Failure<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(name) = &self.report.name {
-            write!(f, "{name}: ")?;
-        }
-        match &self.cause {
-            Cause::Error(error) => write!(f, "{error}")?,
-            Cause::Cancelled(reason) => write!(f, "cancelled ({reason})")?,
-        }
-        match self.rest.len() {
-            0 => {}
-            1 => f.write_str(", and one more error")?,
-            n => write!(f, ", and {n} more errors")?,
-        }
-        match self.report.stats.forced {
-            0 => Ok(()),
-            1 => f.write_str("; one child was forced"),
-            n => write!(f, "; {n} children were forced"),
+        match f.alternate() {
+            true => self.write_all(f, |error, f| write!(f, "{error:#}")),
+            false => self.write_one_line(f, E::fmt),
         }
     }
 }
 
-impl<E: Error + 'static> Error for Failure<E> {
+impl<E: fmt::Debug> fmt::Debug for Failure<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !f.alternate() {
+            return self.write_all(f, E::fmt);
+        }
+        f.debug_struct("Failure")
+            .field("cause", &self.cause)
+            .field("rest", &self.rest)
+            .field("report", &self.report)
+            .field("records", &self.records)
+            .finish()
+    }
+}
+
+impl<E: Error> Error for Failure<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.cause {
-            Cause::Error(error) => Some(error),
-            Cause::Cancelled(reason) => reason.source().map(|e| e as &(dyn Error + 'static)),
+            Cause::Error(error) => error.source(),
+            Cause::Cancelled(reason) => reason.source()?.source(),
         }
     }
 }
 
-/// Why a [`Join`](crate::Join) has no value. The child's own error, if there was one, went to the
-/// nursery's outcome.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JoinError {
-    kind: JoinErrorKind,
-    reason: Option<Reason>,
-}
+impl<E> Copy for ChildError<'_, E> {}
 
-/// The kinds of [`JoinError`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum JoinErrorKind {
-    /// The child returned `Err`.
-    Failed,
-    /// The child panicked while it was polled. The panic itself goes to whoever polls the nursery.
-    /// Only with the feature `std`: without it nothing is caught, and the `Join` says `Closed`.
-    Panicked,
-    /// The nursery was cancelled: the child was dropped at its await point or never started.
-    Cancelled,
-    /// A graceful child that was dropped when the grace was over or `force()` was called.
-    Forced,
-    /// The nursery had ended, or was dropped.
-    Closed,
-}
-
-impl JoinError {
-    pub(crate) const fn new(kind: JoinErrorKind, reason: Option<Reason>) -> Self {
-        JoinError { kind, reason }
-    }
-
-    /// What became of the child.
-    pub const fn kind(&self) -> JoinErrorKind {
-        self.kind
-    }
-
-    /// Why the nursery was cancelled, if the child was cancelled or forced.
-    pub const fn reason(&self) -> Option<&Reason> {
-        self.reason.as_ref()
+impl<E> Clone for ChildError<'_, E> {
+    fn clone(&self) -> Self {
+        *self
     }
 }
 
-impl fmt::Display for JoinError {
+impl<E: fmt::Display> fmt::Display for ChildError<'_, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            JoinErrorKind::Failed => "the child failed",
-            JoinErrorKind::Panicked => "the child panicked",
-            JoinErrorKind::Cancelled => "the child was cancelled",
-            JoinErrorKind::Forced => "the child did not end within the grace and was dropped",
-            JoinErrorKind::Closed => "the nursery had ended",
-        })?;
-        match &self.reason {
-            Some(reason) => write!(f, ": {reason}"),
-            None => Ok(()),
-        }
+        self.who.tell(f, "failed")?;
+        f.write_str(": ")?;
+        self.error.fmt(f)
     }
 }
 
-impl Error for JoinError {}
+impl<E: Error> Error for ChildError<'_, E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+// ------------------------------------------------------------------ lines
+
+/// How an error is written: its `Display` or its `Debug`.
+type Say<E> = fn(&E, &mut fmt::Formatter<'_>) -> fmt::Result;
+
+/// One error, said in one way.
+struct Line<'a, E> {
+    error: ChildError<'a, E>,
+    say: Say<E>,
+}
+
+impl<E> Line<'_, E> {
+    /// Should the error have several lines, all but the first are indented.
+    fn indented(&self, f: &mut fmt::Formatter<'_>, spaces: usize) -> fmt::Result {
+        write!(Indented { f, spaces }, "{self}")
+    }
+}
+
+impl<E> fmt::Display for Line<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.who.tell(f, "failed")?;
+        f.write_str(": ")?;
+        (self.say)(self.error.error, f)
+    }
+}
+
+struct Indented<'a, 'f> {
+    f: &'a mut fmt::Formatter<'f>,
+    spaces: usize,
+}
+
+impl Write for Indented<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive('\n') {
+            self.f.write_str(part)?;
+            if part.ends_with('\n') {
+                write!(self.f, "{:1$}", "", self.spaces)?;
+            }
+        }
+        Ok(())
+    }
+}

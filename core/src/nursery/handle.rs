@@ -3,9 +3,9 @@
 //! The types for children that cross threads and for those that do not are written once: they differ
 //! in the bounds of what is spawned and in a marker. What they do is the `spawner`'s.
 
-use crate::nursery::failure::JoinError;
 use crate::nursery::join::{Join, LocalSpawnWait, SpawnWait};
-use crate::nursery::map::{Begin, Collect, Each, InOrder, Map};
+use crate::nursery::join_error::JoinError;
+use crate::nursery::map::{Collect, InOrder, Map};
 use crate::nursery::mode::{Local, Mode, Threads};
 use crate::nursery::options::Options;
 use crate::nursery::report::{Report, Stats};
@@ -20,6 +20,7 @@ use core::convert::identity;
 use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
+use core::panic::Location;
 use futures_core::FusedStream;
 
 macro_rules! handles {
@@ -96,19 +97,21 @@ macro_rules! handles {
         /// | it comes back | [`try_spawn`](Self::try_spawn) | [`try_spawn_graceful`](Self::try_spawn_graceful) |
         /// | the spawner waits | [`spawn_wait`](Self::spawn_wait) | [`spawn_wait_graceful`](Self::spawn_wait_graceful) |
         ///
-        /// One allocation a child. Queued children start in the order in which they came; the memory
-        /// of a queue is the caller's to bound, by one of the other two ways.
+        /// Errors name the place where these were called. One allocation a child. Queued children start
+        /// in the order in which they came; the memory of a queue is the caller's to bound, by one of the
+        /// other two ways.
         impl<'env, E: $($error)*> $Handle<'env, E> {
             /// Spawns a plain child: when the nursery is cancelled, it is dropped at its await point.
             ///
             /// Never fails: in a nursery that is cancelled or has ended, the future is dropped here
             /// and the `Join` says so.
+            #[track_caller]
             pub fn spawn<T, F>(&self, future: F) -> Join<T>
             where
                 T: $($output)*,
                 F: $($child)*,
             {
-                self.0.spawn(future, Options::default())
+                self.0.spawn(future, Options::here())
             }
 
             /// Spawns a graceful child: when the nursery is cancelled, it is told by its context's
@@ -117,6 +120,7 @@ macro_rules! handles {
             /// forced.
             ///
             /// `make` is called here, at once.
+            #[track_caller]
             pub fn spawn_graceful<T, F>(&self, make: impl FnOnce(ChildContext) -> F) -> Join<T>
             where
                 T: $($output)*,
@@ -126,18 +130,23 @@ macro_rules! handles {
             }
 
             /// Spawns a plain child if there is room under the limit, at once; allocates nothing if
-            /// there is none. It overtakes nobody who waits for room.
+            /// there is none.
+            ///
+            /// It overtakes nobody who waits for room and was spawned before the nursery's poll in which
+            /// the room came. (One who is spawned by another thread during that poll may be overtaken: his
+            /// spawn and this one are not in any order.)
             ///
             /// # Errors
             ///
             /// The future comes back, unpolled, if the nursery is full, or if it is cancelled or has
             /// ended.
+            #[track_caller]
             pub fn try_spawn<T, F>(&self, future: F) -> Result<Join<T>, TrySpawnError<F>>
             where
                 T: $($output)*,
                 F: $($child)*,
             {
-                self.0.try_spawn(future, Options::default())
+                self.0.try_spawn(future, Options::here())
             }
 
             /// Spawns a graceful child if there is room under the limit. `make` is called here, at
@@ -146,6 +155,7 @@ macro_rules! handles {
             /// # Errors
             ///
             /// As [`try_spawn`](Self::try_spawn); what comes back is the future that `make` made.
+            #[track_caller]
             pub fn try_spawn_graceful<T, F>(
                 &self,
                 make: impl FnOnce(ChildContext) -> F,
@@ -161,16 +171,18 @@ macro_rules! handles {
             ///
             /// It is for the nursery's body and for tasks outside: children of the same nursery that
             /// all wait for room while they fill it would wait for one another.
+            #[track_caller]
             pub fn spawn_wait<T, F>(&self, future: F) -> $Wait<'env, T, E>
             where
                 T: $($output)*,
                 F: $($child)*,
             {
-                $waits(self.0.spawn_wait(future, Options::default()))
+                $waits(self.0.spawn_wait(future, Options::here()))
             }
 
             /// Waits for room under the limit, then spawns a graceful child. `make` is called here,
             /// at once.
+            #[track_caller]
             pub fn spawn_wait_graceful<T, F>(
                 &self,
                 make: impl FnOnce(ChildContext) -> F,
@@ -223,10 +235,14 @@ macro_rules! handles {
             /// }));
             /// assert_eq!(total.unwrap(), 6);
             /// ```
+            // `It` has a name so that the stream keeps no `I::IntoIter`: where the compiler proves that a
+            // future which holds the stream is `Send`, it knows no lifetimes and could not find out what
+            // that is for an iterator with a closure over what is borrowed.
+            #[track_caller]
             pub fn map<I, It, T, F, M>(
                 &self,
                 items: I,
-                make: M,
+                mut make: M,
             ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, It, T, F, M>
             where
                 I: IntoIterator<IntoIter = It>,
@@ -235,15 +251,18 @@ macro_rules! handles {
                 T: $($output)*,
                 F: $($child)*,
             {
-                let each = self.each(make);
-                Map::new(items.into_iter(), self.0.limit(), InOrder::new(), each)
+                let begin = self.begin();
+                Map::new(items.into_iter(), self.0.limit(), InOrder::new(), move |item| {
+                    begin(make(item))
+                })
             }
 
             /// As [`map`](Self::map), but gives the outputs in the order in which the children end.
+            #[track_caller]
             pub fn map_unordered<I, It, T, F, M>(
                 &self,
                 items: I,
-                make: M,
+                mut make: M,
             ) -> impl FusedStream<Item = Result<T, JoinError>> + Unpin + use<'env, E, I, It, T, F, M>
             where
                 I: IntoIterator<IntoIter = It>,
@@ -252,8 +271,10 @@ macro_rules! handles {
                 T: $($output)*,
                 F: $($child)*,
             {
-                let each = self.each(make);
-                Map::new(items.into_iter(), self.0.limit(), FutureSet::new(), each)
+                let begin = self.begin();
+                Map::new(items.into_iter(), self.0.limit(), FutureSet::new(), move |item| {
+                    begin(make(item))
+                })
             }
 
             /// Runs the futures as children, as many at once as there is room for, and gives their
@@ -261,6 +282,7 @@ macro_rules! handles {
             ///
             /// Waits for room like [`map`](Self::map). The error is that of the first child, in
             /// their order, that has no output; those that have begun run on, detached.
+            #[track_caller]
             pub fn parallel<I, It, T, F>(
                 &self,
                 futures: I,
@@ -272,8 +294,8 @@ macro_rules! handles {
                 F: $($child)*,
             {
                 // All will be read: only room bounds how many have begun.
-                let (each, width) = (self.each(identity), usize::MAX);
-                Collect::new(Map::new(futures.into_iter(), width, InOrder::new(), each))
+                let width = usize::MAX;
+                Collect::new(Map::new(futures.into_iter(), width, InOrder::new(), self.begin()))
             }
 
             /// Runs the futures as children, each when the one before it has ended, and gives their
@@ -281,6 +303,7 @@ macro_rules! handles {
             ///
             /// Waits for room like [`map`](Self::map). The error is that of the first child that has
             /// no output; those after it never begin.
+            #[track_caller]
             pub fn series<I, It, T, F>(
                 &self,
                 futures: I,
@@ -291,36 +314,28 @@ macro_rules! handles {
                 T: $($output)*,
                 F: $($child)*,
             {
-                let each = self.each(identity);
-                Collect::new(Map::new(futures.into_iter(), 1, InOrder::new(), each))
+                Collect::new(Map::new(futures.into_iter(), 1, InOrder::new(), self.begin()))
             }
 
-            fn each<M>(&self, make: M) -> Each<Self, M> {
-                Each { handle: self.clone(), make }
+            /// Spawns children that wait for room, in the name of the caller.
+            #[track_caller]
+            fn begin<T, F>(&self) -> impl Fn(F) -> $Wait<'env, T, E> + use<'env, E, T, F>
+            where
+                T: $($output)*,
+                F: $($child)*,
+            {
+                let (spawner, site) = (self.0.clone(), Location::caller());
+                move |future| $waits(spawner.spawn_wait(future, Options::at(site)))
             }
 
             /// Options for one child, ending in one of the six spawns:
             /// `h.child().name("audit").spawn(audit(&db))`.
+            #[track_caller]
             pub fn child(&self) -> $Child<'_, 'env, E> {
                 $Child {
                     handle: self,
-                    options: Options::default(),
+                    options: Options::here(),
                 }
-            }
-        }
-
-        impl<'env, E, T, F, M, Item> Begin<Item> for Each<$Handle<'env, E>, M>
-        where
-            E: $($error)*,
-            M: FnMut(Item) -> F,
-            T: $($output)*,
-            F: $($child)*,
-        {
-            type Wait = $Wait<'env, T, E>;
-            type Output = T;
-
-            fn begin(&mut self, item: Item) -> Self::Wait {
-                self.handle.spawn_wait((self.make)(item))
             }
         }
 

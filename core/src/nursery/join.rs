@@ -1,10 +1,9 @@
 //! Awaiting a child: for its output, or before that for its place under the limit.
 
-use crate::nursery::failure::{JoinError, JoinErrorKind};
+use crate::nursery::join_error::{JoinError, JoinErrorKind};
 use crate::nursery::mode::{Local, Mode};
 use crate::nursery::node::{JoinSide, NurserySide};
 use crate::nursery::shared::Shared;
-use crate::reason::Reason;
 use crate::sync::Arc;
 use core::fmt;
 use core::future::Future;
@@ -20,7 +19,7 @@ use core::task::{Context, Poll, Waker, ready};
 /// memory, not its future.
 ///
 /// **Cancel safety:** Strict; the output stays until it is read. **Panics:** if polled after it
-/// was ready. Does not allocate. `Send` if `T` is.
+/// was ready. Allocates only for an error. `Send` if `T` is.
 #[must_use = "dropping a `Join` detaches the child; use `drop` or `let _ =` to say so"]
 pub struct Join<T>(Inner<T>);
 
@@ -146,37 +145,37 @@ impl<T, E> SpawnWait<'_, T, E> {
         }
     }
 
-    /// The first poll. `Some`: it is decided already.
+    /// The first poll: gives the child to the nursery, and says what has become of it if that is decided
+    /// already.
     fn give(
         &mut self,
         child: NurserySide,
         join: JoinSide<T>,
     ) -> Option<Result<Join<T>, JoinError>> {
-        if let Some(reason) = self.shared.token.reason() {
-            return Some(Err(cancelled(reason)));
+        let shared = &self.shared;
+        if let Some(reason) = shared.token.reason() {
+            child.end(JoinErrorKind::Cancelled, Some(reason));
+            return join.ended().map(Err);
         }
-        let placed = self.shared.room.try_take();
+        let placed = shared.room.try_take();
         child.head().placed.set(placed);
         child.head().awaited.set(!placed);
         if !placed {
             // Before the push, which may wake and so panic: it can be given up from then on.
             self.stage = Stage::Queued(join);
-            let refused = self.shared.push(child).err()?;
-            self.stage = Stage::Done;
-            drop(refused);
-        } else if let Err(refused) = self.shared.push(child) {
-            self.shared.room.give();
-            drop(refused);
-        } else {
-            return Some(Ok(Join::new(join)));
+            // What comes back is dropped: it ends as `Closed`, as the next look at it tells.
+            drop(shared.push(child));
+            return None;
         }
-        Some(Err(JoinError::new(JoinErrorKind::Closed, None)))
+        match shared.push(child) {
+            Ok(()) => Some(Ok(Join::new(join))),
+            Err(refused) => {
+                shared.room.give();
+                drop(refused);
+                join.ended().map(Err)
+            }
+        }
     }
-}
-
-/// The error of a child that a cancelled nursery refused.
-pub(crate) fn cancelled(reason: Reason) -> JoinError {
-    JoinError::new(JoinErrorKind::Cancelled, Some(reason))
 }
 
 impl<'env, T, E> Future for SpawnWait<'env, T, E> {
@@ -189,7 +188,15 @@ impl<'env, T, E> Future for SpawnWait<'env, T, E> {
             started = ready!(join.poll_start(cx));
         }
         match core::mem::replace(&mut self.stage, Stage::Done) {
-            Stage::Queued(join) => Poll::Ready(started.map(|()| Join::new(join))),
+            Stage::Queued(join) => Poll::Ready(match started {
+                Ok(()) => Ok(Join::new(join)),
+                Err(error) => {
+                    // Before the result is made: the compiler would leak that if a waker panicked when it
+                    // is dropped after (rust-lang/rust#47949).
+                    drop(join);
+                    Err(error)
+                }
+            }),
             Stage::Refused(error) => Poll::Ready(Err(error)),
             Stage::Done => panic!("`SpawnWait` polled after it was ready"),
             Stage::Ours(child, join) => match self.give(child, join) {

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `free` − 1 | itself | `two_spawners_for_one_place` |
 //! | `free` + 1 | `free` − 1 | `a_place_goes_back_against_try_spawn` |
-//! | `free` − 1, and + 1 because the nursery had ended | the end | `spawn_wait_against_the_end` |
+//! | `free` − 1 for a child that comes too late | the end | `spawn_wait_against_the_end` |
 //!
 //! Ordering: the count guards no memory (a child is published by the inbox), so `Relaxed` is enough;
 //! read-modify-writes alone make it exact.

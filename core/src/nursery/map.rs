@@ -1,7 +1,7 @@
 //! Children made from an iterator, as many at a time as there is room for.
 
-use crate::nursery::failure::JoinError;
 use crate::nursery::join::Join;
+use crate::nursery::join_error::JoinError;
 use crate::set::growing::FutureSet;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -10,24 +10,6 @@ use core::marker::PhantomData;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use futures_core::{FusedStream, Stream};
-
-/// Makes children of items; they wait for room.
-pub(crate) trait Begin<Item> {
-    type Wait: Future<Output = Result<Join<Self::Output>, JoinError>> + Unpin;
-    type Output;
-
-    fn begin(&mut self, item: Item) -> Self::Wait;
-}
-
-/// Makes children by a function and gives them to a handle.
-///
-/// No closure, and no field of type `I::Something` in what holds it: where the compiler proves that a
-/// future is `Send` that holds a stream of such, it knows no lifetimes, and so could not prove anew that
-/// closures over items that borrow are functions.
-pub(crate) struct Each<H, M> {
-    pub(crate) handle: H,
-    pub(crate) make: M,
-}
 
 /// Children whose outputs have not been read.
 pub(crate) trait Joins<T> {
@@ -87,6 +69,7 @@ impl<T> Joins<T> for FutureSet<Join<T>> {
 pub(crate) struct Map<I, S, W, J, T> {
     /// `None`: all have been begun, or the nursery takes no more.
     items: Option<I>,
+    /// Makes a child that waits for room.
     spawn: S,
     waiting: Option<W>,
     joins: J,
@@ -100,7 +83,7 @@ impl<I, S, W, J, T> Unpin for Map<I, S, W, J, T> {}
 impl<I, S, W, J, T> Map<I, S, W, J, T>
 where
     I: Iterator,
-    S: Begin<I::Item, Wait = W, Output = T>,
+    S: FnMut(I::Item) -> W,
     W: Future<Output = Result<Join<T>, JoinError>> + Unpin,
     J: Joins<T>,
 {
@@ -119,7 +102,7 @@ where
     fn waiting(&mut self) -> Option<&mut W> {
         if self.waiting.is_none() {
             match self.items.as_mut()?.next() {
-                Some(item) => self.waiting = Some(self.spawn.begin(item)),
+                Some(item) => self.waiting = Some((self.spawn)(item)),
                 None => self.items = None,
             }
         }
@@ -147,7 +130,7 @@ where
 impl<I, S, W, J, T> Stream for Map<I, S, W, J, T>
 where
     I: Iterator,
-    S: Begin<I::Item, Wait = W, Output = T>,
+    S: FnMut(I::Item) -> W,
     W: Future<Output = Result<Join<T>, JoinError>> + Unpin,
     J: Joins<T>,
 {
@@ -178,7 +161,7 @@ where
 impl<I, S, W, J, T> FusedStream for Map<I, S, W, J, T>
 where
     I: Iterator,
-    S: Begin<I::Item, Wait = W, Output = T>,
+    S: FnMut(I::Item) -> W,
     W: Future<Output = Result<Join<T>, JoinError>> + Unpin,
     J: Joins<T>,
 {

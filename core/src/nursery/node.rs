@@ -12,7 +12,7 @@
 //! |---|---|---|---|
 //! | `DONE` | the output stands in the payload | nursery | `ENDED` |
 //! | `ENDED` | ended without output; `end` says why | nursery | `DONE` |
-//! | `TAKEN` | the output was moved out | join | – |
+//! | `WAITED` | there is, or was, a waker in `joiner` | join | – |
 //! | `STARTED` | it has its place under the limit | nursery | – |
 //! | `CLAIMED` | the nursery wants the payload: its own if `ABANDONED` did not come first | nursery | – |
 //! | `ABANDONED` | its spawner gave up: the payload is his if `CLAIMED` did not come first | join | – |
@@ -36,13 +36,14 @@
 //! | 4 | | the nursery goes | its spawner gives up | `drop_against_giving_up` |
 //! | 5 | `ABANDONED` | its spawner gives up; `fetch_or` | a sweep, others that give up | `sweep_against_giving_up` |
 //! | 6 | | | the next in the queue wants the place | `n_24_giving_up_leaves_the_place_to_others` |
-//! | 7 | `DONE` | it has ended; `fetch_or` | its join waits, and takes the output | `finish_against_join` |
+//! | 7 | `DONE`, and `NURSERY_GONE` if nobody waits | it has ended; CAS, `fetch_or` | its join waits, and takes the output | `finish_against_join` |
 //! | 8 | `ENDED` | it has failed | its join waits | `failure_against_join` |
 //! | 9 | | it was cut | its join waits | `cut_against_join` |
 //! | 10 | | it was refused | its spawner waits for room | `refusal_against_waiting_for_room` |
 //! | 11 | | the nursery went | its spawner or join waits | `drop_against_waiting_for_room`, `spawn_against_drop` |
-//! | 12 | `TAKEN`, `JOIN_GONE` | the join goes; `fetch_or` | `NURSERY_GONE` | `finish_against_join` |
-//! | 13 | `JOIN_GONE`, not `TAKEN` | the join goes | `DONE`, `NURSERY_GONE`: who comes second drops the output | `finish_against_dropped_join` |
+//! | 12 | `JOIN_GONE`, the output taken | the join goes; `fetch_or` | `NURSERY_GONE` | `finish_against_join` |
+//! | 13 | `JOIN_GONE`, not taken | the join goes | `DONE`, `NURSERY_GONE`: who comes second drops the output | `finish_against_dropped_join` |
+//! | 14 | `WAITED` | its join waits; `fetch_or` | 7, 8, 9 | `finish_against_join`, `failure_against_join`, `cut_against_join` |
 //!
 //! # Invariants
 //!
@@ -51,9 +52,11 @@
 //! - **C2** While `has_future`, the payload holds the future. It belongs to the nursery's side; or,
 //!   if `ABANDONED` came before `CLAIMED`, to the join side. It never moves.
 //! - **C3** After `DONE` the payload holds the output. It belongs to the join side until that sets
-//!   `JOIN_GONE`; then, unless `TAKEN`, to who frees the block.
-//! - **C4** `end` is written by the payload's owner before `ENDED` is published, and only read after.
-//! - **C5** The plain fields belong to the maker until the node is pushed, then to the nursery.
+//!   `JOIN_GONE`; then, unless `taken`, to who frees the block.
+//! - **C4** `end`, `kind`, `number` and what is in a `Meta` belong to the payload's owner until that has
+//!   published `ENDED`, and then to the join side; after `DONE` they stay his.
+//! - **C5** The plain fields belong to the maker until the node is pushed, then to the nursery; `taken`
+//!   to the join side, and then to who frees the block.
 //! - **C6** The table's functions are those of the type with which the block was made.
 //!
 //! # Orderings
@@ -61,10 +64,16 @@
 //! | site | op | order | pairs with |
 //! |---|---|---|---|
 //! | publish `DONE`/`ENDED`/`STARTED` | `fetch_or` | AcqRel | the join side's load: publishes output, `end` |
-//! | look at the state | load | Acquire | the publication above |
+//! | publish `DONE` and let go | load, CAS | Acquire, AcqRel / Acquire | as the one above and the last one |
+//! | look at the state | load | Acquire | the publications above |
+//! | `WAITED` | `fetch_or` | Relaxed | nothing: of this and a publication, both of one word, one comes first; the look after it acquires |
+//! | has this side waited? | load | Relaxed | nothing: it is this side that says so |
 //! | claim against abandon | `fetch_or` each | AcqRel | one another: the count of abandoned children, written before, is subtracted after |
-//! | taken | `fetch_or` | AcqRel | nothing: "let go" comes later on the same side |
-//! | let go | `fetch_or` | AcqRel | the other side's: the freer sees every access of the other |
+//! | let go | load, `fetch_or` | Acquire, AcqRel | the other side's: the freer sees every access of the other |
+//!
+//! Most children end well and unawaited: then that is published and the nursery lets go in one step, and
+//! if the join side went first, in none, for there is nobody to be told. A side that finds the other gone
+//! is alone with the block.
 //!
 //! Who has the payload is decided by the atomicity of claim and abandon alone: until then only the
 //! spawner has touched it, who published it with the push. No model can fail on their order: it
@@ -97,6 +106,7 @@ pub(crate) use head::{Exit, Node};
 pub(crate) use join_side::JoinSide;
 pub(crate) use nursery_side::NurserySide;
 
+use crate::nursery::ended::Site;
 use crate::nursery::node::block::Typed;
 use crate::nursery::node::head::Claim;
 use crate::nursery::options::Aside;
@@ -104,17 +114,18 @@ use core::future::Future;
 use core::marker::PhantomData;
 
 /// Makes a child. The two sides must both be released.
-pub(crate) fn new<F, T, E, M>(future: F, aside: M) -> (NurserySide, JoinSide<T>)
+pub(crate) fn new<F, T, E, M>(site: Site, future: F, aside: M) -> (NurserySide, JoinSide<T>)
 where
     F: Future<Output: Outcome<T, E>>,
     M: Aside,
 {
-    let node = Typed::<F, T, E, M>::allocate(future, aside);
+    let node = Typed::<F, T, E, M>::allocate(site, future, aside);
     (NurserySide(node), JoinSide(node, PhantomData))
 }
 
 /// Makes a child and gives it away. If `give` gives it back as it was, the future is taken out again.
 pub(crate) fn offer<F, T, E, M>(
+    site: Site,
     future: F,
     aside: M,
     give: impl FnOnce(NurserySide) -> Result<(), NurserySide>,
@@ -123,7 +134,7 @@ where
     F: Future<Output: Outcome<T, E>>,
     M: Aside,
 {
-    let (child, join) = new(future, aside);
+    let (child, join) = new(site, future, aside);
     let Err(child) = give(child) else {
         return Ok(join);
     };

@@ -1,25 +1,45 @@
 //! What is said about one child beside its future.
 
+use crate::nursery::ended::Site;
 use crate::observe::Name;
-use crate::time::Instant;
 use core::cell::Cell;
+use core::panic::Location;
+use core::time::Duration;
 
 /// What a spawn says about its child beside the future.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Options {
+    pub(crate) site: Site,
     pub(crate) name: Option<Name>,
     pub(crate) graceful: bool,
 }
 
 impl Options {
+    /// A plain child without a name, spawned by the caller.
+    #[inline]
+    #[track_caller]
+    pub(crate) const fn here() -> Self {
+        Options::at(Location::caller())
+    }
+
+    #[inline]
+    pub(crate) const fn at(site: Site) -> Self {
+        Options {
+            site,
+            name: None,
+            graceful: false,
+        }
+    }
+
     /// `None`: nothing worth memory.
     #[inline]
     pub(crate) fn aside(self) -> Option<Meta> {
-        let Options { name, graceful } = self;
+        let Options { name, graceful, .. } = self;
         (name.is_some() || graceful).then(|| Meta {
             name: Cell::new(name),
             graceful,
-            noticed: Cell::new(None),
+            notice: Cell::new(None),
+            drain: Cell::new(None),
         })
     }
 
@@ -30,13 +50,14 @@ impl Options {
 }
 
 /// What only some children have; lies aside so that the others do not pay for it. Its cells belong to
-/// the nursery, like the node's plain fields.
+/// the nursery until the child ends without output, then to the join side.
 pub(crate) struct Meta {
-    /// Taken when the child has ended.
     pub(crate) name: Cell<Option<Name>>,
     pub(crate) graceful: bool,
-    /// When it was first polled after the cancellation.
-    pub(crate) noticed: Cell<Option<Instant>>,
+    /// From the cancellation to its first poll after that.
+    pub(crate) notice: Cell<Option<Duration>>,
+    /// From the cancellation to its end.
+    pub(crate) drain: Cell<Option<Duration>>,
 }
 
 /// `()` or [`Meta`]: what lies between head and payload.
@@ -44,12 +65,23 @@ pub(crate) struct Meta {
 /// `IS_META` is true for `Meta` alone.
 pub(crate) trait Aside {
     const IS_META: bool;
+
+    /// The name of a child that is not even made.
+    fn into_name(self) -> Option<Name>;
 }
 
 impl Aside for () {
     const IS_META: bool = false;
+
+    fn into_name(self) -> Option<Name> {
+        None
+    }
 }
 
 impl Aside for Meta {
     const IS_META: bool = true;
+
+    fn into_name(self) -> Option<Name> {
+        self.name.into_inner()
+    }
 }

@@ -49,11 +49,15 @@ fn swallow(panic: Panic) {
     match panic {}
 }
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 
 /// The first panic. Not shared: the nursery's own future keeps it.
 #[derive(Default)]
-pub(crate) struct Panics(RefCell<Option<Panic>>);
+pub(crate) struct Panics {
+    first: RefCell<Option<Panic>>,
+    /// There is one.
+    caught: Cell<bool>,
+}
 
 impl Panics {
     /// Runs foreign code. `None`: it has panicked.
@@ -71,7 +75,8 @@ impl Panics {
     /// Keeps the first, drops a later one.
     #[cold]
     pub(crate) fn keep(&self, panic: Panic) {
-        let mut first = self.0.borrow_mut();
+        self.caught.set(true);
+        let mut first = self.first.borrow_mut();
         match *first {
             None => *first = Some(panic),
             Some(_) => {
@@ -85,12 +90,13 @@ impl Panics {
     /// Whether there was one.
     #[inline]
     pub(crate) fn caught(&self) -> bool {
-        self.0.borrow().is_some()
+        self.caught.get()
     }
 
     /// Goes on with the first one, if there was one.
     pub(crate) fn resume(&self) {
-        let first = self.0.take();
+        self.caught.set(false);
+        let first = self.first.take();
         if let Some(panic) = first {
             resume(panic);
         }
@@ -98,7 +104,8 @@ impl Panics {
 
     /// Nobody is left to see it.
     pub(crate) fn forget(&self) {
-        let first = self.0.take();
+        self.caught.set(false);
+        let first = self.first.take();
         if let Some(panic) = first {
             swallow(panic);
         }

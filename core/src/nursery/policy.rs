@@ -1,6 +1,6 @@
 //! What a nursery does when a child ends.
 
-use crate::observe::Name;
+use crate::nursery::ended::Ended;
 use alloc::boxed::Box;
 
 /// What a nursery does with the others when its body or a child has ended: [`FailFast`],
@@ -108,34 +108,6 @@ pub trait Policy<E> {
     fn succeeded(&mut self, who: &Ended<'_>) -> Verdict {
         let _ = who;
         Verdict::Continue
-    }
-}
-
-/// Who has ended: what a [`Policy`] is told beside the error.
-#[derive(Debug, Clone, Copy)]
-pub struct Ended<'a> {
-    name: Option<&'a Name>,
-    body: bool,
-}
-
-impl<'a> Ended<'a> {
-    pub(crate) fn child(name: Option<&'a Name>) -> Self {
-        Ended { name, body: false }
-    }
-
-    pub(crate) const BODY: Ended<'static> = Ended {
-        name: None,
-        body: true,
-    };
-
-    /// The child's name, if it was given one.
-    pub fn name(&self) -> Option<&'a str> {
-        self.name.map(|name| &**name)
-    }
-
-    /// Whether it is the body, not a child.
-    pub const fn is_body(&self) -> bool {
-        self.body
     }
 }
 

@@ -1,7 +1,10 @@
 //! What a nursery did: counts while it runs, a report when it has ended.
 
-use crate::observe::Name;
+use crate::nursery::ended::{Ended, Number, Origin, Span};
+use crate::observe::{Id, Name};
 use alloc::vec::Vec;
+use core::fmt;
+use core::panic::Location;
 use core::time::Duration;
 
 /// How many children came to which end. The body is not counted.
@@ -48,11 +51,18 @@ impl Report {
 }
 
 /// How a graceful child took a cancellation.
+///
+/// `Display` is one line: `child "audit" (spawned at src/main.rs:12:5) was forced 2s after the
+/// cancellation (noticed after 1s)`, or `ended` if it was not forced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
     /// The child's name, if it was given one.
     pub name: Option<Name>,
+    /// The child's number; `None` if it was never polled.
+    pub id: Option<Id>,
+    /// Where it was spawned.
+    pub site: &'static Location<'static>,
     /// From when the nursery saw the cancellation to the child's first poll after that. `None` without
     /// a timer, or if it was never polled again.
     pub notice: Option<Duration>,
@@ -60,4 +70,39 @@ pub struct Drained {
     pub drain: Option<Duration>,
     /// Whether it was dropped instead of coming to its own end.
     pub forced: bool,
+}
+
+impl Drained {
+    pub(crate) fn new(name: Option<Name>, origin: Origin, span: Span, forced: bool) -> Self {
+        let Origin { site, number } = origin;
+        let Span { notice, drain } = span;
+        Drained {
+            name,
+            id: number.id(),
+            site,
+            notice,
+            drain,
+            forced,
+        }
+    }
+
+    /// The same, as errors tell it.
+    pub fn who(&self) -> Ended<'_> {
+        let span = Span {
+            notice: self.notice,
+            drain: self.drain,
+        };
+        let origin = Origin {
+            site: self.site,
+            number: Number::of(self.id),
+        };
+        Ended::new(self.name.as_ref(), origin, span)
+    }
+}
+
+impl fmt::Display for Drained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = if self.forced { "was forced" } else { "ended" };
+        self.who().tell(f, how)
+    }
 }

@@ -14,10 +14,11 @@
 //!
 //! [`Panics`]: crate::nursery::panics::Panics
 
-use crate::nursery::failure::JoinErrorKind;
+use crate::nursery::ended::{Number, Record, Span};
+use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::{Exit, NurserySide};
+use crate::nursery::options::Meta;
 use crate::nursery::shared::Shared;
-use crate::observe::Name;
 use crate::reason::Reason;
 use crate::sync::Arc;
 use crate::wake::batch::each;
@@ -33,14 +34,16 @@ pub(crate) struct Running<E> {
     /// Let go by `drop`.
     child: ManuallyDrop<NurserySide>,
     shared: NonNull<Shared>,
-    started: bool,
     _error: PhantomData<fn() -> E>,
 }
 
-/// How a running child left the set by itself.
+/// How a running child left the set by itself. Small, for it is moved about for each child: who it was
+/// lies in the [`Poller`](crate::nursery::shared::Poller).
 pub(crate) enum End<E> {
-    Done(Option<Name>),
-    Failed(Option<Name>, E),
+    /// See `done`.
+    Done,
+    /// See `failed`.
+    Failed(E),
     /// It panicked, or was dropped because the nursery is cancelled; it is counted already.
     Counted,
 }
@@ -56,7 +59,6 @@ impl<E> Running<E> {
         Running {
             child: ManuallyDrop::new(child),
             shared: NonNull::from(&**shared),
-            started: false,
             _error: PhantomData,
         }
     }
@@ -75,65 +77,101 @@ impl<E> Future for Running<E> {
     type Output = End<E>;
 
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<E>> {
-        let cancelled = self.shared().token.is_cancelled();
-        if cancelled {
-            // In a cancelled nursery no plain child is polled again, also not in this turn.
-            let shared = self.shared();
-            match self.child.meta().filter(|meta| meta.graceful) {
-                None => {
-                    let reason = shared.token.reason();
-                    cut(shared, &self.child, JoinErrorKind::Cancelled, reason);
-                    return Poll::Ready(End::Counted);
-                }
-                Some(meta) if meta.noticed.get().is_none() => {
-                    let now = shared.poller.drain.get().map(|(_, now)| now);
-                    meta.noticed.set(now);
-                }
-                Some(_) => {}
-            }
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<E>> {
+        let (shared, child) = (self.shared(), &*self.child);
+        if shared.token.is_cancelled() && !goes_on(shared, child) {
+            return Poll::Ready(End::Counted);
         }
-        if !self.started {
-            self.started = true;
-            self.shared().counts.started();
+        let number = &child.head().number;
+        if number.get() == Number::NONE {
+            number.set(Number::new(shared.counts.started()));
         }
-        let mut error = None;
-        let shared = self.shared();
+        // Most often there is none, and nothing to be dropped.
+        let mut error = ManuallyDrop::new(None);
         let panics = &shared.poller.panics;
         // SAFETY: `start` gave true; it is alive, for it left the set otherwise; `E` is the nursery's.
-        let polled = unsafe { self.child.poll(cx, &mut error, panics) };
-        let Poll::Ready(exit) = polled else {
+        let Poll::Ready(exit) = (unsafe { child.poll(cx, &mut error, panics) }) else {
             return Poll::Pending;
         };
         shared.cancel_if_panicked();
-        let meta = self.child.meta();
-        let mut name = None;
-        // Looked at again: it may have ended in the turn of the cancellation, before the drain.
-        if !shared.token.is_cancelled() {
-            name = meta.and_then(|meta| meta.name.take());
-        } else if let Some(meta) = meta.filter(|meta| meta.graceful) {
-            shared.poller.note_drained(meta, false);
+        if exit == Exit::Done {
+            shared.poller.done.set(Some(child.origin()));
+            // SAFETY: `poll` gave `Done`, and the child leaves the set.
+            unsafe { child.done() };
+            if let Some(meta) = child.meta() {
+                done_aside(shared, child, meta);
+            }
+            return Poll::Ready(End::Done);
         }
-        Poll::Ready(match (exit, error) {
-            (Exit::Cut, _) => {
-                shared.poller.cut.set(true);
-                shared.counts.cancelled();
-                let reason = shared.token.reason();
-                shared.guard(|| self.child.end(JoinErrorKind::Cancelled, reason));
-                End::Counted
-            }
-            (Exit::Failed, Some(error)) => End::Failed(name, error),
-            (Exit::Panicked, _) => {
-                shared.counts.panicked();
-                End::Counted
-            }
-            _ => End::Done(name),
-        })
+        let error = ManuallyDrop::into_inner(error);
+        Poll::Ready(failed(shared, child, exit, error))
     }
+}
+
+/// In a cancelled nursery no plain child is polled again, also not in this turn: false. A graceful one
+/// has noticed.
+#[cold]
+fn goes_on(shared: &Shared, child: &NurserySide) -> bool {
+    let Some(meta) = child.meta().filter(|meta| meta.graceful) else {
+        let reason = shared.token.reason();
+        cut(shared, child, JoinErrorKind::Cancelled, reason);
+        return false;
+    };
+    if meta.notice.get().is_none() {
+        meta.notice.set(shared.poller.drain_time());
+    }
+    true
+}
+
+/// A child that is named or graceful has succeeded.
+#[inline(never)]
+fn done_aside(shared: &Shared, child: &NurserySide, meta: &Meta) {
+    note_if_drained(shared, child);
+    shared.poller.name.set(meta.name.take());
+}
+
+/// Looks at the token again: a graceful child may have ended in the turn of the cancellation, before the
+/// drain.
+fn note_if_drained(shared: &Shared, child: &NurserySide) -> Span {
+    if child.is_graceful() && shared.token.is_cancelled() {
+        return shared.poller.note_drained(child, false);
+    }
+    Span::default()
+}
+
+/// A child has ended by itself, without output.
+#[cold]
+fn failed<E>(shared: &Shared, child: &NurserySide, exit: Exit, error: Option<E>) -> End<E> {
+    let panics = &shared.poller.panics;
+    let span = note_if_drained(shared, child);
+    let end = match (exit, error) {
+        (Exit::Failed, Some(error)) => {
+            let record = Record::new(child.last_name(), child.origin(), span);
+            shared.poller.failed.set(Some(record));
+            panics.catch(|| child.end(JoinErrorKind::Failed, None));
+            End::Failed(error)
+        }
+        (Exit::Cut, _) => {
+            shared.poller.cut.set(true);
+            shared.counts.cancelled();
+            let reason = shared.token.reason();
+            panics.catch(|| child.end(JoinErrorKind::Cancelled, reason));
+            End::Counted
+        }
+        _ => {
+            shared.counts.panicked();
+            panics.catch(|| child.end(JoinErrorKind::Panicked, None));
+            End::Counted
+        }
+    };
+    // A joiner's waker may have panicked.
+    shared.cancel_if_panicked();
+    end
 }
 
 impl<E> Drop for Running<E> {
     /// R2. Letting go ends the child if it has not ended, and drops an output that nobody wants.
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: R1 – borrowed beside `child`.
         let shared = unsafe { self.shared.as_ref() };
@@ -144,10 +182,16 @@ impl<E> Drop for Running<E> {
         poller.freed.set(poller.freed.get() + place);
         // SAFETY: taken once, here.
         let child = unsafe { ManuallyDrop::take(&mut self.child) };
-        if child.holds_foreign() {
-            shared.guard(|| drop(child));
+        if let Err(child) = child.try_let_go() {
+            part(shared, child);
         }
     }
+}
+
+/// Lets go of a child, with foreign code.
+#[inline(never)]
+fn part(shared: &Shared, child: NurserySide) {
+    shared.guard(|| drop(child));
 }
 
 /// Drops a running child before its end, and counts it.
@@ -158,8 +202,8 @@ fn cut(shared: &Shared, child: &NurserySide, kind: JoinErrorKind, reason: Option
     } else {
         shared.counts.cancelled();
     }
-    if let Some(meta) = child.meta().filter(|meta| meta.graceful) {
-        shared.poller.note_drained(meta, true);
+    if child.is_graceful() {
+        shared.poller.note_drained(child, true);
     }
     shared.guard(|| child.end(kind, reason));
 }

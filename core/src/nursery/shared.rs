@@ -48,10 +48,10 @@
 //! both of "end only if empty", carry no memory: a pusher follows no pointer that it reads, and the
 //! end finds no node. No model can fail on them.
 
+use crate::nursery::ended::{Origin, Record, Span};
 use crate::nursery::limit::Room;
 use crate::nursery::list::{Chain, RunningList};
 use crate::nursery::node::{Node, NurserySide};
-use crate::nursery::options::Meta;
 use crate::nursery::panics::{Panic, Panics, attempt};
 use crate::nursery::report::{Drained, Report, Stats};
 use crate::observe::Name;
@@ -112,25 +112,40 @@ pub(crate) struct Poller {
     pub(crate) drain: Cell<Option<(Instant, Instant)>>,
     pub(crate) drained: RefCell<Vec<Drained>>,
     pub(crate) panics: Panics,
+    /// The child that was done last, until the engine has looked at it, and its name.
+    pub(crate) done: Cell<Option<Origin>>,
+    pub(crate) name: Cell<Option<Name>>,
+    /// The child that failed last, until the engine has looked at it.
+    pub(crate) failed: Cell<Option<Record>>,
 }
 
 impl Poller {
-    /// A graceful child has ended after the cancellation. Takes its name.
-    pub(crate) fn note_drained(&self, meta: &Meta, forced: bool) {
-        let (notice, drain) = match self.drain.get() {
-            Some((from, now)) => (meta.noticed.get().map(|at| at - from), Some(now - from)),
+    /// How long it has been draining. `None` without a timer.
+    pub(crate) fn drain_time(&self) -> Option<Duration> {
+        match self.drain.get() {
+            Some((from, now)) => Some(now - from),
             // In the very turn that was cancelled: it took no time.
-            None => {
-                let none = self.timed.get().then_some(Duration::ZERO);
-                (none, none)
-            }
+            None => self.timed.get().then_some(Duration::ZERO),
+        }
+    }
+
+    /// A graceful child ends after the cancellation, but nobody has been told yet: how long it took.
+    pub(crate) fn note_drained(&self, child: &NurserySide, forced: bool) -> Span {
+        let Some(meta) = child.meta() else {
+            return Span::default();
         };
-        self.drained.borrow_mut().push(Drained {
-            name: meta.name.take(),
-            notice,
+        let drain = self.drain_time();
+        if self.drain.get().is_none() {
+            meta.notice.set(drain);
+        }
+        meta.drain.set(drain);
+        let span = Span {
+            notice: meta.notice.get(),
             drain,
-            forced,
-        });
+        };
+        let drained = Drained::new(child.name(), child.origin(), span, forced);
+        self.drained.borrow_mut().push(drained);
+        span
     }
 }
 
@@ -336,9 +351,11 @@ macro_rules! counters {
             }
 
             $(
-                /// H2: only the nursery counts.
-                pub(crate) fn $name(&self) {
-                    self.$name.store(self.$name.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                /// One more: how many there are. H2: only the nursery counts.
+                pub(crate) fn $name(&self) -> usize {
+                    let count = self.$name.load(Ordering::Relaxed) + 1;
+                    self.$name.store(count, Ordering::Relaxed);
+                    count
                 }
             )*
         }

@@ -2,14 +2,17 @@
 //!
 //! # Foreign code
 //!
-//! A child that is refused is dropped here, in the caller's hands, as is one whose push wakes a waker
-//! that panics: then the child is in, and runs detached.
+//! A child that is refused is dropped here, in the caller's hands, and before the result is made: the
+//! compiler leaks a result if a parameter panics when it is dropped after that (rust-lang/rust#47949).
+//! One whose push wakes a waker that panics is in, and runs detached.
 
-use crate::nursery::failure::{JoinError, JoinErrorKind};
-use crate::nursery::join::{Join, SpawnWait, cancelled};
+use crate::nursery::ended::{Number, Origin, Site, Span};
+use crate::nursery::join::{Join, SpawnWait};
+use crate::nursery::join_error::{JoinError, JoinErrorKind};
 use crate::nursery::node::{self, Outcome};
 use crate::nursery::options::{Aside, Options};
 use crate::nursery::shared::Shared;
+use crate::reason::Reason;
 use crate::spawn::TrySpawnError;
 use crate::sync::Arc;
 use crate::token::CancellationToken;
@@ -56,9 +59,10 @@ impl<'env, E> Spawner<'env, E> {
     where
         F: Future<Output: Outcome<T, E>>,
     {
+        let site = options.site;
         match options.aside() {
-            None => self.submit(future, ()),
-            Some(meta) => self.submit(future, meta),
+            None => self.submit(site, future, ()),
+            Some(meta) => self.submit(site, future, meta),
         }
     }
 
@@ -71,9 +75,10 @@ impl<'env, E> Spawner<'env, E> {
     where
         F: Future<Output = Result<T, E>>,
     {
+        let site = options.site;
         match options.aside() {
-            None => self.try_submit(future, ()),
-            Some(meta) => self.try_submit(future, meta),
+            None => self.try_submit(site, future, ()),
+            Some(meta) => self.try_submit(site, future, meta),
         }
     }
 
@@ -82,34 +87,38 @@ impl<'env, E> Spawner<'env, E> {
     where
         F: Future<Output = Result<T, E>>,
     {
+        let site = options.site;
         match options.aside() {
-            None => self.submit_wait(future, ()),
-            Some(meta) => self.submit_wait(future, meta),
+            None => self.submit_wait(site, future, ()),
+            Some(meta) => self.submit_wait(site, future, meta),
         }
     }
 
-    fn submit<T, F, M>(&self, future: F, aside: M) -> Join<T>
+    fn submit<T, F, M>(&self, site: Site, future: F, aside: M) -> Join<T>
     where
         F: Future<Output: Outcome<T, E>>,
         M: Aside,
     {
         if let Some(reason) = self.shared.token.reason() {
-            return Join::refused(cancelled(reason));
+            drop(future);
+            return Join::refused(cancelled(reason, site, aside));
         }
-        let (child, join) = node::new(future, aside);
+        let (child, join) = node::new(site, future, aside);
         let placed = self.shared.room.try_take();
         child.head().placed.set(placed);
-        if self.shared.push(child).is_err() {
-            // The child came back and was dropped: it has ended as `Closed`.
-            if placed {
-                self.shared.room.give();
-            }
-            return Join::refused(JoinError::new(JoinErrorKind::Closed, None));
+        // What comes back is dropped: it ends as `Closed`, which its join tells.
+        if self.shared.push(child).is_err() && placed {
+            self.shared.room.give();
         }
         Join::new(join)
     }
 
-    fn try_submit<T, F, M>(&self, future: F, aside: M) -> Result<Join<T>, TrySpawnError<F>>
+    fn try_submit<T, F, M>(
+        &self,
+        site: Site,
+        future: F,
+        aside: M,
+    ) -> Result<Join<T>, TrySpawnError<F>>
     where
         F: Future<Output = Result<T, E>>,
         M: Aside,
@@ -120,7 +129,7 @@ impl<'env, E> Spawner<'env, E> {
         if !self.shared.room.try_take() {
             return Err(TrySpawnError::Full(future));
         }
-        let offered = node::offer(future, aside, |child| {
+        let offered = node::offer(site, future, aside, |child| {
             child.head().placed.set(true);
             self.shared.push(child)
         });
@@ -130,18 +139,32 @@ impl<'env, E> Spawner<'env, E> {
         })
     }
 
-    fn submit_wait<T, F, M>(&self, future: F, aside: M) -> SpawnWait<'env, T, E>
+    fn submit_wait<T, F, M>(&self, site: Site, future: F, aside: M) -> SpawnWait<'env, T, E>
     where
         F: Future<Output = Result<T, E>>,
         M: Aside,
     {
         let shared = Arc::clone(&self.shared);
         if let Some(reason) = shared.token.reason() {
-            return SpawnWait::refused(shared, cancelled(reason));
+            drop(future);
+            return SpawnWait::refused(shared, cancelled(reason, site, aside));
         }
-        let (child, join) = node::new(future, aside);
+        let (child, join) = node::new(site, future, aside);
         SpawnWait::new(shared, child, join)
     }
+}
+
+/// The error of a child that a cancelled nursery refused.
+fn cancelled(reason: Reason, site: Site, aside: impl Aside) -> JoinError {
+    let number = Number::NONE;
+    let (name, origin) = (aside.into_name(), Origin { site, number });
+    JoinError::new(
+        JoinErrorKind::Cancelled,
+        Some(reason),
+        name,
+        origin,
+        Span::default(),
+    )
 }
 
 /// What a graceful child is given: how it is told of a cancellation, and how long it has then.

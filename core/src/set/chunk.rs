@@ -25,7 +25,7 @@
 //! - **C2** `live` bit set: the slot holds a future, which stays there until it is dropped there.
 //!   Not set: it holds nothing.
 //! - **C3** `live ⊆ full`. `pend ⊆ live` and `bits ⊆ now.live`: who drops a future clears all
-//!   three.
+//!   three. In a child that `next` has just given, only `live` is set.
 //! - **C4** `pend ≠ 0` only in a queued chunk. A queued chunk is never freed before it leaves the
 //!   queue.
 //! - **C5** A chunk is in `room` exactly if `live ≠ full`.
@@ -40,7 +40,7 @@
 //! after it (by a guard), the slot is free. A child has no way to the set that polls it, which is
 //! borrowed mutably; it may wake what it likes.
 
-use crate::sync::{alloc, dealloc};
+use crate::sync::{alloc, dealloc, pick};
 use crate::wake::batch::steps;
 use crate::wake::immortal::Immortal;
 use crate::wake::owner::Owner;
@@ -371,8 +371,8 @@ impl<F> Chunks<F> {
                 }
             }
         }
-        let index = self.bits.trailing_zeros() as usize;
-        self.bits &= self.bits - 1;
+        let index = pick(self.bits);
+        self.bits &= !(1 << index);
         Some(Place {
             chunk: self.now,
             index,
@@ -401,41 +401,57 @@ impl<F> Chunks<F> {
     ///
     /// # Safety
     /// As for [`child`](Self::child); after this, `place` is no more.
-    #[inline(always)]
     pub(crate) unsafe fn remove(&mut self, owner: &mut Option<Owner>, place: Place) {
+        let Place { chunk, index } = place;
+        if chunk == self.now {
+            self.bits &= !(1 << index);
+        }
+        // SAFETY: C1 – the place's chunk is valid; (caller) as for `remove_polled`, off the queue.
+        unsafe {
+            (*chunk).pend &= !(1 << index);
+            self.remove_polled(owner, place);
+        }
+    }
+
+    /// As [`remove`](Self::remove), for a child that is not to be polled (C3): `next` has just given it.
+    ///
+    /// # Safety
+    /// As for [`child`](Self::child), and it is in neither `pend` nor `bits`; after this, `place` is no
+    /// more.
+    #[inline(always)]
+    pub(crate) unsafe fn remove_polled(&mut self, owner: &mut Option<Owner>, place: Place) {
         struct Vacate<'a, F>(&'a mut Chunks<F>, &'a mut Option<Owner>, Place);
         impl<F> Drop for Vacate<'_, F> {
-            #[inline(always)]
+            #[cold]
             fn drop(&mut self) {
                 // SAFETY: C2 – the future is dropped, or as much of it as can be.
                 unsafe { self.0.vacate(self.1, self.2) };
             }
         }
-        // SAFETY: C2 – by contract the slot holds a future; nobody sees it again: `_vacate` clears
-        // its bits.
+        // SAFETY: C2 – by contract the slot holds a future; nobody sees it again: `vacate` clears its
+        // bit.
         unsafe {
             let future = Self::slot(place);
-            let _vacate = Vacate(self, owner, place);
+            let vacate = Vacate(self, owner, place);
             future.drop_in_place();
+            // No panic: the rest is done here, where it is fast.
+            core::mem::forget(vacate);
+            self.vacate(owner, place);
         }
     }
 
     /// # Safety
-    /// `place` is a live child's, whose future has been dropped.
+    /// `place` is a live child's, whose future has been dropped, and which is not to be polled.
     #[inline(always)]
     unsafe fn vacate(&mut self, owner: &mut Option<Owner>, place: Place) {
         let Place { chunk, index } = place;
         self.len -= 1;
-        if chunk == self.now {
-            self.bits &= !(1 << index);
-        }
         // SAFETY: C1, C5 – the place's chunk is valid, and has room exactly if it is not full.
         unsafe {
             if (*chunk).live == (*chunk).full {
                 self.add_room(chunk);
             }
             (*chunk).live &= !(1 << index);
-            (*chunk).pend &= !(1 << index);
             if (*chunk).live == 0 {
                 self.empty += 1;
                 if self.empty > 1 && !(*chunk).queued {
@@ -501,6 +517,14 @@ impl<F> Chunks<F> {
 
     /// Drops all children and frees all chunks, past any panic.
     pub(crate) fn clear(&mut self, owner: &mut Option<Owner>) {
+        /// Writes down who is left, should there be a panic.
+        struct Left(*mut Chunk, usize);
+        impl Drop for Left {
+            fn drop(&mut self) {
+                // SAFETY: C1 – `clear` has not released it yet.
+                unsafe { (*self.0).live = self.1 };
+            }
+        }
         let mut chunk = self.all;
         *self = Self::new();
         steps(|| {
@@ -511,9 +535,10 @@ impl<F> Chunks<F> {
             // before its future is dropped.
             unsafe {
                 if core::mem::needs_drop::<F>() {
-                    while (*chunk).live != 0 {
-                        let index = (*chunk).live.ilog2() as usize;
-                        (*chunk).live &= !(1 << index);
+                    let mut left = Left(chunk, (*chunk).live);
+                    while left.1 != 0 {
+                        let index = left.1.ilog2() as usize;
+                        left.1 &= !(1 << index);
                         Self::slot(Place { chunk, index }).drop_in_place();
                     }
                 }

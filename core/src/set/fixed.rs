@@ -30,8 +30,9 @@ use futures_core::{FusedStream, Stream};
 /// - **Memory.** A future finished is dropped before its output is returned. Beside the futures, two
 ///   bytes a child. To `mem::forget` a set is sound, and its pool is then in use for ever.
 /// - **Panics.** A child that panics while it is polled is dropped, the panic goes to who polls, and
-///   the set goes on with the rest when it is polled next. If a child's Drop panics while the set
-///   is dropped or cleared, the others are dropped all the same.
+///   the set goes on with the rest when it is polled next. If its Drop panics as
+///   well, the first panic goes on; without the feature `std`, that aborts. If a child's Drop panics
+///   while the set is dropped or cleared, the others are dropped all the same.
 ///
 /// After a push the set must be polled, as after creation: a push alone wakes nobody. An empty set
 /// yields `None`; it may be filled and polled again.

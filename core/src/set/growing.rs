@@ -4,10 +4,12 @@
 //! [`chunk`](super::chunk). No word here is shared between threads.
 
 use super::chunk::{Chunks, Place};
+use crate::wake::batch::each;
 use crate::wake::owner::Owner;
 use crate::wake::ready::Desk;
 use core::fmt;
 use core::future::Future;
+use core::iter::once;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use futures_core::{FusedStream, Stream};
@@ -35,8 +37,9 @@ use futures_core::{FusedStream, Stream};
 ///   child, perhaps in another set. What wakers point to is never freed but reused: see
 ///   [`pool_stats`](crate::pool_stats).
 /// - **Panics.** A child that panics while it is polled is dropped, the panic goes to who polls,
-///   and the set goes on with the rest when it is polled next. If a child's Drop panics while the
-///   set is dropped or cleared, the others are dropped all the same.
+///   and the set goes on with the rest when it is polled next. If its Drop panics as
+///   well, the first panic goes on; without the feature `std`, that aborts. If a child's Drop panics
+///   while the set is dropped or cleared, the others are dropped all the same.
 ///
 /// **Cancel safety:** Strict. Dropping the future of a `next()` on the set loses nothing; dropping
 /// the set drops its children where they stand.
@@ -152,7 +155,6 @@ impl<F> FutureSet<F> {
     /// True if no child waits for its poll, nothing was woken since the last `begin`, and the
     /// registered waker is `cx`'s: a poll may end at once.
     #[inline]
-    #[allow(dead_code, reason = "asked by tests and models")]
     pub(crate) fn is_idle(&self, cx: &Context<'_>) -> bool {
         self.chunks.is_queue_empty()
             && self
@@ -198,29 +200,29 @@ impl<F: Future> FutureSet<F> {
     /// rest.
     #[inline(always)]
     pub(crate) fn poll_local(&mut self) -> Option<F::Output> {
-        /// Drops the child, unless told otherwise: it has finished, or panicked.
-        struct Finish<'a, F>(&'a mut FutureSet<F>, Place);
-        impl<F> Drop for Finish<'_, F> {
-            #[inline(always)]
+        /// Drops a child that panicked. With `std` it may panic in that, too: the first panic unwinds on.
+        struct Panicked<'a, F>(&'a mut FutureSet<F>, Place);
+        impl<F> Drop for Panicked<'_, F> {
+            #[cold]
             fn drop(&mut self) {
                 let FutureSet { chunks, owner, .. } = &mut *self.0;
                 // SAFETY: `next` gave the place, and nothing was removed since.
-                unsafe { chunks.remove(owner, self.1) };
+                each(once(self.1), |place| unsafe { chunks.remove(owner, place) });
             }
         }
         while let Some(place) = self.chunks.next(&mut self.owner) {
-            let finish = Finish(self, place);
-            let set = &mut *finish.0;
+            let panicked = Panicked(self, place);
+            let set = &mut *panicked.0;
             // SAFETY: as above.
             let waker = unsafe { set.chunks.waker(place) };
             // SAFETY: as above.
             let child = unsafe { set.chunks.child(place) };
-            match child.poll(&mut Context::from_waker(&waker)) {
-                Poll::Ready(output) => {
-                    drop(finish);
-                    return Some(output);
-                }
-                Poll::Pending => core::mem::forget(finish),
+            let polled = child.poll(&mut Context::from_waker(&waker));
+            core::mem::forget(panicked);
+            if let Poll::Ready(output) = polled {
+                // SAFETY: as above.
+                unsafe { self.chunks.remove_polled(&mut self.owner, place) };
+                return Some(output);
             }
         }
         None

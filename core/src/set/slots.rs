@@ -31,8 +31,9 @@
 //! frees the slot.
 
 use crate::sync::{UnsafeCell, const_fn};
-use crate::wake::batch::steps;
+use crate::wake::batch::{each, steps};
 use core::cell::Cell;
+use core::iter::once;
 use core::pin::Pin;
 use core::task::Poll;
 
@@ -94,6 +95,11 @@ impl<F, const N: usize> Slots<F, N> {
     #[inline(always)]
     pub(crate) fn is_queue_empty(&self) -> bool {
         self.first.get() == END
+    }
+
+    /// The child that is polled next.
+    pub(crate) fn first_queued(&self) -> Option<usize> {
+        (!self.is_queue_empty()).then(|| usize::from(self.first.get()))
     }
 
     // -------------------------------------------------------------- lists
@@ -162,20 +168,30 @@ impl<F, const N: usize> Slots<F, N> {
         poll: impl FnOnce(usize, Pin<&mut F>) -> Poll<T>,
     ) -> Option<Poll<T>> {
         let slot = self.pop(&self.first)?;
-        // Drops the child, unless told otherwise: it has finished, or panicked.
-        let finish = Held(&self, slot);
+        /// Drops a child that panicked. With `std` it may panic in that, too: the first panic unwinds on.
+        struct Panicked<'a, F, const N: usize>(&'a Slots<F, N>, usize);
+        impl<F, const N: usize> Drop for Panicked<'_, F, N> {
+            #[cold]
+            fn drop(&mut self) {
+                each(once(Held(self.0, self.1)), drop);
+            }
+        }
+        let panicked = Panicked(&self, slot);
         let polled = self.futures[slot].with_mut(|future| {
             // SAFETY: L2 – we hold the slot.
             let future = unsafe { &mut *future };
             // SAFETY: L3 – it is dropped in its place.
             let future = unsafe { Pin::new_unchecked(future) };
             future.as_pin_mut().map(|future| poll(slot, future))
-        })?;
-        if polled.is_pending() {
-            core::mem::forget(finish);
-            self.links[slot].set(PARKED);
+        });
+        core::mem::forget(panicked);
+        match polled {
+            Some(Poll::Pending) => self.links[slot].set(PARKED),
+            // Not left to the end of the scope: the compiler leaks a result if a local panics when it is
+            // dropped after that was made (rust-lang/rust#47949).
+            _ => drop(Held(&self, slot)),
         }
-        Some(polled)
+        polled
     }
 
     /// Drops all children, the one in the highest slot first, past any panic. Not those that are just

@@ -62,7 +62,7 @@
 use super::immortal::Immortal;
 use super::ready::{BITS, Header, POLLING, Shared, waker};
 use super::taker::Taker;
-use crate::sync::{Ordering, UnsafeCell, const_fn};
+use crate::sync::{Ordering, UnsafeCell, const_fn, pick};
 use core::error::Error;
 use core::fmt;
 use core::mem::{ManuallyDrop, MaybeUninit, offset_of};
@@ -270,8 +270,9 @@ impl FixedOwner {
         self.taker.begin(cx, |header| {
             let (base, mut bits) = answer(header);
             while bits != 0 {
-                woken(base + bits.trailing_zeros() as usize);
-                bits &= bits - 1;
+                let bit = pick(bits);
+                woken(base + bit);
+                bits &= !(1 << bit);
             }
         })
     }

@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::{Future, Pending, Ready, poll_fn, ready};
 use std::marker::PhantomPinned;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -358,6 +359,9 @@ fn nothing_is_allocated() {
     let (_, waker) = Wakes::new();
     let wakers = RefCell::new(Vec::with_capacity(1000));
     let done = Cell::new(false);
+    // Or it would look into the environment.
+    #[cfg(umbel_step)]
+    umbel_core::step::shuffle(0);
     let before = allocator_calls();
     for _ in 0..3 {
         let mut set = pin!(FixedSet::<_, 100>::new(&POOL).unwrap());
@@ -463,4 +467,29 @@ fn futures_of_any_size() {
     for n in 0..3 {
         assert_eq!(poll(set.as_mut(), &waker), Poll::Ready(Some(n)));
     }
+}
+
+/// A child that panics when it is dropped takes its output along, but leaks nothing.
+#[test]
+fn an_output_is_dropped_if_the_drop_of_its_child_panics() {
+    struct Ends<'a>(&'a Rc<()>);
+    impl Future for Ends<'_> {
+        type Output = Rc<()>;
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Rc<()>> {
+            Poll::Ready(Rc::clone(self.0))
+        }
+    }
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            panic!("hostile drop");
+        }
+    }
+    static POOL: WakePool<1> = WakePool::new();
+    let output = Rc::new(());
+    let (_, waker) = Wakes::new();
+    let mut set = pin!(FixedSet::<_, 1>::new(&POOL).unwrap());
+    assert!(set.as_mut().push(Ends(&output)).is_ok());
+    let polled = catch_unwind(AssertUnwindSafe(|| drop(poll(set.as_mut(), &waker))));
+    assert!(polled.is_err() && set.is_empty());
+    assert_eq!(Rc::strong_count(&output), 1);
 }

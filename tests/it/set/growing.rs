@@ -7,8 +7,9 @@ use futures_core::Stream;
 use std::future::{Future, Ready};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use umbel_core::FutureSet;
 use umbel_core::FutureSet as Set;
+use umbel_core::{FutureSet, pool_stats};
+use umbel_tests::counting::live_bytes;
 use umbel_tests::exec::Wakes;
 
 /// Children, where many are wanted.
@@ -74,4 +75,48 @@ fn futures_of_any_size() {
     for _ in 0..3 {
         assert!(poll(&mut set, &waker).is_ready());
     }
+}
+
+/// What this thread's pools may have grown by, meanwhile: other tests use the same blocks.
+const POOLS: isize = 8 * 1024;
+
+/// Ends at once, and is a thousand bytes large.
+fn large() -> impl Future<Output = u8> {
+    let bytes = [1_u8; 1000];
+    async move { std::hint::black_box(bytes)[999] }
+}
+
+/// A first chunk is small, others have about 32 KiB; one that is empty is kept, no other.
+#[test]
+fn chunks_are_as_large_as_promised_and_are_given_back() {
+    let (_, waker) = Wakes::new();
+    let before = live_bytes();
+    let used = || live_bytes() - before;
+    let mut set = FutureSet::new();
+    set.push(large());
+    assert!((1000..5000 + POOLS).contains(&used()), "{}", used());
+    (0..4).for_each(|_| set.push(large()));
+    assert!((30_000..40_000 + POOLS).contains(&used()), "{}", used());
+    (0..400).for_each(|_| set.push(large()));
+    assert!(used() > 400_000);
+    while poll(&mut set, &waker).is_ready() && !set.is_empty() {}
+    assert!((1000..40_000 + POOLS).contains(&used()), "{}", used());
+    drop(set);
+    assert!(used() < POOLS, "{}", used());
+}
+
+/// What wakers point to is reused.
+#[test]
+fn blocks_are_as_many_as_were_in_use_at_one_time() {
+    let made = || {
+        let stats = pool_stats();
+        (stats.headers, stats.hubs)
+    };
+    let (headers, hubs) = made();
+    for _ in 0..5000 {
+        drop(FutureSet::from_iter([async {}]));
+    }
+    let now = made();
+    // Other tests make some, too.
+    assert!(now.0 < headers + 4000 && now.1 < hubs + 4000, "{now:?}");
 }

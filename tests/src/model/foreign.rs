@@ -4,65 +4,35 @@
 use crate::model::op::{Event, Mood};
 use crate::model::trees::Why;
 use crate::model::world::World;
+use crate::script::Listens;
+pub(super) use crate::script::{Boom, waker};
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+use std::task::{Context, Poll};
 use umbel_core::{Reason, ReasonKind};
 
 // ------------------------------------------------------------------ wakers
 
-/// What a waker's data is: an `Arc` of this, one count a waker.
-struct Hostile {
-    world: Arc<World>,
-    /// Its number.
-    waker: usize,
-    mood: Mood,
-}
+impl Listens for World {
+    fn waker_cloned(&self, waker: usize) {
+        World::waker_cloned(self, waker);
+    }
 
-/// `std::task::Wake` would do, but that it does not tell of clones and drops.
-static HOSTILE: RawWakerVTable = RawWakerVTable::new(
-    |data| {
-        // SAFETY: the waker's count is there during the call, and stays with it.
-        let this = unsafe { ManuallyDrop::new(Arc::from_raw(data.cast::<Hostile>())) };
-        this.world.foreign(Event::Clone, this.mood);
-        this.world.waker_cloned(this.waker);
-        raw(Arc::clone(&this))
-    },
-    |data| {
-        // SAFETY: the waker's count comes with the call.
-        let this = unsafe { Arc::from_raw(data.cast::<Hostile>()) };
-        this.world.waker_dropped(this.waker);
-        this.world.woken(this.waker);
-        this.world.foreign(Event::Call, this.mood);
-    },
-    |data| {
-        // SAFETY: the waker's count is there during the call, and stays with it.
-        let this = unsafe { ManuallyDrop::new(Arc::from_raw(data.cast::<Hostile>())) };
-        this.world.woken(this.waker);
-        this.world.foreign(Event::Call, this.mood);
-    },
-    |data| {
-        // SAFETY: the waker's count comes with the call.
-        let this = unsafe { Arc::from_raw(data.cast::<Hostile>()) };
-        this.world.waker_dropped(this.waker);
-        this.world.foreign(Event::Drop, this.mood);
-    },
-);
+    fn waker_dropped(&self, waker: usize) {
+        World::waker_dropped(self, waker);
+    }
 
-fn raw(hostile: Arc<Hostile>) -> RawWaker {
-    RawWaker::new(Arc::into_raw(hostile).cast(), &HOSTILE)
-}
+    fn woken(&self, waker: usize) {
+        World::woken(self, waker);
+    }
 
-/// A waker that behaves like `mood`.
-pub(super) fn waker(world: &Arc<World>, waker: usize, mood: Mood) -> Waker {
-    let world = Arc::clone(world);
-    // SAFETY: the functions of the table count as `Arc` does, and what they reach is `Send + Sync`.
-    unsafe { Waker::from_raw(raw(Arc::new(Hostile { world, waker, mood }))) }
+    fn foreign(self: &Arc<Self>, _: usize, event: Event, mood: Mood) {
+        World::foreign(self, event, mood);
+    }
 }
 
 // ------------------------------------------------------------------ callbacks
@@ -177,7 +147,3 @@ impl Drop for Work {
         self.world.foreign(Event::Drop, self.mood);
     }
 }
-
-/// What foreign code panics with: a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Boom(pub(super) usize);

@@ -1,7 +1,7 @@
 //! What a script consists of.
 
-/// How many bytes an operation takes in a script of bytes.
-pub const OP_BYTES: usize = 4;
+pub(super) use crate::script::{Event, Mood};
+use crate::script::{OP_BYTES, choose};
 
 /// One operation. Any four bytes are one, zeros being the plainest.
 #[derive(Debug, Clone, Copy)]
@@ -88,84 +88,6 @@ const SHARES: [(What, u8); 25] = [
 
 impl What {
     fn from_byte(byte: u8) -> What {
-        let all: u8 = SHARES.iter().map(|(_, share)| share).sum();
-        let mut left = byte % all;
-        for (what, share) in SHARES {
-            match left.checked_sub(share) {
-                Some(rest) => left = rest,
-                None => return what,
-            }
-        }
-        unreachable!("the shares sum up to all")
-    }
-}
-
-/// When foreign code is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
-    /// A waker is woken, a callback called, a future polled.
-    Call,
-    Drop,
-    Clone,
-}
-
-/// How foreign code behaves. The lower half of all bytes is calm.
-#[derive(Clone, Copy)]
-pub(super) struct Mood(u8);
-
-impl Mood {
-    fn bits(self, shift: u32, mask: u8) -> u8 {
-        if self.0 < 0x80 {
-            0
-        } else {
-            self.0 >> shift & mask
-        }
-    }
-
-    /// How many operations of the script it does.
-    pub(super) fn does(self, event: Event) -> u8 {
-        match event {
-            Event::Call => self.bits(0, 0b11),
-            Event::Drop => self.bits(2, 1),
-            Event::Clone => self.bits(3, 1),
-        }
-    }
-
-    /// Whether it panics after that.
-    pub(super) fn panics(self, event: Event) -> bool {
-        let at = [
-            None,
-            Some(Event::Call),
-            Some(Event::Drop),
-            Some(Event::Clone),
-        ];
-        at[usize::from(self.bits(4, 0b11))] == Some(event)
-    }
-
-    /// Whether it lets a panic of what it does pass.
-    pub(super) fn lets_panics_pass(self) -> bool {
-        self.bits(6, 1) == 1
-    }
-}
-
-impl std::fmt::Debug for Mood {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0 < 0x80 {
-            return f.write_str("calm");
-        }
-        write!(f, "{:#x}", self.0)?;
-        for event in [Event::Call, Event::Drop, Event::Clone] {
-            match self.does(event) {
-                0 => {}
-                n => write!(f, " does {n} at {event:?}")?,
-            }
-            if self.panics(event) {
-                write!(f, " panics at {event:?}")?;
-            }
-        }
-        if self.lets_panics_pass() {
-            f.write_str(" lets panics pass")?;
-        }
-        Ok(())
+        choose(&SHARES, byte)
     }
 }

@@ -12,6 +12,7 @@ use crate::model::foreign::Boom;
 use crate::model::op::{Event, Mood, Op, What};
 use crate::model::state::{Frame, State, take};
 use crate::model::trees::Why;
+use crate::script::text;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -318,16 +319,5 @@ impl World {
                 state.note(Err("a reason was leaked".into()));
             }
         }
-    }
-}
-
-/// What a panic that is not ours says.
-fn text(payload: &dyn std::any::Any) -> String {
-    if let Some(text) = payload.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "something".to_owned()
     }
 }

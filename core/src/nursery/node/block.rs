@@ -2,8 +2,10 @@
 //!
 //! Invariants are told in the [face](super).
 
+use crate::nursery::ended::{Number, Site};
+use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::head::{Claim, Exit, Node, VTable, drop_future};
-use crate::nursery::options::{Aside, Meta};
+use crate::nursery::options::Aside;
 use crate::nursery::panics::Panics;
 use crate::sync::{AtomicUsize, UnsafeCell, alloc};
 use crate::wake::cell::WakeCell;
@@ -29,9 +31,6 @@ impl<T, E> Outcome<T, E> for Result<T, E> {
         self.map_err(Some)
     }
 }
-
-/// Where `Meta` lies, whatever comes behind it.
-pub(super) const META: usize = offset_of!(Block<(), (), Meta>, aside);
 
 #[repr(C)]
 struct Block<F, T, M> {
@@ -62,14 +61,15 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
         } else {
             None
         },
-        drop_aside: Self::drop_aside,
-        has_meta: {
-            assert!(!M::IS_META || offset_of!(Block<F, T, M>, aside) == META);
-            M::IS_META
+        meta: if M::IS_META {
+            Some(offset_of!(Block<F, T, M>, aside))
+        } else {
+            assert!(!needs_drop::<M>(), "nobody would drop it");
+            None
         },
     };
 
-    pub(super) fn allocate(future: F, aside: M) -> NonNull<Node> {
+    pub(super) fn allocate(site: Site, future: F, aside: M) -> NonNull<Node> {
         let layout = Self::VTABLE.layout;
         // SAFETY: the layout is not empty, it holds a `Node`.
         let raw = unsafe { alloc(layout) }.cast::<Block<F, T, M>>();
@@ -80,11 +80,15 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
             vtable: const { &Self::VTABLE },
             state: AtomicUsize::new(0),
             joiner: WakeCell::new(),
+            site,
             end: UnsafeCell::new(None),
+            kind: Cell::new(JoinErrorKind::Closed),
             has_future: Cell::new(true),
-            waited: Cell::new(false),
+            taken: Cell::new(false),
             claim: Cell::new(Claim::Open),
             ended: Cell::new(false),
+            untold: Cell::new(false),
+            number: Cell::new(Number::NONE),
             placed: Cell::new(false),
             awaited: Cell::new(false),
             next: Cell::new(ptr::null_mut()),
@@ -140,8 +144,12 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
             };
             // What its drop does changes nothing about what it has returned.
             outcome = Some(returned.split());
-            // SAFETY: C2 – the future is in the payload, which is the caller's.
-            unsafe { drop_future(node) };
+            // SAFETY: C1 – (caller) the block lives; C2 – the future is in the payload, which is the
+            // caller's. As `drop_future`, which does not know the type.
+            unsafe {
+                node.as_ref().has_future.set(false);
+                ptr::drop_in_place(payload.cast::<F>());
+            }
             Poll::Ready(())
         });
         match polled {
@@ -180,10 +188,5 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
     unsafe fn drop_output(node: NonNull<Node>) {
         // SAFETY: C6, C3 – the caller owns the payload, which holds the output.
         unsafe { ptr::drop_in_place(Self::payload(node).cast::<T>()) }
-    }
-
-    unsafe fn drop_aside(node: NonNull<Node>) {
-        // SAFETY: C6; C1 – the caller frees the block.
-        unsafe { ptr::drop_in_place(&raw mut (*node.cast::<Block<F, T, M>>().as_ptr()).aside) }
     }
 }

@@ -2,8 +2,11 @@
 //!
 //! States and invariants are told in the [face](super).
 
-use crate::nursery::failure::JoinError;
+use crate::nursery::ended::{Number, Origin, Site};
+use crate::nursery::join_error::JoinErrorKind;
+use crate::nursery::options::Meta;
 use crate::nursery::panics::Panics;
+use crate::reason::Reason;
 use crate::sync::{AtomicUsize, Ordering, UnsafeCell, dealloc};
 use crate::wake::cell::WakeCell;
 use core::alloc::Layout;
@@ -13,7 +16,7 @@ use core::task::{Context, Poll};
 
 pub(super) const DONE: usize = 1;
 pub(super) const ENDED: usize = 1 << 1;
-pub(super) const TAKEN: usize = 1 << 2;
+pub(super) const WAITED: usize = 1 << 2;
 pub(super) const STARTED: usize = 1 << 3;
 pub(super) const CLAIMED: usize = 1 << 4;
 pub(super) const ABANDONED: usize = 1 << 5;
@@ -26,16 +29,24 @@ pub(crate) struct Node {
     pub(super) state: AtomicUsize,
     /// Whoever awaits the child: its `Join`, or before that its `SpawnWait`.
     pub(super) joiner: WakeCell,
-    /// C4.
-    pub(super) end: UnsafeCell<Option<JoinError>>,
+    /// Where it was spawned.
+    pub(super) site: Site,
+    /// C4: why it ended.
+    pub(super) end: UnsafeCell<Option<Reason>>,
+    /// C4: how it ended.
+    pub(super) kind: Cell<JoinErrorKind>,
     /// The payload's owner: whether the future is in it (C2).
     pub(super) has_future: Cell<bool>,
-    /// The join side's: it has left a waker in `joiner` once.
-    pub(super) waited: Cell<bool>,
+    /// The join side's: it has moved the output out.
+    pub(super) taken: Cell<bool>,
     /// C5: what the race for the payload gave.
     pub(super) claim: Cell<Claim>,
-    /// C5: `DONE` or `ENDED` has been published.
+    /// C5: it has ended; `DONE` or `ENDED` has been published, unless it is `untold`.
     pub(super) ended: Cell<bool>,
+    /// C5: the output is in the payload, and `DONE` is to be published when the nursery lets go.
+    pub(super) untold: Cell<bool>,
+    /// C4: its number among those that were polled.
+    pub(crate) number: Cell<Number>,
     /// C5: it has a place under the limit.
     pub(crate) placed: Cell<bool>,
     /// C5: a `SpawnWait` waits for its start.
@@ -52,6 +63,15 @@ pub(super) enum Claim {
     Ours,
     /// The spawner gave up first.
     Lost,
+}
+
+impl Node {
+    pub(super) fn origin(&self) -> Origin {
+        Origin {
+            site: self.site,
+            number: self.number.get(),
+        }
+    }
 }
 
 /// How a child came to its end by itself.
@@ -75,10 +95,8 @@ pub(super) struct VTable {
     pub(super) drop_future: unsafe fn(NonNull<Node>),
     /// `None`: there is nothing to do.
     pub(super) drop_output: Option<unsafe fn(NonNull<Node>)>,
-    /// Drops what lies between head and payload.
-    pub(super) drop_aside: unsafe fn(NonNull<Node>),
-    /// What lies between head and payload is a `Meta`, at `META`.
-    pub(super) has_meta: bool,
+    /// Where the `Meta` lies between head and payload, if there is one.
+    pub(super) meta: Option<usize>,
 }
 
 /// Loom sees no plain drop: it is told that who frees the block has it to himself.
@@ -87,6 +105,17 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.end.with_mut(|_| ());
     }
+}
+
+/// What lies between head and payload.
+///
+/// # Safety
+/// C1: the block outlives the result.
+pub(super) unsafe fn meta<'a>(node: NonNull<Node>) -> Option<&'a Meta> {
+    // SAFETY: C1 – (caller).
+    let at = unsafe { node.as_ref() }.vtable.meta?;
+    // SAFETY: C6 – it is there; C1 – (caller); never borrowed mutably before the block is freed.
+    Some(unsafe { node.byte_add(at).cast::<Meta>().as_ref() })
 }
 
 /// # Safety
@@ -103,15 +132,20 @@ pub(super) unsafe fn drop_future(node: NonNull<Node>) {
 /// Drops what is left in a block and frees it, also while a drop unwinds.
 ///
 /// # Safety
-/// C1: both sides have let go, and nobody else has seen that.
-unsafe fn free(node: NonNull<Node>) {
+/// C1: both sides have let go, and nobody else has seen that. `has_output`: `DONE` was set.
+#[inline]
+pub(super) unsafe fn free(node: NonNull<Node>, has_output: bool) {
     struct Free(NonNull<Node>);
     impl Drop for Free {
+        #[inline]
         fn drop(&mut self) {
-            // SAFETY: C1 – the block is ours alone; head and aside are dropped once, here.
+            // SAFETY: C1 – the block is ours alone; head and aside are dropped once, here. C6 – there
+            // is a `Meta` where the table says so.
             unsafe {
                 let vtable = self.0.as_ref().vtable;
-                (vtable.drop_aside)(self.0);
+                if let Some(at) = vtable.meta {
+                    ptr::drop_in_place(self.0.byte_add(at).cast::<Meta>().as_ptr());
+                }
                 ptr::drop_in_place(self.0.as_ptr());
                 dealloc(self.0.as_ptr().cast(), vtable.layout);
             }
@@ -121,9 +155,7 @@ unsafe fn free(node: NonNull<Node>) {
     // SAFETY: C1 – as above.
     let head = unsafe { node.as_ref() };
     debug_assert!(!head.has_future.get(), "a child's future outlived its end");
-    // Relaxed: the caller's last `fetch_or` has acquired everything.
-    let state = head.state.load(Ordering::Relaxed);
-    if state & DONE != 0 && state & TAKEN == 0 {
+    if has_output && !head.taken.get() {
         if let Some(drop_output) = head.vtable.drop_output {
             // SAFETY: C3 – the join side is gone and did not take the output.
             unsafe { drop_output(node) };
@@ -141,13 +173,19 @@ pub(super) struct LetGo {
 }
 
 impl Drop for LetGo {
+    #[inline]
     fn drop(&mut self) {
+        const GONE: usize = NURSERY_GONE | JOIN_GONE;
         // SAFETY: C1 – our side lets go only here.
         let state = unsafe { &self.node.as_ref().state };
-        let old = state.fetch_or(self.ours, Ordering::AcqRel);
-        if old & (NURSERY_GONE | JOIN_GONE) != 0 {
-            // SAFETY: C1 – the other side's bit was set: ours was the second.
-            unsafe { free(self.node) };
+        // Who finds the other side gone is alone: there is nobody to be told.
+        let mut old = state.load(Ordering::Acquire);
+        if old & GONE == 0 {
+            old = state.fetch_or(self.ours, Ordering::AcqRel);
+        }
+        if old & GONE != 0 {
+            // SAFETY: C1 – the other side's bit was set: ours is the second.
+            unsafe { free(self.node, old & DONE != 0) };
         }
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! States, invariants and orderings are told in the [face](super).
 
-use crate::nursery::failure::{JoinError, JoinErrorKind};
+use crate::nursery::ended::Span;
+use crate::nursery::join_error::JoinError;
 use crate::nursery::node::head::{
-    ABANDONED, CLAIMED, DONE, ENDED, JOIN_GONE, LetGo, Node, STARTED, TAKEN, drop_future,
+    ABANDONED, CLAIMED, DONE, ENDED, JOIN_GONE, LetGo, Node, STARTED, WAITED, drop_future, meta,
 };
 use crate::sync::Ordering;
 use core::marker::PhantomData;
@@ -32,7 +33,11 @@ impl<T> JoinSide<T> {
         if state & bits != 0 {
             return Poll::Ready(state);
         }
-        head.waited.set(true);
+        if state & WAITED == 0 {
+            // From here on the nursery looks for a waker when it tells something. What it has told before
+            // is seen below.
+            head.state.fetch_or(WAITED, Ordering::Relaxed);
+        }
         head.joiner.register(waker);
         let state = head.state.load(Ordering::Acquire);
         if state & bits != 0 {
@@ -41,10 +46,29 @@ impl<T> JoinSide<T> {
         Poll::Pending
     }
 
-    fn end(&self) -> JoinError {
-        // SAFETY: C4 – the caller saw `ENDED`.
-        let end = self.head().end.with(|end| unsafe { (*end).clone() });
-        end.unwrap_or(JoinError::new(JoinErrorKind::Closed, None))
+    /// Why there is no output. Asked a second time, it knows no name and no reason.
+    ///
+    /// # Safety
+    /// The caller has seen `ENDED`.
+    unsafe fn end(&self) -> JoinError {
+        let head = self.head();
+        // SAFETY: C4 – (caller).
+        let reason = head.end.with_mut(|end| unsafe { (*end).take() });
+        // SAFETY: C1 – our side has not let go.
+        let meta = unsafe { meta(self.0) };
+        let name = meta.and_then(|meta| meta.name.take());
+        let span = meta.map_or_else(Span::default, |meta| Span {
+            notice: meta.notice.get(),
+            drain: meta.drain.get(),
+        });
+        JoinError::new(head.kind.get(), reason, name, head.origin(), span)
+    }
+
+    /// Why there is no output, if that is so already.
+    pub(crate) fn ended(&self) -> Option<JoinError> {
+        let ended = self.head().state.load(Ordering::Acquire) & ENDED != 0;
+        // SAFETY: seen.
+        ended.then(|| unsafe { self.end() })
     }
 
     /// The output, or why there is none. Not to be called again after `Ready`.
@@ -52,16 +76,18 @@ impl<T> JoinSide<T> {
         let Poll::Ready(state) = self.poll_state(DONE | ENDED, cx.waker()) else {
             return Poll::Pending;
         };
-        if state & ENDED != 0 || state & TAKEN != 0 {
-            return Poll::Ready(Err(self.end()));
+        if state & ENDED != 0 {
+            // SAFETY: seen.
+            return Poll::Ready(Err(unsafe { self.end() }));
         }
-        // SAFETY: C3 – `DONE`, not `TAKEN`: the output is there and ours; C6 – `T` is its type, for
+        assert!(!self.head().taken.get(), "joined twice");
+        // SAFETY: C3 – `DONE`, not taken: the output is there and ours; C6 – `T` is its type, for
         // `new` tied this side to it.
         let output = unsafe {
             let payload = self.0.cast::<u8>().add(self.head().vtable.payload);
             payload.cast::<T>().read()
         };
-        self.head().state.fetch_or(TAKEN, Ordering::AcqRel);
+        self.head().taken.set(true);
         Poll::Ready(Ok(output))
     }
 
@@ -73,7 +99,8 @@ impl<T> JoinSide<T> {
         if state & (STARTED | DONE) != 0 {
             return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Err(self.end()))
+        // SAFETY: it was `ENDED` that was seen.
+        Poll::Ready(Err(unsafe { self.end() }))
     }
 
     /// Gives up a child that waits for room: true if it will never start; its future is then dropped.
@@ -89,6 +116,7 @@ impl<T> JoinSide<T> {
 }
 
 impl<T> Drop for JoinSide<T> {
+    #[inline]
     fn drop(&mut self) {
         let _let_go = LetGo {
             node: self.0,
@@ -96,7 +124,8 @@ impl<T> Drop for JoinSide<T> {
         };
         // Who waits no more is not kept until the child ends. (It is foreign code: let go also if it
         // panics.)
-        if self.head().waited.get() {
+        // Relaxed: `WAITED` is set on this side.
+        if self.head().state.load(Ordering::Relaxed) & WAITED != 0 {
             drop(self.head().joiner.take());
         }
     }

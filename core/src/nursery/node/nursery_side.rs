@@ -2,18 +2,19 @@
 //!
 //! States, invariants and orderings are told in the [face](super).
 
-use crate::nursery::failure::{JoinError, JoinErrorKind};
-use crate::nursery::node::block::META;
+use crate::nursery::ended::Origin;
+use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::head::{
     ABANDONED, CLAIMED, Claim, DONE, ENDED, Exit, JOIN_GONE, LetGo, NURSERY_GONE, Node, STARTED,
-    drop_future,
+    WAITED, drop_future, free, meta,
 };
 use crate::nursery::options::Meta;
 use crate::nursery::panics::Panics;
+use crate::observe::Name;
 use crate::reason::Reason;
 use crate::sync::Ordering;
 use crate::wake::batch::each;
-use core::mem::ManuallyDrop;
+use core::mem::{self, ManuallyDrop};
 use core::ptr::NonNull;
 use core::task::{Context, Poll, Waker};
 
@@ -53,16 +54,32 @@ impl NurserySide {
     }
 
     pub(crate) fn meta(&self) -> Option<&Meta> {
-        if !self.head().vtable.has_meta {
-            return None;
-        }
-        // SAFETY: C6 – there is one; C1 – the block lives; it is never borrowed mutably before it is
-        // freed.
-        Some(unsafe { self.0.byte_add(META).cast::<Meta>().as_ref() })
+        // SAFETY: C1 – our side has not let go.
+        unsafe { meta(self.0) }
     }
 
     pub(crate) fn is_graceful(&self) -> bool {
         self.meta().is_some_and(|meta| meta.graceful)
+    }
+
+    /// A copy of its name.
+    pub(crate) fn name(&self) -> Option<Name> {
+        let meta = self.meta()?;
+        let name = meta.name.take();
+        meta.name.set(name.clone());
+        name
+    }
+
+    /// Its name, before its failure is told; the join side keeps one, too, if it is there to ask.
+    pub(crate) fn last_name(&self) -> Option<Name> {
+        if self.head().state.load(Ordering::Relaxed) & JOIN_GONE == 0 {
+            return self.name();
+        }
+        self.meta()?.name.take()
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        self.head().origin()
     }
 
     /// Whether its spawner gave up waiting for room, so that it must not be started.
@@ -89,17 +106,7 @@ impl NurserySide {
 
     /// Whoever waits for the child's start, to be woken after [`start`](Self::start).
     pub(crate) fn take_waiting(&self) -> Option<Waker> {
-        if self.head().awaited.get() {
-            self.head().joiner.take()
-        } else {
-            None
-        }
-    }
-
-    /// Whether letting go may call foreign code: it has not ended, or has an output with a drop.
-    #[inline]
-    pub(crate) fn holds_foreign(&self) -> bool {
-        !self.head().ended.get() || self.head().vtable.drop_output.is_some()
+        self.head().joiner.take()
     }
 
     /// Whether the future is still there.
@@ -107,8 +114,8 @@ impl NurserySide {
         self.head().has_future.get()
     }
 
-    /// Polls the child and publishes its end, but for `Cut`, which [`end`](Self::end) does. `Failed`: the error is in `error`. What panics goes to
-    /// `panics`.
+    /// Polls the child. An end is to be told by [`done`](Self::done) or [`end`](Self::end). `Failed`: the
+    /// error is in `error`. What panics goes to `panics`.
     ///
     /// # Safety
     /// [`start`](Self::start) gave true, [`is_alive`](Self::is_alive), and `E` is the type with which the
@@ -122,27 +129,17 @@ impl NurserySide {
     ) -> Poll<Exit> {
         let error: *mut Option<E> = error;
         // SAFETY: C6; C2 – claimed and alive (caller).
-        let polled = unsafe { (self.head().vtable.poll)(self.0, cx, error.cast(), panics) };
-        let Poll::Ready(exit) = polled else {
-            return Poll::Pending;
-        };
-        let told = match exit {
-            Exit::Cut => return polled,
-            Exit::Done => DONE,
-            Exit::Failed | Exit::Panicked => {
-                let kind = match exit {
-                    Exit::Panicked => JoinErrorKind::Panicked,
-                    _ => JoinErrorKind::Failed,
-                };
-                // SAFETY: C4 – the payload is ours and `ENDED` is not published yet.
-                unsafe { self.set_end(JoinError::new(kind, None)) };
-                ENDED
-            }
-        };
-        if let Some(joiner) = self.publish(told) {
-            panics.catch(|| joiner.wake());
-        }
-        polled
+        unsafe { (self.head().vtable.poll)(self.0, cx, error.cast(), panics) }
+    }
+
+    /// The poll left an output in the payload: that is published when the nursery lets go.
+    ///
+    /// # Safety
+    /// [`poll`](Self::poll) gave `Done`, and this was not called since.
+    #[inline]
+    pub(crate) unsafe fn done(&self) {
+        self.head().ended.set(true);
+        self.head().untold.set(true);
     }
 
     /// Drops the future, if it is there and ours, and tells the joiner why, whichever of the two
@@ -154,8 +151,13 @@ impl NurserySide {
         if self.head().ended.get() || !self.claim(0) {
             return;
         }
+        let head = self.head();
+        head.kind.set(kind);
         // SAFETY: C4 – the payload is ours and `ENDED` is not published yet.
-        unsafe { self.set_end(JoinError::new(kind, reason)) };
+        let none = head
+            .end
+            .with_mut(|end| unsafe { core::mem::replace(&mut *end, reason) });
+        debug_assert!(none.is_none(), "a child ends once");
         each([false, true].into_iter(), |told| {
             if told {
                 if let Some(joiner) = self.publish(ENDED) {
@@ -168,36 +170,66 @@ impl NurserySide {
         });
     }
 
-    /// # Safety
-    /// The payload is ours and `ENDED` has not been published.
-    unsafe fn set_end(&self, error: JoinError) {
-        // SAFETY: C4 – (caller).
-        let old = self
-            .head()
-            .end
-            .with_mut(|end| unsafe { (*end).replace(error) });
-        drop(old);
-    }
-
     /// Whoever waits for the child's end is to be woken.
     #[must_use]
     fn publish(&self, bit: usize) -> Option<Waker> {
         self.head().ended.set(true);
         let old = self.head().state.fetch_or(bit, Ordering::AcqRel);
-        if old & JOIN_GONE == 0 {
+        if old & WAITED != 0 {
             self.head().joiner.take()
         } else {
             None
         }
     }
+
+    /// Drops this side of a child that has ended, if no foreign code is called by that. Most often it is
+    /// one step: the end is published as the nursery lets go.
+    ///
+    /// # Errors
+    /// Somebody waits for the end, or the output is to be dropped: the drop does it.
+    #[inline]
+    pub(crate) fn try_let_go(self) -> Result<(), Self> {
+        let head = self.head();
+        if !head.ended.get() || head.vtable.drop_output.is_some() {
+            return Err(self);
+        }
+        let told = NURSERY_GONE | if head.untold.get() { DONE } else { 0 };
+        let mut state = head.state.load(Ordering::Acquire);
+        loop {
+            if state & JOIN_GONE != 0 {
+                // SAFETY: C1 – the join side is gone and we have not let go: the block is ours.
+                unsafe { free(self.0, false) };
+                break;
+            }
+            if state & WAITED != 0 {
+                return Err(self);
+            }
+            match head.state.compare_exchange_weak(
+                state,
+                state | told,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => break,
+                Err(now) => state = now,
+            }
+        }
+        mem::forget(self);
+        Ok(())
+    }
 }
 
 impl Drop for NurserySide {
+    #[inline]
     fn drop(&mut self) {
         let _let_go = LetGo {
             node: self.0,
             ours: NURSERY_GONE,
         };
-        self.end(JoinErrorKind::Closed, None);
+        if !self.head().untold.take() {
+            self.end(JoinErrorKind::Closed, None);
+        } else if let Some(joiner) = self.publish(DONE) {
+            joiner.wake();
+        }
     }
 }

@@ -1,0 +1,310 @@
+//! The reference model of the fixed nursery.
+//!
+//! Its turn breaks off at the first error, panic, or sight of its cancelled signal: children are dropped
+//! youngest first, then the body. Children come in while it is polled, and it is not breaking off.
+
+use crate::nursery_model::nursery::{BODY, Tried};
+use crate::nursery_model::turns::{Life, Turns, Verdict, wrong};
+use std::collections::VecDeque;
+
+#[derive(Debug, Default)]
+struct Kid {
+    given: usize,
+    /// The waker of its wait, until it is woken.
+    waiting: Option<usize>,
+    /// It was cut, or ended the turn.
+    breaks: bool,
+}
+
+/// What a fixed nursery comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum FixedOutcome {
+    Value(usize),
+    Error(usize),
+    Cancelled,
+}
+
+pub(super) struct Fixed {
+    slots: usize,
+    taken: usize,
+    kids: Vec<Kid>,
+    /// Who waits for room.
+    line: VecDeque<usize>,
+    given: usize,
+    pub(super) cancelled: bool,
+    was_cancelled: bool,
+    error: Option<usize>,
+    value: Option<usize>,
+    polls: usize,
+    /// Something of it panics.
+    panics: bool,
+    /// Its children are being dropped.
+    breaking: bool,
+    closing: bool,
+    pub(super) over: bool,
+}
+
+impl Fixed {
+    pub(super) fn new(slots: usize) -> Self {
+        Fixed {
+            slots,
+            taken: 0,
+            kids: Vec::new(),
+            line: VecDeque::new(),
+            given: 0,
+            cancelled: false,
+            was_cancelled: false,
+            error: None,
+            value: None,
+            polls: 0,
+            panics: false,
+            breaking: false,
+            closing: false,
+            over: false,
+        }
+    }
+
+    pub(super) fn add(&mut self) {
+        self.kids.push(Kid::default());
+    }
+
+    fn is_open(&self, turns: &Turns) -> bool {
+        turns.polling && turns.busy && !self.breaking && !self.over
+    }
+
+    fn put_in(&mut self, turns: &mut Turns, number: usize) {
+        self.given += 1;
+        self.taken += 1;
+        self.kids[number].given = self.given;
+        turns.put_in(number);
+    }
+
+    /// `try_spawn`, and what it may give.
+    pub(super) fn try_spawn(&mut self, turns: &mut Turns, number: usize) -> &'static [Tried] {
+        if !self.is_open(turns) {
+            return &[Tried::Closed];
+        }
+        if !self.line.is_empty() {
+            // Those in line are also told at the end.
+            return if self.may_be_over(turns) {
+                &[Tried::Full, Tried::Closed]
+            } else {
+                &[Tried::Full]
+            };
+        }
+        if self.taken == self.slots {
+            return &[Tried::Full];
+        }
+        self.put_in(turns, number);
+        &[Tried::In]
+    }
+
+    /// A wait is polled: what comes out; `None`: it waits.
+    pub(super) fn wait(&mut self, turns: &mut Turns, number: usize) -> &'static [Option<Tried>] {
+        if !self.is_open(turns) {
+            self.leave(turns, number);
+            return &[Some(Tried::Closed)];
+        }
+        let first = self.line.front().is_none_or(|&first| first == number);
+        if first && self.taken < self.slots {
+            self.leave(turns, number);
+            self.put_in(turns, number);
+            return &[Some(Tried::In)];
+        }
+        if !self.line.contains(&number) {
+            self.line.push_back(number);
+        }
+        match self.may_be_over(turns) {
+            true => &[None, Some(Tried::Closed)],
+            false => &[None],
+        }
+    }
+
+    /// A wait is over, or dropped.
+    pub(super) fn leave(&mut self, turns: &mut Turns, number: usize) {
+        turns.cause = true;
+        self.line.retain(|&other| other != number);
+        self.kids[number].waiting = None;
+    }
+
+    pub(super) fn waits_with(&self, number: usize) -> Option<usize> {
+        self.kids[number].waiting
+    }
+
+    pub(super) fn wait_with(&mut self, number: usize, waker: Option<usize>) {
+        self.kids[number].waiting = waker;
+    }
+
+    pub(super) fn waiter_woken(&mut self, turns: &Turns, number: usize, waker: usize) -> Verdict {
+        let ending = self.closing
+            || turns.polling && (self.breaking || self.is_breaking() || self.may_be_over(turns));
+        let kid = &mut self.kids[number];
+        if kid.waiting != Some(waker) {
+            return wrong(format!("who does not wait to spawn {number} is woken"));
+        }
+        if self.line.front() != Some(&number) && !ending {
+            return wrong(format!("who waits to spawn {number} is woken out of turn"));
+        }
+        kid.waiting = None;
+        Ok(())
+    }
+
+    pub(super) fn begin_turn(&mut self, turns: &mut Turns, waker: usize) {
+        turns.begin_turn(waker, |_| true);
+        self.was_cancelled = self.cancelled;
+        self.polls = 0;
+    }
+
+    pub(super) fn begin_poll(&mut self, turns: &mut Turns, number: usize) -> Verdict {
+        turns.begin_poll(number)?;
+        self.polls += usize::from(number != BODY);
+        if self.cancelled || self.is_breaking() || self.over {
+            return wrong(format!("{number} is polled when it should be dropped"));
+        }
+        if self.polls > self.slots {
+            return wrong("more polls in a turn than there are slots");
+        }
+        Ok(())
+    }
+
+    pub(super) fn returned(
+        &mut self,
+        turns: &mut Turns,
+        number: usize,
+        result: Result<usize, usize>,
+    ) {
+        turns.end_poll(number, true);
+        match result {
+            Ok(value) if number == BODY => self.value = Some(value),
+            Ok(_) => {}
+            Err(error) => {
+                self.error.get_or_insert(error);
+                self.kids[number].breaks = true;
+            }
+        }
+    }
+
+    pub(super) fn panicked(&mut self, turns: &mut Turns, number: usize) {
+        turns.end_poll(number, true);
+        self.panics = true;
+        self.kids[number].breaks = true;
+    }
+
+    /// Foreign code of its turn panics.
+    pub(super) fn panics(&mut self) {
+        self.panics = true;
+    }
+
+    fn is_breaking(&self) -> bool {
+        self.error.is_some() || self.panics
+    }
+
+    fn may_be_over(&self, turns: &Turns) -> bool {
+        turns.is_dropped(BODY) && turns.all_in().next().is_none()
+    }
+
+    /// Before what its drop does.
+    pub(super) fn dropped(&mut self, turns: &mut Turns, number: usize) -> Verdict {
+        let life = turns.children[number].life;
+        turns.drop_child(number)?;
+        let by_itself = life == Life::Over && !(number == BODY && self.kids[number].breaks);
+        if life == Life::Out || by_itself {
+            return Ok(());
+        }
+        let ends = turns.polling && (self.cancelled || self.is_breaking());
+        if !ends && !self.closing {
+            return wrong(format!("{number} is dropped for nothing"));
+        }
+        self.breaking = true;
+        let given = self.kids[number].given;
+        let older = turns
+            .all_in()
+            .find(|&other| other != BODY && (number == BODY || self.kids[other].given > given));
+        match older {
+            Some(other) => wrong(format!("{number} is dropped before {other}")),
+            None => Ok(()),
+        }
+    }
+
+    /// After it: its slot is free, if it had one.
+    pub(super) fn slot_freed(&mut self, number: usize) {
+        if number != BODY && self.kids[number].given != 0 {
+            self.taken -= 1;
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.closing = true;
+        self.over = true;
+    }
+
+    pub(super) fn closed(&mut self, turns: &Turns) -> Verdict {
+        self.closing = false;
+        self.all_gone(turns)
+    }
+
+    fn all_gone(&self, turns: &Turns) -> Verdict {
+        match turns.all_in().next() {
+            Some(left) => wrong(format!("{left} has outlived the nursery")),
+            None => Ok(()),
+        }
+    }
+
+    /// `None`: it is pending.
+    pub(super) fn end_turn(
+        &mut self,
+        turns: &mut Turns,
+        outcome: Option<&FixedOutcome>,
+    ) -> Verdict {
+        let Some(outcome) = outcome else {
+            turns.end_turn(true)?;
+            if self.was_cancelled || self.is_breaking() {
+                return wrong("it should have ended");
+            }
+            if self.value.is_some() && self.taken == 0 {
+                return wrong("all have ended, and it is pending");
+            }
+            return Ok(());
+        };
+        turns.end_turn(false)?;
+        self.over = true;
+        self.all_gone(turns)?;
+        let expected = match (self.error, self.cancelled, self.value) {
+            (Some(error), _, _) => FixedOutcome::Error(error),
+            (None, true, _) if self.breaking || self.value.is_none() => FixedOutcome::Cancelled,
+            (None, _, Some(value)) => FixedOutcome::Value(value),
+            _ => return wrong("it has nothing to be ready with"),
+        };
+        // Cancelled with all well ended, it may have seen either first.
+        let either = self.cancelled && *outcome == FixedOutcome::Cancelled && self.error.is_none();
+        match *outcome == expected || either {
+            true => Ok(()),
+            false => wrong(format!("the outcome is {outcome:?}, not {expected:?}")),
+        }
+    }
+
+    /// The turn ends with a panic, which ends all.
+    pub(super) fn end_with_panic(&mut self, turns: &mut Turns) -> Verdict {
+        turns.end_turn(false)?;
+        self.over = true;
+        self.all_gone(turns)
+    }
+
+    pub(super) fn at_rest(&self, turns: &Turns) -> Verdict {
+        if self.over {
+            return Ok(());
+        }
+        let ready = turns.all_in().find(|&number| turns.is_ready(number));
+        let work = match ready {
+            Some(number) => Some(format!("{number} is to be polled")),
+            None => self.cancelled.then(|| "it is cancelled".into()),
+        };
+        turns.at_rest(work)?;
+        match self.line.front() {
+            Some(&first) if self.taken < self.slots && self.kids[first].waiting.is_some() => {
+                wrong(format!("there is room for {first}, and nobody was woken"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
