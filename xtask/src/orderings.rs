@@ -56,33 +56,34 @@ impl Shown {
     /// The command that runs the test under the weakening of this number, or as it is. `None`: there
     /// is no test.
     fn run(&self, chosen: Option<usize>, root: &Path) -> Option<Cmd> {
-        let manifest = root.join("Cargo.toml").display().to_string();
-        let test = |line: &str| Cmd::new(line).arg("--manifest-path").arg(&manifest);
-        let loom = |model: &str| {
-            test("cargo test -p umbel-tests --test loom --profile models")
-                .target_dir("orderings/loom")
-                .env("RUSTFLAGS", "--cfg umbel_loom")
-                // A backtrace through memory that a weakened ordering has ruined may have no end.
-                .env("RUST_BACKTRACE", "0")
-                .args(["--", "--exact", model].map(String::from))
-        };
-        let miri = |name: &str| {
-            test("cargo +nightly miri test -p umbel-tests --test it")
-                .target_dir("orderings/miri")
-                .env(
-                    "MIRIFLAGS",
-                    format!("-Zmiri-env-forward=UMBEL_WEAKENED {SEEDS}"),
-                )
-                .args(["--", "--exact", name].map(String::from))
-        };
-        let (cmd, always): (_, &[usize]) = match self {
-            Shown::Loom(model) => (loom(model), &[]),
-            Shown::Bare(model) => (loom(model), &[NO_FENCES]),
-            Shown::Miri(name) => (miri(name), &[]),
-            Shown::Argued(_) => return None,
+        let always = match self {
+            Shown::Bare(_) => Some(NO_FENCES),
+            _ => None,
         };
         let numbers = always.iter().chain(&chosen).map(usize::to_string);
-        let cmd = cmd.env("UMBEL_WEAKENED", numbers.collect::<Vec<_>>().join(","));
+        let numbers = numbers.collect::<Vec<_>>().join(",");
+        let manifest = root.join("Cargo.toml").display().to_string();
+        let test = |line: &str| Cmd::new(line).arg("--manifest-path").arg(&manifest);
+        let cmd = match self {
+            Shown::Loom(model) | Shown::Bare(model) => {
+                test("cargo test -p umbel-tests --test loom --profile models")
+                    .target_dir("orderings/loom")
+                    .env("RUSTFLAGS", "--cfg umbel_loom")
+                    // A backtrace through memory that a weakened ordering has ruined may have no end.
+                    .env("RUST_BACKTRACE", "0")
+                    .env("UMBEL_WEAKENED", numbers)
+                    .args(["--", "--exact", model].map(String::from))
+            }
+            Shown::Miri(name) => test("cargo +nightly miri test -p umbel-tests --test it")
+                .target_dir("orderings/miri")
+                // Not by the environment: there `cargo miri` prefers what was set at the build.
+                .env(
+                    "MIRIFLAGS",
+                    format!("-Zmiri-env-set=UMBEL_WEAKENED={numbers} {SEEDS}"),
+                )
+                .args(["--", "--exact", name].map(String::from)),
+            Shown::Argued(_) => return None,
+        };
         Some(if chosen.is_some() {
             cmd.must_fail()
         } else {
