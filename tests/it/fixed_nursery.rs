@@ -893,7 +893,10 @@ fn a_fixed_run_is_terminated_when_it_has_ended() {
 
     static POOL: WakePool<1> = WakePool::new();
     let n = Nursery::<1>::new(&POOL).unwrap();
-    let mut run = pin!(n.run(async { Ok(yields(1).await) }));
+    let mut run = pin!(n.run(async {
+        yields(1).await;
+        Ok(())
+    }));
     let mut cx = Context::from_waker(Waker::noop());
     for ended in [false, true] {
         assert!(!run.is_terminated());

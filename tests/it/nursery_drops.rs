@@ -84,7 +84,10 @@ async fn work(ledger: Rc<Ledger>, turns: usize) -> Outcome {
 
 /// Futures that the test drops under the hands of who awaits them.
 #[derive(Clone, Default)]
-struct Loose(Rc<RefCell<Vec<Box<dyn Fn()>>>>);
+struct Loose(Rc<RefCell<Vec<Drops>>>);
+
+/// Drops one of them.
+type Drops = Box<dyn Fn()>;
 
 impl Loose {
     /// `None`: it has been dropped.
@@ -119,7 +122,7 @@ impl Loose {
     fn drop_one(&self, index: usize) {
         // It may be awaited by what it holds: not called from within the list.
         let taken = self.0.borrow_mut().get_mut(index).map(|one| {
-            let gone: Box<dyn Fn()> = Box::new(|| ());
+            let gone: Drops = Box::new(|| ());
             std::mem::replace(one, gone)
         });
         if let Some(one) = taken {

@@ -22,7 +22,7 @@ fn new<'env>() -> N<'env> {
 }
 
 /// Ends when `kept` is fired.
-async fn ends<'env>(kept: &'env Kept, order: Ordering) -> Result<(), ()> {
+async fn ends(kept: &Kept, order: Ordering) -> Result<(), ()> {
     assert_eq!(kept.child(order).await, DATA);
     Ok(())
 }

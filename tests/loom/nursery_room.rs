@@ -92,9 +92,10 @@ fn n_24_giving_up_leaves_the_place_to_others() {
             assert!(poll_once(&mut wait).is_pending());
             let next = h.spawn(async { Ok(7) });
             let spawner = thread::spawn(move || drop(wait));
-            finish(pin!(
-                n.run(async move { Ok(assert_eq!(next.await.unwrap(), 7)) })
-            ))
+            finish(pin!(n.run(async move {
+                assert_eq!(next.await.unwrap(), 7);
+                Ok(())
+            })))
             .unwrap();
             spawner.join().unwrap();
             assert!((2..=3).contains(&h.stats().done));

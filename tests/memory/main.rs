@@ -163,7 +163,7 @@ fn after_many_spawns_the_allocator_is_where_it_was() {
                         Poll::Ready(join) => joins.extend(join),
                         Poll::Pending if i % 8 == 3 => spawned -= 1,
                         Poll::Pending => {
-                            while let Poll::Pending = Pin::new(&mut wait).poll(&mut cx) {
+                            while Pin::new(&mut wait).poll(&mut cx).is_pending() {
                                 assert!(poll_once(run).is_pending());
                             }
                         }

@@ -128,15 +128,19 @@ impl Nursery {
         }
     }
 
-    /// What an ended child brings along has been called: its drop, or who awaits it.
+    /// The future of a child that has ended has been dropped.
     pub(super) fn note_ended(&mut self, number: usize) {
         let cancelled = self.cancelled.is_some() || self.kept.is_some();
-        if let Some(judging) = &mut self.judging
-            && judging.who == number
-            && judging.answer.is_none()
-        {
+        if let Some(judging) = self.judging.as_mut().filter(|it| it.who == number) {
             judging.drained = cancelled;
         }
+    }
+
+    /// Who awaits a child has been woken. If that has cancelled, the child has ended before it or not.
+    pub(super) fn note_woken(&mut self, number: usize) {
+        let cancelled = self.cancelled.is_some() || self.kept.is_some();
+        let judging = self.judging.as_ref().filter(|it| it.who == number);
+        self.vague |= cancelled && judging.is_some_and(|judging| !judging.drained);
     }
 
     // -------------------------------------------------------------- ends

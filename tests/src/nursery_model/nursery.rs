@@ -195,6 +195,8 @@ pub(super) struct Nursery {
     pub(super) counts: Counts,
     /// How many of the cancelled may have been forced.
     pub(super) unsure: usize,
+    /// A child's end and the cancellation came in the same moment: whether it drained is not certain.
+    pub(super) vague: bool,
     /// Who took the cancellation gracefully, by name, and whether it was forced.
     pub(super) drained: Vec<(Option<usize>, bool)>,
 }
@@ -234,6 +236,7 @@ impl Nursery {
             kept: None,
             counts: Counts::default(),
             unsure: 0,
+            vague: false,
             drained: Vec::new(),
         }
     }

@@ -73,9 +73,15 @@ impl Setup {
         let deadline = deadline[usize::from(times & 7)];
         let grace = grace[usize::from(times >> 3 & 3)];
         let parent = limit & 0x10 != 0;
+        let kind = (choose(&KINDS, kind), choose(&RULES, kind / 8));
+        // Children come into a fixed nursery only while it is polled: its body does something then.
+        let mood = match kind.0 {
+            Kind::FixedNursery if mood < 0x80 => 0x83,
+            _ => mood,
+        };
         Setup {
-            kind: choose(&KINDS, kind),
-            rule: choose(&RULES, kind / 8),
+            kind: kind.0,
+            rule: kind.1,
             limit: [
                 None,
                 None,

@@ -87,7 +87,7 @@ impl World {
             let state = &mut *self.state();
             state.turns.waking -= wakes;
             if let (Role::Awaits(number), Rules::Nursery(model)) = (role, &mut state.rules) {
-                model.note_ended(number);
+                model.note_woken(number);
             }
         }
         if let Err(panic) = acts {
