@@ -284,6 +284,29 @@ fn finish_against_join() {
 }
 
 #[test]
+fn finish_in_one_step_against_join() {
+    model("nursery: a child's end in one step ∥ its join", 3, || {
+        let n = N::new();
+        let cargo = Arc::new(Cargo::new(&Arc::default()));
+        let theirs = cargo.clone();
+        // Without a drop of the output, its publication and letting go of the child are one step.
+        let mut join = n.handle().spawn(async move {
+            // SAFETY: loom checks it.
+            theirs.0.with_mut(|n| unsafe { *n = 8 });
+            Ok(8)
+        });
+        let joiner = thread::spawn(move || {
+            let output = finish(Pin::new(&mut join)).unwrap();
+            // SAFETY: loom checks it.
+            cargo.0.with(|n| assert_eq!(unsafe { *n }, output));
+        });
+        let mut run = pin!(n.run(async { Ok(()) }));
+        finish(run.as_mut()).unwrap();
+        joiner.join().unwrap();
+    });
+}
+
+#[test]
 fn finish_against_dropped_join() {
     model("nursery: a child's end ∥ drop of the join", 3, || {
         let alive = Arc::new(());

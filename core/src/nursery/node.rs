@@ -36,7 +36,7 @@
 //! | 4 | | the nursery goes | its spawner gives up | `drop_against_giving_up` |
 //! | 5 | `ABANDONED` | its spawner gives up; `fetch_or` | a sweep, others that give up | `sweep_against_giving_up` |
 //! | 6 | | | the next in the queue wants the place | `n_24_giving_up_leaves_the_place_to_others` |
-//! | 7 | `DONE`, and `NURSERY_GONE` if nobody waits | it has ended; CAS, `fetch_or` | its join waits, and takes the output | `finish_against_join` |
+//! | 7 | `DONE`, and `NURSERY_GONE` if nobody waits | it has ended; CAS, `fetch_or` | its join waits, and takes the output | `finish_against_join`, `finish_in_one_step_against_join` |
 //! | 8 | `ENDED` | it has failed | its join waits | `failure_against_join` |
 //! | 9 | | it was cut | its join waits | `cut_against_join` |
 //! | 10 | | it was refused | its spawner waits for room | `refusal_against_waiting_for_room` |
