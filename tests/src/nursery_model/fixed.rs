@@ -292,7 +292,10 @@ impl Fixed {
 
     pub(super) fn at_rest(&self, turns: &Turns) -> Verdict {
         if self.over {
-            return Ok(());
+            return match self.kids.iter().position(|kid| kid.waiting.is_some()) {
+                Some(left) => wrong(format!("who waits to spawn {left} is not sent away")),
+                None => Ok(()),
+            };
         }
         let ready = turns.all_in().find(|&number| turns.is_ready(number));
         let work = match ready {
