@@ -2,9 +2,9 @@
 //! [`std::time::Instant`].
 //!
 //! The epoch is an hour before the first use in the process (where the operating system's clock can
-//! express that: otherwise the first use), so that what was measured shortly before it counts. All adapters share it, so instants
-//! of one adapter may be compared with those of another, and a deadline made here may be given to
-//! any timer of this crate. On targets where the standard library has no clock
+//! express that: otherwise the first use), so that what was measured shortly before it counts. All
+//! adapters share it, so instants of one adapter may be compared with those of another, and a deadline
+//! made here may be given to any timer of this crate. On targets where the standard library has no clock
 //! (wasm32-unknown-unknown) everything here panics, as [`std::time::Instant::now`] does.
 
 use std::sync::OnceLock;

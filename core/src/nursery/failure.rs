@@ -19,7 +19,8 @@ use core::fmt::{self, Write};
 /// | `{:?}` | as `{:#}`, with `E`'s `Debug`: what a `main` that returns it prints |
 /// | `{:#?}` | the fields |
 ///
-/// Errors are written by the same format, so `{:#}` gives what `E` has to say in that form. Times are told if there was a [`timer`](crate::Nursery::timer).
+/// Errors are written by the same format, so `{:#}` gives what `E` has to say in that form. Times are
+/// told if there was a [`timer`](crate::Nursery::timer).
 ///
 /// ```
 /// use umbel_core::{KeepGoing, Nursery};

@@ -11,8 +11,8 @@ impl CancellationToken {
     /// Blocks the calling thread until the token is cancelled.
     ///
     /// By [`std::thread::park`]; an `unpark` by others does not end it, but is consumed; its own
-    /// may come after it has returned. Takes no lock. Allocates unless the token is cancelled. Not for async code or interrupts. With
-    /// [`never`](Self::never) it does not return.
+    /// may come after it has returned. Takes no lock. Allocates unless the token is cancelled. Not for
+    /// async code or interrupts. With [`never`](Self::never) it does not return.
     ///
     /// ```
     /// use umbel_core::CancellationToken;

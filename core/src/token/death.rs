@@ -37,8 +37,8 @@
 //!
 //! # Foreign code
 //!
-//! The drop of a pointer reason or a waker, also of one that was left in a slot, which may call anything and panic: [`Burial`] hands each
-//! one out when what lies behind it is whole, and goes on afterwards.
+//! The drop of a pointer reason or a waker, also of one that was left in a slot, which may call anything
+//! and panic: [`Burial`] hands each one out when what lies behind it is whole, and goes on afterwards.
 
 use crate::reason::Reason;
 use crate::sync::{Ordering, dealloc};

@@ -15,8 +15,9 @@
 //!
 //! `cancel` sets the root's word, then marks every LIVE slot, then wakes who waits in a cancelled one.
 //! `cancel_children` begins with the marking. Who finds the root set already (a loser, also a
-//! `cancel_children`) marks, with the reason that is there, and wakes nobody. The wakers are taken out one by one while they are
-//! woken: no memory is needed for that, and if a waker panics the rest is still in its place.
+//! `cancel_children`) marks, with the reason that is there, and wakes nobody. The wakers are taken out
+//! one by one while they are woken: no memory is needed for that, and if a waker panics the rest is
+//! still in its place.
 //!
 //! Cancellations that overlap share the waking: whoever reaches a slot first takes the waker there.
 //! Each has set all flags of its own before, but perhaps not the other one: a slot has no room to say
