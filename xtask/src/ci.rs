@@ -7,12 +7,16 @@ use crate::qemu;
 use crate::step::{self, Cmd, Row, Step};
 use crate::tools::{Need, Tools};
 use crate::ui;
+use std::time::Duration;
 
 /// What the README tells a newcomer to type; a test compares the two.
 const README_COMMANDS: &str = include_str!("../commands.txt");
 
 /// The published crates' `rust-version`.
 const MSRV: &str = "1.85.0";
+
+/// A quarter of an hour on two quiet cores; CI's machine may be busy.
+const MIRI_LIMIT: Duration = Duration::from_secs(50 * 60);
 
 /// Targets of the core, and whether they have compare-and-swap.
 const NO_STD: [(&str, bool); 4] = [
@@ -48,7 +52,11 @@ fn steps() -> Vec<Step> {
     steps.extend(no_std());
     steps.push(msrv());
     steps.push(ui::step(&ui::Args::default()));
-    steps.extend(deep::miri(0..1));
+    steps.extend(
+        deep::miri(0..1)
+            .into_iter()
+            .map(|step| step.limit(MIRI_LIMIT)),
+    );
     steps.extend(models());
     steps.extend(qemu::steps(&qemu::SHORT));
     steps.push(size());
