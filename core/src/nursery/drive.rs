@@ -53,6 +53,7 @@ use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::list::{Chain, Queue};
 use crate::nursery::mode::Mode;
 use crate::nursery::node::NurserySide;
+use crate::nursery::options::Role;
 use crate::nursery::panics::attempt;
 use crate::nursery::policy::{Policy, Verdict};
 use crate::nursery::report::Report;
@@ -479,7 +480,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         for child in self.queue.take_youngest_first() {
             self.refuse(child);
         }
-        self.end_running(false, JoinErrorKind::Cancelled);
+        self.end_running(Role::Plain, JoinErrorKind::Cancelled);
         if is_there(body.as_mut()) {
             self.shared.poller.cut.set(true);
             self.shared.guard(|| body.set(None));
@@ -501,12 +502,12 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 
     /// The grace is over.
     fn drop_graceful(&mut self) {
-        self.end_running(true, JoinErrorKind::Forced);
+        self.end_running(Role::Graceful, JoinErrorKind::Forced);
     }
 
     /// Drops the running children of one sort, youngest first.
-    fn end_running(&mut self, graceful: bool, kind: JoinErrorKind) {
-        running::cut_all(&self.shared, graceful, kind);
+    fn end_running(&mut self, role: Role, kind: JoinErrorKind) {
+        running::cut_all(&self.shared, role, kind);
         self.set.retain(|running| running.is_alive());
     }
 

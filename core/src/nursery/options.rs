@@ -6,12 +6,21 @@ use core::cell::Cell;
 use core::panic::Location;
 use core::time::Duration;
 
+/// What a child is to its nursery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Dropped at its await point when it is cancelled.
+    Plain,
+    /// Told when it is cancelled, and polled on.
+    Graceful,
+}
+
 /// What a spawn says about its child beside the future.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) site: Site,
     pub(crate) name: Option<Name>,
-    pub(crate) graceful: bool,
+    pub(crate) role: Role,
 }
 
 impl Options {
@@ -27,24 +36,24 @@ impl Options {
         Options {
             site,
             name: None,
-            graceful: false,
+            role: Role::Plain,
         }
     }
 
     /// `None`: nothing worth memory.
     #[inline]
     pub(crate) fn aside(self) -> Option<Meta> {
-        let Options { name, graceful, .. } = self;
-        (name.is_some() || graceful).then(|| Meta {
+        let Options { name, role, .. } = self;
+        (name.is_some() || role != Role::Plain).then(|| Meta {
             name: Cell::new(name),
-            graceful,
+            role,
             notice: Cell::new(None),
             drain: Cell::new(None),
         })
     }
 
     pub(crate) fn graceful(mut self) -> Self {
-        self.graceful = true;
+        self.role = Role::Graceful;
         self
     }
 }
@@ -53,7 +62,7 @@ impl Options {
 /// the nursery until the child ends without output, then to the join side.
 pub(crate) struct Meta {
     pub(crate) name: Cell<Option<Name>>,
-    pub(crate) graceful: bool,
+    pub(crate) role: Role,
     /// From the cancellation to its first poll after that.
     pub(crate) notice: Cell<Option<Duration>>,
     /// From the cancellation to its end.

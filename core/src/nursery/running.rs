@@ -17,7 +17,7 @@
 use crate::nursery::ended::{Number, Record, Span};
 use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::{Exit, NurserySide};
-use crate::nursery::options::Meta;
+use crate::nursery::options::{Meta, Role};
 use crate::nursery::shared::Shared;
 use crate::reason::Reason;
 use crate::sync::Arc;
@@ -112,7 +112,7 @@ impl<E> Future for Running<E> {
 /// has noticed.
 #[cold]
 fn goes_on(shared: &Shared, child: &NurserySide) -> bool {
-    let Some(meta) = child.meta().filter(|meta| meta.graceful) else {
+    let Some(meta) = child.meta().filter(|meta| meta.role == Role::Graceful) else {
         let reason = shared.token.reason();
         cut(shared, child, JoinErrorKind::Cancelled, reason);
         return false;
@@ -133,7 +133,7 @@ fn done_aside(shared: &Shared, child: &NurserySide, meta: &Meta) {
 /// Looks at the token again: a graceful child may have ended in the turn of the cancellation, before the
 /// drain.
 fn note_if_drained(shared: &Shared, child: &NurserySide) -> Span {
-    if child.is_graceful() && shared.token.is_cancelled() {
+    if child.role() == Role::Graceful && shared.token.is_cancelled() {
         return shared.poller.note_drained(child, false);
     }
     Span::default()
@@ -202,18 +202,18 @@ fn cut(shared: &Shared, child: &NurserySide, kind: JoinErrorKind, reason: Option
     } else {
         shared.counts.cancelled();
     }
-    if child.is_graceful() {
+    if child.role() == Role::Graceful {
         shared.poller.note_drained(child, true);
     }
     shared.guard(|| child.end(kind, reason));
 }
 
 /// Cuts the running children of one sort, youngest first.
-pub(crate) fn cut_all(shared: &Shared, graceful: bool, kind: JoinErrorKind) {
+pub(crate) fn cut_all(shared: &Shared, role: Role, kind: JoinErrorKind) {
     let reason = shared.token.reason();
     // SAFETY: L2 – ending a child links and unlinks nothing; foreign code cannot reach the list.
     for child in unsafe { shared.poller.running.iter() } {
-        if child.is_alive() && child.is_graceful() == graceful {
+        if child.is_alive() && child.role() == role {
             cut(shared, &child, kind, reason.clone());
         }
     }

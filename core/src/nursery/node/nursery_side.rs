@@ -8,7 +8,7 @@ use crate::nursery::node::head::{
     ABANDONED, CLAIMED, Claim, DONE, ENDED, Exit, JOIN_GONE, LetGo, NURSERY_GONE, Node, STARTED,
     WAITED, drop_future, free, meta,
 };
-use crate::nursery::options::Meta;
+use crate::nursery::options::{Meta, Role};
 use crate::nursery::panics::Panics;
 use crate::observe::Name;
 use crate::reason::Reason;
@@ -58,8 +58,8 @@ impl NurserySide {
         unsafe { meta(self.0) }
     }
 
-    pub(crate) fn is_graceful(&self) -> bool {
-        self.meta().is_some_and(|meta| meta.graceful)
+    pub(crate) fn role(&self) -> Role {
+        self.meta().map_or(Role::Plain, |meta| meta.role)
     }
 
     /// A copy of its name.
