@@ -5,6 +5,7 @@ mod auto_traits;
 mod drive;
 mod fixed_nursery;
 mod nursery;
+mod nursery_alone;
 mod nursery_attack;
 mod nursery_drops;
 mod nursery_local;
