@@ -9,6 +9,7 @@ mod set;
 mod set_fixed;
 mod nursery;
 mod nursery_room;
+mod nursery_order;
 mod fixed_nursery;
 mod static_token;
 mod time;
