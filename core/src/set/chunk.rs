@@ -43,7 +43,7 @@
 use crate::sync::{alloc, dealloc, pick};
 use crate::wake::batch::steps;
 use crate::wake::immortal::Immortal;
-use crate::wake::owner::Owner;
+use crate::wake::owner::{Owner, Retiring};
 use crate::wake::ready::{self, BITS, Header};
 use ::alloc::alloc::handle_alloc_error;
 use core::alloc::Layout;
@@ -244,13 +244,14 @@ impl<F> Chunks<F> {
             self.del_all(chunk);
             self.del_room(chunk);
         }
+        let mut retiring = owner.as_mut().map(Owner::retiring);
         // SAFETY: C1, C4 – nothing leads to the chunk any more.
-        unsafe { Self::release(owner, chunk) };
+        unsafe { Self::release(&mut retiring, chunk) };
     }
 
     /// # Safety
-    /// `chunk` is empty and nothing of ours leads to it; `owner` is the one that made its header.
-    unsafe fn release(owner: &mut Option<Owner>, chunk: *mut Chunk) {
+    /// `chunk` is empty and nothing of ours leads to it; `retiring` is of the owner that made its header.
+    unsafe fn release(retiring: &mut Option<Retiring<'_>>, chunk: *mut Chunk) {
         // SAFETY: C1 – it is still allocated, with this layout.
         let (header, layout) = unsafe {
             (
@@ -258,9 +259,9 @@ impl<F> Chunks<F> {
                 Self::layout((*chunk).full.count_ones() as usize),
             )
         };
-        if let Some(owner) = owner {
+        if let Some(retiring) = retiring {
             // SAFETY: `grow` got the header from this owner; it goes with the chunk.
-            unsafe { owner.retire(header) };
+            unsafe { retiring.retire(header) };
         }
         // SAFETY: C1 – as above.
         unsafe { dealloc(chunk.cast(), layout) };
@@ -527,6 +528,7 @@ impl<F> Chunks<F> {
         }
         let mut chunk = self.all;
         *self = Self::new();
+        let mut retiring = owner.as_mut().map(Owner::retiring);
         steps(|| {
             if chunk.is_null() {
                 return false;
@@ -536,6 +538,16 @@ impl<F> Chunks<F> {
             unsafe {
                 if core::mem::needs_drop::<F>() {
                     let mut left = Left(chunk, (*chunk).live);
+                    // Where there is no gap, the bits need not be looked for one by one.
+                    if left.1 & left.1.wrapping_add(1) == 0 {
+                        let index = left.1.count_ones() as usize;
+                        let mut slot = Self::slot(Place { chunk, index });
+                        while left.1 != 0 {
+                            left.1 >>= 1;
+                            slot = slot.sub(1);
+                            slot.drop_in_place();
+                        }
+                    }
                     while left.1 != 0 {
                         let index = left.1.ilog2() as usize;
                         left.1 &= !(1 << index);
@@ -544,7 +556,7 @@ impl<F> Chunks<F> {
                 }
                 let empty = chunk;
                 chunk = (*chunk).all[1];
-                Self::release(owner, empty);
+                Self::release(&mut retiring, empty);
             }
             true
         });
