@@ -423,10 +423,11 @@ impl<F> Chunks<F> {
     pub(crate) unsafe fn remove_polled(&mut self, owner: &mut Option<Owner>, place: Place) {
         struct Vacate<'a, F>(&'a mut Chunks<F>, &'a mut Option<Owner>, Place);
         impl<F> Drop for Vacate<'_, F> {
-            #[cold]
+            // Inlined, so that the guard is nowhere in memory while all goes well.
+            #[inline(always)]
             fn drop(&mut self) {
                 // SAFETY: C2 – the future is dropped, or as much of it as can be.
-                unsafe { self.0.vacate(self.1, self.2) };
+                unsafe { self.0.vacate_panicked(self.1, self.2) };
             }
         }
         // SAFETY: C2 – by contract the slot holds a future; nobody sees it again: `vacate` clears its
@@ -460,6 +461,17 @@ impl<F> Chunks<F> {
                 }
             }
         }
+    }
+
+    /// [`vacate`](Self::vacate) on the way out of a panic.
+    ///
+    /// # Safety
+    /// As there.
+    #[cold]
+    #[inline(never)]
+    unsafe fn vacate_panicked(&mut self, owner: &mut Option<Owner>, place: Place) {
+        // SAFETY: (caller) as here.
+        unsafe { self.vacate(owner, place) };
     }
 
     /// # Safety
