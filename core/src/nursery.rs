@@ -23,6 +23,7 @@
 //! | `list` | the queue for room, the list of running children |
 //! | `shared` | what nursery and handles share: the inbox |
 //! | `join` | awaiting a child |
+//! | `request` | what is asked of the nursery's own poll |
 //! | `scope` | a nursery as a child |
 //! | `map` | children made from an iterator |
 //! | `spawner` | giving a child to the nursery |
@@ -45,6 +46,7 @@ pub(crate) mod node;
 pub(crate) mod list;
 pub(crate) mod shared;
 pub(crate) mod join;
+pub(crate) mod request;
 pub(crate) mod scope;
 pub(crate) mod map;
 pub(crate) mod spawner;

@@ -67,6 +67,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "nursery/node/head.rs",
     "nursery/node/join_side.rs",
     "nursery/node/nursery_side.rs",
+    "nursery/request.rs",
     "nursery/running.rs",
     "nursery/shared.rs",
 ];

@@ -57,6 +57,7 @@ use crate::nursery::options::Role;
 use crate::nursery::panics::attempt;
 use crate::nursery::policy::{Policy, Verdict};
 use crate::nursery::report::Report;
+use crate::nursery::request;
 use crate::nursery::running::{self, End, Running};
 use crate::nursery::shared::{Shared, bit};
 use crate::reason::Reason;
@@ -94,7 +95,6 @@ enum Phase {
 pub(crate) struct Engine<'env, E, M: Mode> {
     // D1: before `shared`.
     set: FutureSet<Running<E>>,
-    queue: Queue,
     desk: Desk,
     pub(crate) shared: Arc<Shared>,
     phase: Phase,
@@ -128,7 +128,6 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         let desk = set.desk();
         Engine {
             set,
-            queue: Queue::new(),
             desk,
             shared: Arc::new(Shared::new(desk)),
             phase: Phase::New,
@@ -178,7 +177,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         let yielding = self.poll_children(body.as_mut());
 
         self.in_turn = false;
-        let over = !is_there(body.as_mut()) && self.set.is_empty() && self.queue.is_empty();
+        let over = !is_there(body.as_mut()) && self.set.is_empty() && self.queue().is_empty();
         if over && self.shared.shut_if_empty() {
             self.phase = Phase::Ended;
             return Poll::Ready(());
@@ -312,7 +311,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             }
             self.places += self.shared.poller.freed.take();
             let cancelled = self.phase == Phase::Running && self.shared.token.is_cancelled();
-            if !cancelled && (self.queue.is_empty() || self.places == 0) {
+            if !cancelled && (self.queue().is_empty() || self.places == 0) {
                 // Who came in during this turn comes before those who ask for the places later. His
                 // ring brings the turn in which he is polled.
                 self.admit();
@@ -346,29 +345,37 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 
     // -------------------------------------------------------------- children in
 
-    /// Starts what came in, as far as there is room; the rest queues. While draining: refuses it.
+    fn queue(&self) -> &Queue {
+        &self.shared.poller.queue
+    }
+
+    /// Starts what came in, as far as there is room; the rest queues. While draining: refuses it. What is
+    /// asked is answered.
     fn admit(&mut self) {
         let draining = self.phase != Phase::Running;
-        for child in self.shared.take() {
+        for node in self.shared.take() {
+            let Some(child) = self.sort_out(node) else {
+                continue;
+            };
             if draining {
                 self.refuse(child);
             } else if child.head().placed.get() {
                 self.start(child);
             } else {
-                self.queue.push(child);
+                self.queue().push(child);
             }
         }
-        if self.shared.wants_sweep(self.queue.len()) {
-            let swept = self.queue.sweep();
+        if self.shared.wants_sweep(self.queue().len()) {
+            let swept = self.queue().sweep();
             self.shared.swept(swept);
         }
-        while !self.queue.is_empty() {
+        while !self.queue().is_empty() {
             if self.places > 0 {
                 self.places -= 1;
             } else if !self.shared.room.try_take() {
                 break;
             }
-            match self.queue.next() {
+            match self.queue().pop() {
                 Some(child) => {
                     child.head().placed.set(true);
                     self.start(child);
@@ -377,6 +384,18 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             }
         }
         self.give_places_back();
+    }
+
+    /// What came in and is no child is dealt with, according to its role, in every phase.
+    #[inline(always)]
+    fn sort_out(&mut self, node: NurserySide) -> Option<NurserySide> {
+        match node.role() {
+            Role::Plain | Role::Graceful => Some(node),
+            Role::Request => {
+                request::answer(&self.shared, node);
+                None
+            }
+        }
     }
 
     #[inline(always)]
@@ -417,7 +436,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 
     /// Places that nobody queues for go back to the common store.
     fn give_places_back(&mut self) {
-        if self.queue.is_empty() {
+        if self.queue().is_empty() {
             for _ in 0..core::mem::take(&mut self.places) {
                 self.shared.room.give();
             }
@@ -474,10 +493,16 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         });
         self.shared.poller.drain.set(now.map(|now| (now, now)));
         // Youngest first: what came in last, what waits, what runs, the body.
-        for child in self.shared.take().reversed() {
+        let late = Queue::default();
+        for node in self.shared.take() {
+            if let Some(child) = self.sort_out(node) {
+                late.push(child);
+            }
+        }
+        for child in late.take().reversed() {
             self.refuse(child);
         }
-        for child in self.queue.take_youngest_first() {
+        for child in self.queue().take().reversed() {
             self.refuse(child);
         }
         self.end_running(Role::Plain, JoinErrorKind::Cancelled);
@@ -569,7 +594,7 @@ impl<E, M: Mode> Engine<'_, E, M> {
                 }
             }
             1 => drop(core::mem::replace(&mut incoming, Chain::EMPTY)),
-            2 => drop(self.queue.take_youngest_first()),
+            2 => drop(shared.poller.queue.take().reversed()),
             3 => running::close_all(shared),
             4 => self.set.clear(),
             5 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),
