@@ -6,7 +6,7 @@ use crate::nursery::ended::Span;
 use crate::nursery::join_error::{JoinError, JoinErrorKind};
 use crate::nursery::node::head::{
     ABANDONED, CLAIMED, DONE, ENDED, FLAGS, JOIN_GONE, LetGo, Node, STARTED, WAITED, drop_future,
-    meta,
+    meta, with_end,
 };
 use crate::nursery::options::Meta;
 use crate::observe::Id;
@@ -56,7 +56,7 @@ impl<T> JoinSide<T> {
     unsafe fn end(&self) -> JoinError {
         let head = self.head();
         // SAFETY: C4 – (caller).
-        let reason = head.end.with_mut(|end| unsafe { (*end).take() });
+        let reason = unsafe { with_end(self.0, |end| (*end).take()) };
         // SAFETY: C1 – our side has not let go.
         let meta = unsafe { meta(self.0) };
         let name = meta.and_then(|meta| meta.name.take());
