@@ -204,7 +204,7 @@ fn the_nurserys_time_and_the_childrens_share_an_alarm() {
             .timeout(4 * SEC)
             .spawn_graceful(|_| idle(&log, "told"));
         let _told = told;
-        pending().await
+        pending::<Result<(), _>>().await
     }));
     task.stall();
     assert_eq!(clock.next_due(), Some(clock.now() + SEC));
