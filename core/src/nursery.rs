@@ -10,10 +10,13 @@
 //! | room | what it holds |
 //! |---|---|
 //! | `ended` | who ended, and how long it took |
+//! | `histogram` | durations by order of magnitude |
 //! | `report` | counts and the final report |
 //! | `failure` | the outcome's error |
 //! | `join_error` | the join's error |
 //! | `policy` | what an error does to the siblings |
+//! | `observer` | who watches |
+//! | `snapshot` | what a nursery looks like, in words |
 //! | `deadline` | the one alarm |
 //! | `mode` | what crosses threads and what stays |
 //! | `limit` | places for running children |
@@ -22,6 +25,8 @@
 //! | `node` | one child's memory |
 //! | `list` | the queue for room, the list of running children |
 //! | `shared` | what nursery and handles share: the inbox |
+//! | `tell` | telling the observer |
+//! | `look` | taking a snapshot |
 //! | `join` | awaiting a child |
 //! | `scope` | a nursery as a child |
 //! | `map` | children made from an iterator |
@@ -32,10 +37,13 @@
 
 // Each uses only what stands above it.
 pub(crate) mod ended;
+pub(crate) mod histogram;
 pub(crate) mod report;
 pub(crate) mod failure;
 pub(crate) mod join_error;
 pub(crate) mod policy;
+pub(crate) mod observer;
+pub(crate) mod snapshot;
 pub(crate) mod deadline;
 pub(crate) mod mode;
 pub(crate) mod limit;
@@ -44,6 +52,8 @@ pub(crate) mod options;
 pub(crate) mod node;
 pub(crate) mod list;
 pub(crate) mod shared;
+pub(crate) mod tell;
+pub(crate) mod look;
 pub(crate) mod join;
 pub(crate) mod scope;
 pub(crate) mod map;
@@ -66,6 +76,7 @@ use core::fmt;
 use core::future::Future;
 use core::panic::Location;
 use core::pin::Pin;
+use core::ptr::NonNull;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use drive::Engine;
@@ -75,6 +86,7 @@ use handle::{Child, Handle, LocalChild, LocalHandle};
 use join::Join;
 use limit::Room;
 use mode::{Local, Mode, Threads};
+use observer::{Observer, Watch};
 use pin_project_lite::pin_project;
 use policy::Policy;
 use scope::Scope;
@@ -86,6 +98,8 @@ struct Setup<'env, E, M: Mode> {
     engine: Engine<'env, E, M>,
     /// A handle has been taken: children may have places and contexts by now.
     handed_out: Cell<bool>,
+    /// Ages were asked for here, not inherited.
+    aged: bool,
 }
 
 impl<'env, E, M: Mode> Setup<'env, E, M> {
@@ -93,6 +107,7 @@ impl<'env, E, M: Mode> Setup<'env, E, M> {
         Setup {
             engine: Engine::new(),
             handed_out: Cell::new(false),
+            aged: false,
         }
     }
 
@@ -116,12 +131,37 @@ impl<'env, E, M: Mode> Setup<'env, E, M> {
     }
 
     #[track_caller]
+    fn observer(&mut self, observer: &'env (dyn Observer + 'env)) {
+        let shared = self.shared();
+        shared.observer = Some(Watch::new(observer));
+        shared.watched = true;
+    }
+
+    #[track_caller]
+    fn ages(&mut self) {
+        self.aged = true;
+        let shared = self.shared();
+        (shared.aged, shared.watched) = (true, true);
+    }
+
+    /// Whoever watches the nursery around it watches this one. `outer` is of the same `'env`.
+    #[track_caller]
+    fn inherit(&mut self, outer: &Spawner<'env, impl Sized>) {
+        let (shared, outer) = (self.shared(), &outer.shared);
+        shared.token = outer.token.child_token();
+        shared.observer = outer.observer;
+        shared.aged = outer.aged;
+        shared.watched = outer.watched;
+    }
+
+    #[track_caller]
     fn finish(self) -> Engine<'env, E, M> {
         let mut engine = self.engine;
         engine.site = Location::caller();
         if engine.alarm.is_none() {
             let timed = engine.deadline != Instant::NEVER || engine.shared.grace.is_some();
             assert!(!timed, "a nursery's deadline and grace need `.timer(..)`");
+            assert!(!self.aged, "a nursery's ages need `.timer(..)`");
         }
         engine
     }
@@ -151,6 +191,7 @@ macro_rules! nurseries {
         E: [$($error:tt)*];
         name: [$($name:tt)*];
         policy: [$($policy:tt)*];
+        observer: [$($observer:tt)*];
         timer: [$($timer:tt)*];
         sleep: [$($sleep:tt)*];
         body: [$($body:tt)*];
@@ -184,7 +225,7 @@ macro_rules! nurseries {
         ///
         /// # Panics
         ///
-        /// Those that handles know about (name, limit, token, grace) panic if a handle has been taken,
+        /// Those that handles know about (name, limit, token, grace, observer, ages) panic if a handle has been taken,
         /// even one that is gone.
         impl<'env, E: $($error)*> $Nursery<'env, E> {
             /// Names it, for errors and reports.
@@ -234,6 +275,24 @@ macro_rules! nurseries {
                 self
             }
 
+            /// Tells `observer` what happens in this nursery and in the [scopes](Handle::scope) nested in it
+            /// (unless these have one of their own).
+            #[track_caller]
+            pub fn observer(mut self, observer: &'env ($($observer)*)) -> Self {
+                self.0.observer(observer);
+                self
+            }
+
+            /// Keeps when each child came and when it started, for
+            /// [snapshots](crate::Snapshot). The clock is read once a turn, and each child has
+            /// a little more memory. Nested [scopes](Handle::scope) do the same, if they have a timer.
+            /// Needs a [`timer`](Self::timer).
+            #[track_caller]
+            pub fn ages(mut self) -> Self {
+                self.0.ages();
+                self
+            }
+
             /// How long graceful children may take to end after a cancellation. Without it: as long
             /// as they need. Needs a [`timer`](Self::timer).
             #[track_caller]
@@ -272,7 +331,7 @@ macro_rules! nurseries {
             ///
             /// # Panics
             ///
-            /// If a deadline or a grace was set without a [`timer`](Self::timer). The future panics if
+            /// If a deadline, a grace or ages were asked for without a [`timer`](Self::timer). The future panics if
             /// it is polled after it was ready or has panicked, and when all have ended if something in
             /// it has [panicked](Nursery#panics).
             #[track_caller]
@@ -352,9 +411,13 @@ macro_rules! nurseries {
                 B: $($scope)*,
                 E: $($from)*,
             {
-                let (spawner, options) = self.into_parts();
+                let (spawner, mut options) = self.into_parts();
                 let outer = spawner.shared.token.clone();
-                let run = make($Nursery::new().token(&outer));
+                let mut nursery = $Nursery::new();
+                nursery.0.inherit(spawner);
+                let run = make(nursery);
+                // The run keeps it alive, and lies in the child until that ends.
+                options.scope = Some(NonNull::from(&*run.engine.shared).cast());
                 let inner = run.engine.shared.token.clone();
                 spawner.spawn(Scope::new(outer, inner, run), options.graceful())
             }
@@ -390,10 +453,11 @@ macro_rules! nurseries {
                 /// The children go first, youngest first, then the body, whoever panics.
                 fn drop(this: Pin<&mut Self>) {
                     let mut this = this.project();
-                    each(0..3, |step| match step {
+                    each(0..4, |step| match step {
                         0 => this.engine.close(),
                         1 => this.body.set(None),
-                        _ => drop(this.value.take()),
+                        2 => drop(this.value.take()),
+                        _ => this.engine.closed(),
                     });
                 }
             }
@@ -444,6 +508,11 @@ nurseries! {
     policy: [
         Policy<E> // `E` is the nursery's error
         + Send // or else in a `LocalNursery`
+        + 'env // outlives the nursery
+    ];
+    observer: [
+        dyn Observer
+        + Sync // or else of a `LocalNursery`
         + 'env // outlives the nursery
     ];
     timer: [
@@ -537,6 +606,10 @@ nurseries! {
     name: [Into<Name>];
     policy: [
         Policy<E> // `E` is the nursery's error
+        + 'env // outlives the nursery
+    ];
+    observer: [
+        dyn Observer
         + 'env // outlives the nursery
     ];
     timer: [Timer + 'env];

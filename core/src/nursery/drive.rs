@@ -59,6 +59,7 @@ use crate::nursery::policy::{Policy, Verdict};
 use crate::nursery::report::Report;
 use crate::nursery::running::{self, End, Running};
 use crate::nursery::shared::{Shared, bit};
+use crate::nursery::tell;
 use crate::reason::Reason;
 use crate::set::growing::FutureSet;
 use crate::sync::Arc;
@@ -94,7 +95,6 @@ enum Phase {
 pub(crate) struct Engine<'env, E, M: Mode> {
     // D1: before `shared`.
     set: FutureSet<Running<E>>,
-    queue: Queue,
     desk: Desk,
     pub(crate) shared: Arc<Shared>,
     phase: Phase,
@@ -128,7 +128,6 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         let desk = set.desk();
         Engine {
             set,
-            queue: Queue::new(),
             desk,
             shared: Arc::new(Shared::new(desk)),
             phase: Phase::New,
@@ -149,6 +148,10 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         }
     }
 
+    fn queue(&self) -> &Queue {
+        &self.shared.poller.queue
+    }
+
     /// One turn. `Ready` when body and children have all ended; then the inbox is shut.
     pub(crate) fn poll<B, T>(
         &mut self,
@@ -167,6 +170,9 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         let begun = self.set.begin(cx);
         self.in_turn = true;
         let mut rang = begun.desk;
+        if self.shared.aged {
+            self.stamp();
+        }
         if self.phase == Phase::New {
             rang = !0;
             self.open();
@@ -178,9 +184,10 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         let yielding = self.poll_children(body.as_mut());
 
         self.in_turn = false;
-        let over = !is_there(body.as_mut()) && self.set.is_empty() && self.queue.is_empty();
+        let over = !is_there(body.as_mut()) && self.set.is_empty() && self.queue().is_empty();
         if over && self.shared.shut_if_empty() {
             self.phase = Phase::Ended;
+            tell::closed(&self.shared);
             return Poll::Ready(());
         }
         if !begun.registered {
@@ -195,6 +202,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     /// The first turn: a deadline in the past cancels before anything is polled.
     fn open(&mut self) {
         self.phase = Phase::Running;
+        self.shared.poller.site.set(Some(self.site));
+        tell::opened(&self.shared);
         self.shared.poller.timed.set(self.alarm.is_some());
         self.token_wait = Some(self.shared.token.clone().cancelled_owned());
         let inherited = self.shared.token.deadline().unwrap_or(Instant::NEVER);
@@ -288,6 +297,12 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             return;
         }
         self.shared.guard(|| body.set(None));
+        let kind = match &polled {
+            Some(Poll::Ready(Err(_))) => Some(JoinErrorKind::Failed),
+            None => Some(JoinErrorKind::Panicked),
+            _ => None,
+        };
+        tell::body_ended(&self.shared, kind);
         let who = Record::new(None, Origin::body(self.site), Span::default());
         match polled {
             Some(Poll::Ready(Ok(output))) => {
@@ -312,7 +327,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             }
             self.places += self.shared.poller.freed.take();
             let cancelled = self.phase == Phase::Running && self.shared.token.is_cancelled();
-            if !cancelled && (self.queue.is_empty() || self.places == 0) {
+            if !cancelled && (self.queue().is_empty() || self.places == 0) {
                 // Who came in during this turn comes before those who ask for the places later. His
                 // ring brings the turn in which he is polled.
                 self.admit();
@@ -350,25 +365,25 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     fn admit(&mut self) {
         let draining = self.phase != Phase::Running;
         for child in self.shared.take() {
+            tell::admitted(&self.shared, &child);
             if draining {
                 self.refuse(child);
             } else if child.head().placed.get() {
                 self.start(child);
             } else {
-                self.queue.push(child);
+                self.queue().push(child);
             }
         }
-        if self.shared.wants_sweep(self.queue.len()) {
-            let swept = self.queue.sweep();
-            self.shared.swept(swept);
+        if self.shared.wants_sweep(self.queue().len()) {
+            self.sweep();
         }
-        while !self.queue.is_empty() {
+        while !self.queue().is_empty() {
             if self.places > 0 {
                 self.places -= 1;
             } else if !self.shared.room.try_take() {
                 break;
             }
-            match self.queue.next() {
+            match self.queue().pop() {
                 Some(child) => {
                     child.head().placed.set(true);
                     self.start(child);
@@ -377,6 +392,16 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             }
         }
         self.give_places_back();
+    }
+
+    /// Takes children out of the queue whose spawners gave up.
+    #[cold]
+    fn sweep(&self) {
+        self.queue().sweep(|child| {
+            tell::given_up(&self.shared, &child);
+            self.shared.guard(|| drop(child));
+            self.shared.swept(1);
+        });
     }
 
     #[inline(always)]
@@ -398,6 +423,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             }
         } else {
             // Its spawner gave up; only the place is of interest.
+            tell::given_up(&self.shared, &child);
             self.shared.swept(1);
             self.places += usize::from(child.head().placed.get());
         }
@@ -407,17 +433,20 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     fn refuse(&self, child: NurserySide) {
         let shared = &self.shared;
         if !child.claim(0) {
+            tell::given_up(shared, &child);
             shared.swept(1);
             return;
         }
         shared.counts.cancelled();
+        shared.counts.unbegun();
         shared.poller.cut.set(true);
-        shared.guard(|| child.end(JoinErrorKind::Cancelled, shared.token.reason()));
+        let reason = shared.token.reason();
+        shared.guard(|| tell::end(shared, &child, JoinErrorKind::Cancelled, reason));
     }
 
     /// Places that nobody queues for go back to the common store.
     fn give_places_back(&mut self) {
-        if self.queue.is_empty() {
+        if self.queue().is_empty() {
             for _ in 0..core::mem::take(&mut self.places) {
                 self.shared.room.give();
             }
@@ -474,20 +503,32 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         });
         self.shared.poller.drain.set(now.map(|now| (now, now)));
         // Youngest first: what came in last, what waits, what runs, the body.
+        tell::cancelled(&self.shared);
         for child in self.shared.take().reversed() {
+            tell::admitted(&self.shared, &child);
             self.refuse(child);
         }
-        for child in self.queue.take_youngest_first() {
+        for child in self.queue().take_youngest_first() {
             self.refuse(child);
         }
         self.end_running(Role::Plain, JoinErrorKind::Cancelled);
         if is_there(body.as_mut()) {
             self.shared.poller.cut.set(true);
             self.shared.guard(|| body.set(None));
+            tell::body_ended(&self.shared, Some(JoinErrorKind::Cancelled));
         }
+        tell::told_all(&self.shared);
         // The grace may be nothing, and it may have been forced already.
         if self.alarm_rang() || self.shared.is_forced() {
             self.drop_graceful();
+        }
+    }
+
+    /// The time at the start of this turn, for ages.
+    #[cold]
+    fn stamp(&mut self) {
+        if let Some(now) = self.ask_alarm(|alarm| alarm.now()) {
+            self.shared.poller.now.set(now);
         }
     }
 
@@ -518,7 +559,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         let shared = &self.shared;
         let report = Report {
             name: shared.name.clone(),
-            stats: shared.counts.stats(),
+            stats: shared.stats(),
             drained: shared.poller.drained.take(),
         };
         shared.set_report(report.clone());
@@ -550,6 +591,13 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 }
 
 impl<E, M: Mode> Engine<'_, E, M> {
+    /// After [`close`](Self::close) and the drop of the body: tells that it is over, unless that was told.
+    pub(crate) fn closed(&self) {
+        tell::body_ended(&self.shared, Some(JoinErrorKind::Closed));
+        tell::closed(&self.shared);
+        self.shared.poller.panics.resume();
+    }
+
     /// N9: shuts, and drops the children youngest first, then all else that is not ours, whoever
     /// panics. No effect a second time.
     pub(crate) fn close(&mut self) {
@@ -569,7 +617,9 @@ impl<E, M: Mode> Engine<'_, E, M> {
                 }
             }
             1 => drop(core::mem::replace(&mut incoming, Chain::EMPTY)),
-            2 => drop(self.queue.take_youngest_first()),
+            2 => each(shared.poller.queue.take_youngest_first(), |child| {
+                tell::end(shared, &child, JoinErrorKind::Closed, None);
+            }),
             3 => running::close_all(shared),
             4 => self.set.clear(),
             5 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),

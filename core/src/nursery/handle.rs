@@ -76,9 +76,9 @@ macro_rules! handles {
                 self.0.shared.force(Reason::explicit());
             }
 
-            /// How many children came to which end so far.
+            /// How many children came to which end so far, and how many have not. Allocates nothing.
             pub fn stats(&self) -> Stats {
-                self.0.shared.counts.stats()
+                self.0.shared.stats()
             }
 
             /// The report, once the nursery has ended; `None` before, and if it was dropped.

@@ -9,6 +9,7 @@
 //! - **L3** All are touched by the nursery's own future only (C5, H2).
 
 use crate::nursery::node::{Node, NurserySide};
+use crate::sync::{AtomicUsize, Ordering};
 use crate::wake::batch::each;
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
@@ -63,89 +64,104 @@ impl Drop for Chain {
 
 // ------------------------------------------------------------------ waiting for room
 
-/// Children that wait for room, first come first served. Dropping it ends them.
+/// Children that wait for room, first come first served. The engine empties it at its end: dropped (after a
+/// `mem::forget`) it leaks them, for they may borrow from a stack that is gone.
 pub(crate) struct Queue {
-    oldest: *mut Node,
-    youngest: *mut Node,
-    len: usize,
+    oldest: Cell<*mut Node>,
+    youngest: Cell<*mut Node>,
+    /// Anybody may read it. Relaxed: a number for people, one writer.
+    len: AtomicUsize,
 }
 
-// SAFETY: L1 – the queue owns its nodes; where its engine may cross threads, spawning demands `Send`
-// of what is in them (`mode`).
-unsafe impl Send for Queue {}
-
-impl Queue {
-    pub(crate) const fn new() -> Self {
+impl Default for Queue {
+    fn default() -> Self {
         Queue {
-            oldest: ptr::null_mut(),
-            youngest: ptr::null_mut(),
-            len: 0,
+            oldest: Cell::new(ptr::null_mut()),
+            youngest: Cell::new(ptr::null_mut()),
+            len: AtomicUsize::new(0),
         }
     }
+}
 
+impl Queue {
     pub(crate) fn is_empty(&self) -> bool {
-        self.oldest.is_null()
+        self.oldest.get().is_null()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.len.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn push(&mut self, child: NurserySide) {
+    pub(crate) fn push(&self, child: NurserySide) {
         child.head().next.set(ptr::null_mut());
         let node = child.into_raw();
-        if self.youngest.is_null() {
-            self.oldest = node;
+        if self.is_empty() {
+            self.oldest.set(node);
         } else {
             // SAFETY: L1 – it is in the queue.
-            unsafe { (*self.youngest).next.set(node) };
+            unsafe { (*self.youngest.get()).next.set(node) };
         }
-        self.youngest = node;
-        self.len += 1;
+        self.youngest.set(node);
+        self.len.store(self.len() + 1, Ordering::Relaxed);
     }
-
-    /// Takes all out, the youngest first.
-    pub(crate) fn take_youngest_first(&mut self) -> Chain {
-        let all = ManuallyDrop::new(core::mem::replace(self, Queue::new()));
-        Chain(all.oldest).reversed()
-    }
-
-    /// Takes out those whose spawners gave up; how many.
-    pub(crate) fn sweep(&mut self) -> usize {
-        let mut all = core::mem::replace(self, Queue::new());
-        let before = all.len;
-        for child in all.by_ref() {
-            if !child.is_abandoned() {
-                self.push(child);
-            }
-        }
-        before - self.len
-    }
-}
-
-impl Iterator for Queue {
-    type Item = NurserySide;
 
     /// The one that has waited longest.
-    fn next(&mut self) -> Option<NurserySide> {
-        if self.oldest.is_null() {
+    pub(crate) fn pop(&self) -> Option<NurserySide> {
+        if self.is_empty() {
             return None;
         }
         // SAFETY: L1 – each node leaves the queue once, here.
-        let child = unsafe { NurserySide::from_raw(self.oldest) };
-        self.oldest = child.head().next.replace(ptr::null_mut());
-        if self.oldest.is_null() {
-            self.youngest = ptr::null_mut();
-        }
-        self.len -= 1;
+        let child = unsafe { NurserySide::from_raw(self.oldest.get()) };
+        self.oldest.set(child.head().next.replace(ptr::null_mut()));
+        self.len.store(self.len() - 1, Ordering::Relaxed);
         Some(child)
+    }
+
+    fn take(&self) -> Chain {
+        self.len.store(0, Ordering::Relaxed);
+        Chain(self.oldest.replace(ptr::null_mut()))
+    }
+
+    /// Takes all out, the youngest first.
+    pub(crate) fn take_youngest_first(&self) -> Chain {
+        self.take().reversed()
+    }
+
+    /// Takes out those whose spawners gave up, and hands them to `out`.
+    pub(crate) fn sweep(&self, mut out: impl FnMut(NurserySide)) {
+        for child in self.take() {
+            if child.is_abandoned() {
+                out(child);
+            } else {
+                self.push(child);
+            }
+        }
+    }
+
+    /// The children, oldest first.
+    ///
+    /// # Safety
+    /// None comes or goes while the iterator is used.
+    pub(crate) unsafe fn iter(&self) -> impl Iterator<Item = ManuallyDrop<NurserySide>> {
+        // SAFETY: L1 – they are in the queue and stay there (caller).
+        unsafe { linked(self.oldest.get()) }
     }
 }
 
-impl Drop for Queue {
-    fn drop(&mut self) {
-        each(self, drop);
-    }
+/// The children from `node` on, by their `next`.
+///
+/// # Safety
+/// They are in a null-terminated list, where they stay while the iterator is used.
+unsafe fn linked(mut node: *mut Node) -> impl Iterator<Item = ManuallyDrop<NurserySide>> {
+    core::iter::from_fn(move || {
+        if node.is_null() {
+            return None;
+        }
+        // SAFETY: L1, L2 – it is in the list and stays there (caller).
+        let child = unsafe { NurserySide::peek(node) };
+        node = child.head().next.get();
+        Some(child)
+    })
 }
 
 // ------------------------------------------------------------------ running
@@ -200,15 +216,7 @@ impl RunningList {
     /// # Safety
     /// Nothing is linked or unlinked while the iterator is used.
     pub(crate) unsafe fn iter(&self) -> impl Iterator<Item = ManuallyDrop<NurserySide>> {
-        let mut node = self.youngest.get();
-        core::iter::from_fn(move || {
-            if node.is_null() {
-                return None;
-            }
-            // SAFETY: L2 – it is in the list and stays there (caller).
-            let child = unsafe { NurserySide::peek(node) };
-            node = child.head().next.get();
-            Some(child)
-        })
+        // SAFETY: L2 – they are in the list and stay there (caller).
+        unsafe { linked(self.youngest.get()) }
     }
 }

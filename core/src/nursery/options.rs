@@ -2,8 +2,10 @@
 
 use crate::nursery::ended::Site;
 use crate::observe::Name;
+use crate::time::Instant;
 use core::cell::Cell;
 use core::panic::Location;
+use core::ptr::NonNull;
 use core::time::Duration;
 
 /// What a child is to its nursery.
@@ -21,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) site: Site,
     pub(crate) name: Option<Name>,
     pub(crate) role: Role,
+    /// Of a nested scope: see [`Meta::scope`].
+    pub(crate) scope: Option<NonNull<()>>,
 }
 
 impl Options {
@@ -37,16 +41,22 @@ impl Options {
             site,
             name: None,
             role: Role::Plain,
+            scope: None,
         }
     }
 
-    /// `None`: nothing worth memory.
+    /// `None`: nothing worth memory. `watched`: somebody wants to know more than that it is there.
     #[inline]
-    pub(crate) fn aside(self) -> Option<Meta> {
-        let Options { name, role, .. } = self;
-        (name.is_some() || role != Role::Plain).then(|| Meta {
+    pub(crate) fn aside(self, watched: bool) -> Option<Meta> {
+        let Options {
+            name, role, scope, ..
+        } = self;
+        (watched || name.is_some() || role != Role::Plain).then(|| Meta {
             name: Cell::new(name),
             role,
+            scope,
+            admitted: Cell::new(Instant::NEVER),
+            started: Cell::new(Instant::NEVER),
             notice: Cell::new(None),
             drain: Cell::new(None),
         })
@@ -63,6 +73,12 @@ impl Options {
 pub(crate) struct Meta {
     pub(crate) name: Cell<Option<Name>>,
     pub(crate) role: Role,
+    /// What the nursery shares that runs in this child: it is there for as long as the child's future is.
+    /// (A `Shared`, which this file cannot name.)
+    pub(crate) scope: Option<NonNull<()>>,
+    /// If ages are kept: when the nursery took it up, and when it was polled first; else `NEVER`.
+    pub(crate) admitted: Cell<Instant>,
+    pub(crate) started: Cell<Instant>,
     /// From the cancellation to its first poll after that.
     pub(crate) notice: Cell<Option<Duration>>,
     /// From the cancellation to its end.

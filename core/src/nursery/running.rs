@@ -17,8 +17,10 @@
 use crate::nursery::ended::{Number, Record, Span};
 use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::{Exit, NurserySide};
+use crate::nursery::observer::Ending;
 use crate::nursery::options::{Meta, Role};
 use crate::nursery::shared::Shared;
+use crate::nursery::tell;
 use crate::reason::Reason;
 use crate::sync::Arc;
 use crate::wake::batch::each;
@@ -85,6 +87,9 @@ impl<E> Future for Running<E> {
         let number = &child.head().number;
         if number.get() == Number::NONE {
             number.set(Number::new(shared.counts.started()));
+            if shared.watched && !begin_watched(shared, child) {
+                return Poll::Ready(End::Counted);
+            }
         }
         // Most often there is none, and nothing to be dropped.
         let mut error = ManuallyDrop::new(None);
@@ -123,10 +128,18 @@ fn goes_on(shared: &Shared, child: &NurserySide) -> bool {
     true
 }
 
-/// A child that is named or graceful has succeeded.
+/// The observer may cancel the nursery or panic: as above.
+#[cold]
+fn begin_watched(shared: &Shared, child: &NurserySide) -> bool {
+    tell::started(shared, child);
+    !shared.token.is_cancelled() || goes_on(shared, child)
+}
+
+/// A child that has a `Meta` has succeeded.
 #[inline(never)]
 fn done_aside(shared: &Shared, child: &NurserySide, meta: &Meta) {
     note_if_drained(shared, child);
+    tell::ended(shared, child, &Ending::DONE);
     shared.poller.name.set(meta.name.take());
 }
 
@@ -134,9 +147,16 @@ fn done_aside(shared: &Shared, child: &NurserySide, meta: &Meta) {
 /// drain.
 fn note_if_drained(shared: &Shared, child: &NurserySide) -> Span {
     if child.role() == Role::Graceful && shared.token.is_cancelled() {
-        return shared.poller.note_drained(child, false);
+        return note_drained(shared, child, false);
     }
     Span::default()
+}
+
+/// A graceful child ends after the cancellation.
+fn note_drained(shared: &Shared, child: &NurserySide, forced: bool) -> Span {
+    let span = shared.poller.note_drained(child, forced);
+    shared.counts.times.note(span);
+    span
 }
 
 /// A child has ended by itself, without output.
@@ -144,23 +164,28 @@ fn note_if_drained(shared: &Shared, child: &NurserySide) -> Span {
 fn failed<E>(shared: &Shared, child: &NurserySide, exit: Exit, error: Option<E>) -> End<E> {
     let panics = &shared.poller.panics;
     let span = note_if_drained(shared, child);
+    let (kind, reason) = match exit {
+        Exit::Failed => (JoinErrorKind::Failed, None),
+        Exit::Cut => (JoinErrorKind::Cancelled, shared.token.reason()),
+        _ => (JoinErrorKind::Panicked, None),
+    };
+    tell::ended(shared, child, &Ending::without(kind, reason.as_ref()));
     let end = match (exit, error) {
         (Exit::Failed, Some(error)) => {
             let record = Record::new(child.last_name(), child.origin(), span);
             shared.poller.failed.set(Some(record));
-            panics.catch(|| child.end(JoinErrorKind::Failed, None));
+            panics.catch(|| child.end(kind, None));
             End::Failed(error)
         }
         (Exit::Cut, _) => {
             shared.poller.cut.set(true);
             shared.counts.cancelled();
-            let reason = shared.token.reason();
-            panics.catch(|| child.end(JoinErrorKind::Cancelled, reason));
+            panics.catch(|| child.end(kind, reason));
             End::Counted
         }
         _ => {
             shared.counts.panicked();
-            panics.catch(|| child.end(JoinErrorKind::Panicked, None));
+            panics.catch(|| child.end(kind, None));
             End::Counted
         }
     };
@@ -202,10 +227,13 @@ fn cut(shared: &Shared, child: &NurserySide, kind: JoinErrorKind, reason: Option
     } else {
         shared.counts.cancelled();
     }
-    if child.role() == Role::Graceful {
-        shared.poller.note_drained(child, true);
+    if child.head().number.get() == Number::NONE {
+        shared.counts.unbegun();
     }
-    shared.guard(|| child.end(kind, reason));
+    if child.role() == Role::Graceful {
+        note_drained(shared, child, true);
+    }
+    shared.guard(|| tell::end(shared, child, kind, reason));
 }
 
 /// Cuts the running children of one sort, youngest first.
@@ -223,5 +251,7 @@ pub(crate) fn cut_all(shared: &Shared, role: Role, kind: JoinErrorKind) {
 pub(crate) fn close_all(shared: &Shared) {
     // SAFETY: L2 – as in `cut_all`.
     let running = unsafe { shared.poller.running.iter() };
-    each(running, |child| child.end(JoinErrorKind::Closed, None));
+    each(running, |child| {
+        tell::end(shared, &child, JoinErrorKind::Closed, None);
+    });
 }

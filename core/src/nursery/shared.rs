@@ -29,7 +29,8 @@
 //!
 //! - **H1** A node on the stack is owned by the stack; `take` and `shut` hand the ownership over.
 //! - **H2** The `poller` fields are touched only by the nursery's own future, which is in one
-//!   place at a time.
+//!   place at a time. A nursery around it may look at them in its own poll, between the polls of its
+//!   children: the inner future lives in one of those and rests then.
 //! - **H3** `report` is null, or a box of ours that is never replaced.
 //!
 //! # Orderings
@@ -48,10 +49,12 @@
 //! both of "end only if empty", carry no memory: a pusher follows no pointer that it reads, and the
 //! end finds no node. No model can fail on them.
 
-use crate::nursery::ended::{Origin, Record, Span};
+use crate::nursery::ended::{Origin, Record, Site, Span};
+use crate::nursery::histogram::Times;
 use crate::nursery::limit::Room;
-use crate::nursery::list::{Chain, RunningList};
+use crate::nursery::list::{Chain, Queue, RunningList};
 use crate::nursery::node::{Node, NurserySide};
+use crate::nursery::observer::Watch;
 use crate::nursery::panics::{Panic, Panics, attempt};
 use crate::nursery::report::{Drained, Report, Stats};
 use crate::observe::Name;
@@ -88,6 +91,11 @@ pub(crate) struct Shared {
     pub(crate) token: CancellationToken,
     pub(crate) name: Option<Name>,
     pub(crate) grace: Option<Duration>,
+    /// There is an observer, or ages are kept: each child has a `Meta`.
+    pub(crate) watched: bool,
+    pub(crate) observer: Option<Watch>,
+    /// Children keep when they came and started.
+    pub(crate) aged: bool,
     forced: AtomicUsize,
     /// Children in inbox or queue whose spawners gave up, or are about to.
     abandoned: AtomicUsize,
@@ -98,10 +106,16 @@ pub(crate) struct Shared {
 
 /// What belongs to the nursery's own future (H2) and yet is reached from its running children, which
 /// have no other way to it.
-#[derive(Default)]
 pub(crate) struct Poller {
+    /// The children that wait for room.
+    pub(crate) queue: Queue,
     /// The list of running children.
     pub(crate) running: RunningList,
+    /// From its first poll to its end: where it was set running.
+    pub(crate) site: Cell<Option<Site>>,
+    pub(crate) body_ended: Cell<bool>,
+    /// If ages are kept and there is a timer: the time at the start of this turn; else `NEVER`.
+    pub(crate) now: Cell<Instant>,
     /// Places of children that have gone since the nursery looked last.
     pub(crate) freed: Cell<usize>,
     /// Something was dropped before its end.
@@ -120,6 +134,25 @@ pub(crate) struct Poller {
 }
 
 impl Poller {
+    fn new() -> Self {
+        Poller {
+            queue: Queue::default(),
+            running: RunningList::default(),
+            site: Cell::default(),
+            body_ended: Cell::default(),
+            now: Cell::new(Instant::NEVER),
+            freed: Cell::default(),
+            cut: Cell::default(),
+            timed: Cell::default(),
+            drain: Cell::default(),
+            drained: RefCell::default(),
+            panics: Panics::default(),
+            done: Cell::default(),
+            name: Cell::default(),
+            failed: Cell::default(),
+        }
+    }
+
     /// How long it has been draining. `None` without a timer.
     pub(crate) fn drain_time(&self) -> Option<Duration> {
         match self.drain.get() {
@@ -163,11 +196,14 @@ impl Shared {
             token: CancellationToken::new(),
             name: None,
             grace: None,
+            watched: false,
+            observer: None,
+            aged: false,
             forced: AtomicUsize::new(0),
             abandoned: AtomicUsize::new(0),
             counts: Counts::new(),
             report: AtomicPtr::new(ptr::null_mut()),
-            poller: Poller::default(),
+            poller: Poller::new(),
         }
     }
 
@@ -270,6 +306,18 @@ impl Shared {
         self.forced.load(Ordering::Acquire) != 0
     }
 
+    /// The counts, as they are now.
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = self.counts.stats();
+        // What lived when it was dropped counts nowhere.
+        if self.is_shut() {
+            stats.active = 0;
+        } else {
+            stats.queued = self.poller.queue.len();
+        }
+        stats
+    }
+
     /// A spawner is about to give up a child that lies in inbox or queue. Counted before the nursery
     /// can find it, so that the count never passes below zero.
     pub(crate) fn count_abandoned(&self) {
@@ -324,7 +372,7 @@ impl Drop for Shared {
             // SAFETY: H3 – ours, and nobody reads it any more.
             drop(unsafe { Box::from_raw(report) });
         }
-        // The inbox is shut and empty, or its nursery was leaked by `mem::forget`: what lies in it may
+        // Inbox and queue are empty, or their nursery was leaked by `mem::forget`: what lies in them may
         // borrow from a stack that is gone, so it is leaked too.
     }
 }
@@ -337,28 +385,58 @@ pub(crate) struct Counts {
     panicked: AtomicUsize,
     cancelled: AtomicUsize,
     forced: AtomicUsize,
+    /// Those that ended without a poll, in one of the ways above.
+    unbegun: AtomicUsize,
+    pub(crate) times: Times,
 }
 
 macro_rules! counters {
     ($($name:ident)*) => {
         impl Counts {
             fn new() -> Self {
-                Counts { $($name: AtomicUsize::new(0)),* }
+                Counts {
+                    $($name: AtomicUsize::new(0),)*
+                    unbegun: AtomicUsize::new(0),
+                    times: Times::new(),
+                }
             }
 
-            pub(crate) fn stats(&self) -> Stats {
-                Stats { $($name: self.$name.load(Ordering::Relaxed)),* }
+            fn stats(&self) -> Stats {
+                let (notice, drain) = self.times.read();
+                let mut stats = Stats {
+                    $($name: self.$name.load(Ordering::Relaxed),)*
+                    active: 0,
+                    queued: 0,
+                    notice,
+                    drain,
+                };
+                // Read while they change, they may not fit together.
+                let ended = 0 $(+ stats.$name)* - stats.started;
+                let begun = ended.saturating_sub(self.unbegun.load(Ordering::Relaxed));
+                stats.active = stats.started.saturating_sub(begun);
+                stats
             }
 
             $(
                 /// One more: how many there are. H2: only the nursery counts.
                 pub(crate) fn $name(&self) -> usize {
-                    let count = self.$name.load(Ordering::Relaxed) + 1;
-                    self.$name.store(count, Ordering::Relaxed);
-                    count
+                    Self::count(&self.$name)
                 }
             )*
         }
     };
 }
 counters!(started done failed panicked cancelled forced);
+
+impl Counts {
+    fn count(counter: &AtomicUsize) -> usize {
+        let count = counter.load(Ordering::Relaxed) + 1;
+        counter.store(count, Ordering::Relaxed);
+        count
+    }
+
+    /// A child that has been counted among the ended was never polled. H2, as above.
+    pub(crate) fn unbegun(&self) {
+        Self::count(&self.unbegun);
+    }
+}

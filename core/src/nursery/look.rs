@@ -1,0 +1,112 @@
+//! Taking a snapshot.
+//!
+//! # Invariants
+//!
+//! - **K1** The nursery that is looked at is polled by nobody meanwhile: either this is a part of its own
+//!   poll, between the polls of its children (H2), or its run lies in a child of a nursery of which this
+//!   is true.
+//! - **K2** The `scope` of a `Meta` is the `Shared` of the run that lies in that child's future: it is there
+//!   while the future is. (Made by `scope` of a handle, which gives the run away to the child at once.)
+//!
+//! Nothing here is foreign code, but for the clones of reasons' errors, which are reference counts.
+
+use crate::nursery::node::NurserySide;
+use crate::nursery::options::{Meta, Role};
+use crate::nursery::shared::Shared;
+use crate::nursery::snapshot::tree::{ChildKind, ChildSnapshot, ChildState, ScopeState, Snapshot};
+use crate::time::Instant;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// The nursery as it is now, and those in it. K1 is the caller's.
+pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
+    look(shared, shared.poller.now.get())
+}
+
+/// `now`: on the clock of the outermost nursery, or `NEVER`.
+fn look(shared: &Shared, now: Instant) -> Snapshot {
+    let poller = &shared.poller;
+    let mut children = Vec::new();
+    // SAFETY: L2, K1 – no child comes or goes meanwhile.
+    for running in unsafe { poller.running.iter() } {
+        // One that has ended in this turn is still in the list.
+        if running.is_alive() {
+            children.push(child(shared, &running, false, now));
+        }
+    }
+    children.reverse();
+    // SAFETY: L1, K1 – as above.
+    for queued in unsafe { poller.queue.iter() } {
+        if !queued.is_abandoned() {
+            children.push(child(shared, &queued, true, now));
+        }
+    }
+    Snapshot {
+        name: shared.name.clone(),
+        site: poller.site.get(),
+        state: state(shared, now),
+        body_ended: poller.body_ended.get(),
+        stats: shared.stats(),
+        children,
+    }
+}
+
+fn state(shared: &Shared, now: Instant) -> ScopeState {
+    if shared.poller.site.get().is_none() {
+        return ScopeState::New;
+    }
+    match shared.token.reason() {
+        Some(reason) => ScopeState::Draining {
+            reason,
+            drain: drain_time(shared, now),
+        },
+        None => ScopeState::Running,
+    }
+}
+
+/// A nested nursery's last turn may be long ago: with ages the outermost one's time is newer.
+fn drain_time(shared: &Shared, now: Instant) -> Option<Duration> {
+    match shared.poller.drain.get() {
+        Some((from, then)) if now != Instant::NEVER => Some(now.max(then) - from),
+        _ => shared.poller.drain_time(),
+    }
+}
+
+fn child(shared: &Shared, child: &NurserySide, queued: bool, now: Instant) -> ChildSnapshot {
+    let meta = child.meta();
+    let origin = child.origin();
+    let role = child.role();
+    let since = |at: &dyn Fn(&Meta) -> Instant| {
+        let at = meta.map_or(Instant::NEVER, at);
+        (at != Instant::NEVER && now != Instant::NEVER).then(|| now - at)
+    };
+    let id = origin.number.id();
+    let state = match role {
+        _ if queued => ChildState::Queued,
+        Role::Graceful if shared.token.is_cancelled() => ChildState::Draining {
+            notice: meta.and_then(|meta| meta.notice.get()),
+            drain: drain_time(shared, now),
+        },
+        _ if id.is_none() => ChildState::Starting,
+        _ => ChildState::Running,
+    };
+    let begun = meta.filter(|_| id.is_some());
+    ChildSnapshot {
+        name: child.name(),
+        id,
+        site: origin.site,
+        kind: match role {
+            Role::Plain => ChildKind::Plain,
+            Role::Graceful => ChildKind::Graceful,
+        },
+        state,
+        age: since(&|meta| meta.admitted.get()),
+        running: since(&|meta| meta.started.get()),
+        scope: begun.and_then(|meta| meta.scope).map(|inner| {
+            // SAFETY: K2 – the child is alive; K1.
+            let inner = unsafe { inner.cast::<Shared>().as_ref() };
+            Box::new(look(inner, now))
+        }),
+    }
+}
