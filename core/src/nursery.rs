@@ -26,8 +26,9 @@
 //! | `list` | the queue for room, the list of running children |
 //! | `shared` | what nursery and handles share: the inbox |
 //! | `tell` | telling the observer |
-//! | `look` | taking a snapshot |
 //! | `join` | awaiting a child |
+//! | `request` | what is asked of the nursery's own poll |
+//! | `look` | taking a snapshot |
 //! | `scope` | a nursery as a child |
 //! | `map` | children made from an iterator |
 //! | `spawner` | giving a child to the nursery |
@@ -53,8 +54,9 @@ pub(crate) mod node;
 pub(crate) mod list;
 pub(crate) mod shared;
 pub(crate) mod tell;
-pub(crate) mod look;
 pub(crate) mod join;
+pub(crate) mod request;
+pub(crate) mod look;
 pub(crate) mod scope;
 pub(crate) mod map;
 pub(crate) mod spawner;

@@ -57,6 +57,7 @@ use crate::nursery::options::Role;
 use crate::nursery::panics::attempt;
 use crate::nursery::policy::{Policy, Verdict};
 use crate::nursery::report::Report;
+use crate::nursery::request;
 use crate::nursery::running::{self, End, Running};
 use crate::nursery::shared::{Shared, bit};
 use crate::nursery::tell;
@@ -146,10 +147,6 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             _env: PhantomData,
             _mode: PhantomData,
         }
-    }
-
-    fn queue(&self) -> &Queue {
-        &self.shared.poller.queue
     }
 
     /// One turn. `Ready` when body and children have all ended; then the inbox is shut.
@@ -361,10 +358,18 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 
     // -------------------------------------------------------------- children in
 
-    /// Starts what came in, as far as there is room; the rest queues. While draining: refuses it.
+    fn queue(&self) -> &Queue {
+        &self.shared.poller.queue
+    }
+
+    /// Starts what came in, as far as there is room; the rest queues. While draining: refuses it. What is
+    /// asked is answered.
     fn admit(&mut self) {
         let draining = self.phase != Phase::Running;
-        for child in self.shared.take() {
+        for node in self.shared.take() {
+            let Some(child) = self.sort_out(node) else {
+                continue;
+            };
             tell::admitted(&self.shared, &child);
             if draining {
                 self.refuse(child);
@@ -402,6 +407,18 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             self.shared.guard(|| drop(child));
             self.shared.swept(1);
         });
+    }
+
+    /// What came in and is no child is dealt with, according to its role, in every phase.
+    #[inline(always)]
+    fn sort_out(&mut self, node: NurserySide) -> Option<NurserySide> {
+        match node.role() {
+            Role::Plain | Role::Graceful => Some(node),
+            Role::Request => {
+                request::answer(&self.shared, node);
+                None
+            }
+        }
     }
 
     #[inline(always)]
@@ -504,11 +521,17 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         self.shared.poller.drain.set(now.map(|now| (now, now)));
         // Youngest first: what came in last, what waits, what runs, the body.
         tell::cancelled(&self.shared);
-        for child in self.shared.take().reversed() {
-            tell::admitted(&self.shared, &child);
+        let late = Queue::default();
+        for node in self.shared.take() {
+            if let Some(child) = self.sort_out(node) {
+                tell::admitted(&self.shared, &child);
+                late.push(child);
+            }
+        }
+        for child in late.take().reversed() {
             self.refuse(child);
         }
-        for child in self.queue().take_youngest_first() {
+        for child in self.queue().take().reversed() {
             self.refuse(child);
         }
         self.end_running(Role::Plain, JoinErrorKind::Cancelled);
@@ -528,7 +551,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     #[cold]
     fn stamp(&mut self) {
         if let Some(now) = self.ask_alarm(|alarm| alarm.now()) {
-            self.shared.poller.now.set(now);
+            self.shared.poller.now.set(Some(now));
         }
     }
 
@@ -617,7 +640,7 @@ impl<E, M: Mode> Engine<'_, E, M> {
                 }
             }
             1 => drop(core::mem::replace(&mut incoming, Chain::EMPTY)),
-            2 => each(shared.poller.queue.take_youngest_first(), |child| {
+            2 => each(shared.poller.queue.take().reversed(), |child| {
                 tell::end(shared, &child, JoinErrorKind::Closed, None);
             }),
             3 => running::close_all(shared),

@@ -64,8 +64,7 @@ impl Drop for Chain {
 
 // ------------------------------------------------------------------ waiting for room
 
-/// Children that wait for room, first come first served. The engine empties it at its end: dropped (after a
-/// `mem::forget`) it leaks them, for they may borrow from a stack that is gone.
+/// Children that wait for room, first come first served. Dropping it ends them.
 pub(crate) struct Queue {
     oldest: Cell<*mut Node>,
     youngest: Cell<*mut Node>,
@@ -74,6 +73,7 @@ pub(crate) struct Queue {
 }
 
 impl Default for Queue {
+    /// Empty. (Pointers have no `Default` before Rust 1.88.)
     fn default() -> Self {
         Queue {
             oldest: Cell::new(ptr::null_mut()),
@@ -95,36 +95,38 @@ impl Queue {
     pub(crate) fn push(&self, child: NurserySide) {
         child.head().next.set(ptr::null_mut());
         let node = child.into_raw();
-        if self.is_empty() {
+        let before = self.youngest.replace(node);
+        if before.is_null() {
             self.oldest.set(node);
         } else {
             // SAFETY: L1 – it is in the queue.
-            unsafe { (*self.youngest.get()).next.set(node) };
+            unsafe { (*before).next.set(node) };
         }
-        self.youngest.set(node);
         self.len.store(self.len() + 1, Ordering::Relaxed);
     }
 
-    /// The one that has waited longest.
+    /// Takes out the one that has waited longest.
     pub(crate) fn pop(&self) -> Option<NurserySide> {
-        if self.is_empty() {
+        let node = self.oldest.get();
+        if node.is_null() {
             return None;
         }
-        // SAFETY: L1 – each node leaves the queue once, here.
-        let child = unsafe { NurserySide::from_raw(self.oldest.get()) };
-        self.oldest.set(child.head().next.replace(ptr::null_mut()));
+        // SAFETY: L1 – each node leaves the queue once, here or with all of them.
+        let child = unsafe { NurserySide::from_raw(node) };
+        let next = child.head().next.replace(ptr::null_mut());
+        self.oldest.set(next);
+        if next.is_null() {
+            self.youngest.set(ptr::null_mut());
+        }
         self.len.store(self.len() - 1, Ordering::Relaxed);
         Some(child)
     }
 
-    fn take(&self) -> Chain {
+    /// Takes all out, the oldest first.
+    pub(crate) fn take(&self) -> Chain {
+        self.youngest.set(ptr::null_mut());
         self.len.store(0, Ordering::Relaxed);
         Chain(self.oldest.replace(ptr::null_mut()))
-    }
-
-    /// Takes all out, the youngest first.
-    pub(crate) fn take_youngest_first(&self) -> Chain {
-        self.take().reversed()
     }
 
     /// Takes out those whose spawners gave up, and hands them to `out`.
@@ -145,6 +147,12 @@ impl Queue {
     pub(crate) unsafe fn iter(&self) -> impl Iterator<Item = ManuallyDrop<NurserySide>> {
         // SAFETY: L1 – they are in the queue and stay there (caller).
         unsafe { linked(self.oldest.get()) }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        drop(self.take());
     }
 }
 

@@ -24,8 +24,20 @@ pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
     look(shared, shared.poller.now.get())
 }
 
-/// `now`: on the clock of the outermost nursery, or `NEVER`.
-fn look(shared: &Shared, now: Instant) -> Snapshot {
+/// The nursery has ended or was dropped: from anywhere.
+pub(crate) fn at_ended(shared: &Shared) -> Snapshot {
+    Snapshot {
+        name: shared.name.clone(),
+        site: None,
+        state: ScopeState::Ended,
+        body_ended: true,
+        stats: shared.stats(),
+        children: Vec::new(),
+    }
+}
+
+/// `now`: by the clock of the outermost nursery, if that keeps ages.
+fn look(shared: &Shared, now: Option<Instant>) -> Snapshot {
     let poller = &shared.poller;
     let mut children = Vec::new();
     // SAFETY: L2, K1 – no child comes or goes meanwhile.
@@ -52,7 +64,7 @@ fn look(shared: &Shared, now: Instant) -> Snapshot {
     }
 }
 
-fn state(shared: &Shared, now: Instant) -> ScopeState {
+fn state(shared: &Shared, now: Option<Instant>) -> ScopeState {
     if shared.poller.site.get().is_none() {
         return ScopeState::New;
     }
@@ -66,20 +78,25 @@ fn state(shared: &Shared, now: Instant) -> ScopeState {
 }
 
 /// A nested nursery's last turn may be long ago: with ages the outermost one's time is newer.
-fn drain_time(shared: &Shared, now: Instant) -> Option<Duration> {
-    match shared.poller.drain.get() {
-        Some((from, then)) if now != Instant::NEVER => Some(now.max(then) - from),
+fn drain_time(shared: &Shared, now: Option<Instant>) -> Option<Duration> {
+    match (shared.poller.drain.get(), now) {
+        (Some((from, then)), Some(now)) => Some(now.max(then) - from),
         _ => shared.poller.drain_time(),
     }
 }
 
-fn child(shared: &Shared, child: &NurserySide, queued: bool, now: Instant) -> ChildSnapshot {
+fn child(
+    shared: &Shared,
+    child: &NurserySide,
+    queued: bool,
+    now: Option<Instant>,
+) -> ChildSnapshot {
     let meta = child.meta();
     let origin = child.origin();
     let role = child.role();
     let since = |at: &dyn Fn(&Meta) -> Instant| {
         let at = meta.map_or(Instant::NEVER, at);
-        (at != Instant::NEVER && now != Instant::NEVER).then(|| now - at)
+        now.filter(|_| at != Instant::NEVER).map(|now| now - at)
     };
     let id = origin.number.id();
     let state = match role {
@@ -97,8 +114,8 @@ fn child(shared: &Shared, child: &NurserySide, queued: bool, now: Instant) -> Ch
         id,
         site: origin.site,
         kind: match role {
-            Role::Plain => ChildKind::Plain,
             Role::Graceful => ChildKind::Graceful,
+            Role::Plain | Role::Request => ChildKind::Plain,
         },
         state,
         age: since(&|meta| meta.admitted.get()),

@@ -15,6 +15,8 @@ pub(crate) enum Role {
     Plain,
     /// Told when it is cancelled, and polled on.
     Graceful,
+    /// No child: something that is asked of the nursery. See `request`.
+    Request,
 }
 
 /// What a spawn says about its child beside the future.
@@ -48,22 +50,27 @@ impl Options {
     /// `None`: nothing worth memory. `watched`: somebody wants to know more than that it is there.
     #[inline]
     pub(crate) fn aside(self, watched: bool) -> Option<Meta> {
-        let Options {
-            name, role, scope, ..
-        } = self;
-        (watched || name.is_some() || role != Role::Plain).then(|| Meta {
-            name: Cell::new(name),
-            role,
-            scope,
+        (watched || self.name.is_some() || self.role != Role::Plain).then(|| self.meta())
+    }
+
+    pub(crate) fn meta(self) -> Meta {
+        Meta {
+            name: Cell::new(self.name),
+            role: self.role,
+            scope: self.scope,
             admitted: Cell::new(Instant::NEVER),
             started: Cell::new(Instant::NEVER),
             notice: Cell::new(None),
             drain: Cell::new(None),
-        })
+        }
     }
 
-    pub(crate) fn graceful(mut self) -> Self {
-        self.role = Role::Graceful;
+    pub(crate) fn graceful(self) -> Self {
+        self.with_role(Role::Graceful)
+    }
+
+    pub(crate) fn with_role(mut self, role: Role) -> Self {
+        self.role = role;
         self
     }
 }

@@ -104,18 +104,19 @@ pub(crate) struct Shared {
     pub(crate) poller: Poller,
 }
 
-/// What belongs to the nursery's own future (H2) and yet is reached from its running children, which
-/// have no other way to it.
+/// What belongs to the nursery's own future (H2) and yet is reached from its running children and from
+/// what is asked of it, which have no other way to it.
+#[derive(Default)]
 pub(crate) struct Poller {
-    /// The children that wait for room.
+    /// Children that wait for room.
     pub(crate) queue: Queue,
     /// The list of running children.
     pub(crate) running: RunningList,
     /// From its first poll to its end: where it was set running.
     pub(crate) site: Cell<Option<Site>>,
     pub(crate) body_ended: Cell<bool>,
-    /// If ages are kept and there is a timer: the time at the start of this turn; else `NEVER`.
-    pub(crate) now: Cell<Instant>,
+    /// If ages are kept and there is a timer: the time at the start of this turn.
+    pub(crate) now: Cell<Option<Instant>>,
     /// Places of children that have gone since the nursery looked last.
     pub(crate) freed: Cell<usize>,
     /// Something was dropped before its end.
@@ -134,25 +135,6 @@ pub(crate) struct Poller {
 }
 
 impl Poller {
-    fn new() -> Self {
-        Poller {
-            queue: Queue::default(),
-            running: RunningList::default(),
-            site: Cell::default(),
-            body_ended: Cell::default(),
-            now: Cell::new(Instant::NEVER),
-            freed: Cell::default(),
-            cut: Cell::default(),
-            timed: Cell::default(),
-            drain: Cell::default(),
-            drained: RefCell::default(),
-            panics: Panics::default(),
-            done: Cell::default(),
-            name: Cell::default(),
-            failed: Cell::default(),
-        }
-    }
-
     /// How long it has been draining. `None` without a timer.
     pub(crate) fn drain_time(&self) -> Option<Duration> {
         match self.drain.get() {
@@ -182,7 +164,8 @@ impl Poller {
     }
 }
 
-// SAFETY: H1–H3 – atomics, immutable fields, and `poller`, which has one user at a time (H2).
+// SAFETY: H1–H3 – atomics, immutable fields, and `poller`, which has one user at a time (H2). Where its
+// engine may cross threads, spawning demands `Send` of the children that lie in it (`mode`).
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}
@@ -203,7 +186,7 @@ impl Shared {
             abandoned: AtomicUsize::new(0),
             counts: Counts::new(),
             report: AtomicPtr::new(ptr::null_mut()),
-            poller: Poller::new(),
+            poller: Poller::default(),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::nursery::observer::{Ending, Mark, ObservedChild, ObservedScope, Obser
 use crate::nursery::options::Role;
 use crate::nursery::shared::Shared;
 use crate::reason::Reason;
+use crate::time::Instant;
 
 /// Calls the observer.
 #[cold]
@@ -102,6 +103,11 @@ pub(crate) fn closed(shared: &Shared) {
 
 // ------------------------------------------------------------------ children
 
+/// `NEVER`: ages are not kept.
+fn now(shared: &Shared) -> Instant {
+    shared.poller.now.get().unwrap_or(Instant::NEVER)
+}
+
 /// The nursery has taken it up.
 #[inline]
 pub(crate) fn admitted(shared: &Shared, child: &NurserySide) {
@@ -113,7 +119,7 @@ pub(crate) fn admitted(shared: &Shared, child: &NurserySide) {
 #[cold]
 fn note_admitted(shared: &Shared, child: &NurserySide) {
     if let Some(meta) = child.meta() {
-        meta.admitted.set(shared.poller.now.get());
+        meta.admitted.set(now(shared));
     }
     observe_child(shared, child, |observer, scope, child| {
         observer.admitted(scope, child);
@@ -124,7 +130,7 @@ fn note_admitted(shared: &Shared, child: &NurserySide) {
 #[cold]
 pub(crate) fn started(shared: &Shared, child: &NurserySide) {
     if let Some(meta) = child.meta() {
-        meta.started.set(shared.poller.now.get());
+        meta.started.set(now(shared));
     }
     observe_child(shared, child, |observer, scope, child| {
         observer.started(scope, child);

@@ -19,7 +19,7 @@ use core::time::Duration;
 pub struct Snapshot {
     /// The nursery's name.
     pub name: Option<Name>,
-    /// Where `run` was called; `None` before the first poll.
+    /// Where `run` was called; `None` before the first poll and after the end.
     pub site: Option<&'static Location<'static>>,
     /// What it was doing.
     pub state: ScopeState,
@@ -46,6 +46,8 @@ pub enum ScopeState {
         /// Since when; `None` without a timer.
         drain: Option<Duration>,
     },
+    /// It had ended, or was dropped.
+    Ended,
 }
 
 /// A child that had not ended.
@@ -106,6 +108,7 @@ impl ScopeState {
             ScopeState::New => "new",
             ScopeState::Running => "running",
             ScopeState::Draining { .. } => "draining",
+            ScopeState::Ended => "ended",
         }
     }
 }
