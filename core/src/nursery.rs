@@ -88,7 +88,7 @@ use handle::{Child, Handle, LocalChild, LocalHandle};
 use join::Join;
 use limit::Room;
 use mode::{Local, Mode, Threads};
-use observer::{Observer, Watch};
+use observer::{Eye, Inside, Observer};
 use pin_project_lite::pin_project;
 use policy::Policy;
 use scope::Scope;
@@ -135,7 +135,7 @@ impl<'env, E, M: Mode> Setup<'env, E, M> {
     #[track_caller]
     fn observer(&mut self, observer: &'env (dyn Observer + 'env)) {
         let shared = self.shared();
-        shared.observer = Some(Watch::new(observer));
+        shared.observer = Some(Eye::new(observer));
         shared.watched = true;
     }
 
@@ -419,7 +419,7 @@ macro_rules! nurseries {
                 nursery.0.inherit(spawner);
                 let run = make(nursery);
                 // The run keeps it alive, and lies in the child until that ends.
-                options.scope = Some(NonNull::from(&*run.engine.shared).cast());
+                options.scope = Some(Inside(NonNull::from(&*run.engine.shared).cast()));
                 let inner = run.engine.shared.token.clone();
                 spawner.spawn(Scope::new(outer, inner, run), options.graceful())
             }

@@ -30,8 +30,9 @@ const BUCKETS: usize = if cfg!(umbel_loom) { 2 } else { 32 };
 ///
 /// ```
 /// # use core::{future::Future, pin::pin, task::{Context, Poll, Waker}, time::Duration};
-/// use umbel_core::{ManualClock, Nursery, Timer, Clock};
-/// let clock = ManualClock::new();
+/// use umbel_core::{Clock, ManualClock, Nursery, Timer};
+///
+/// let clock = ManualClock::new(); // a program takes its runtime's timer
 /// let n = Nursery::<()>::new().timer(clock.clone());
 /// let h = n.handle();
 /// drop(h.spawn_graceful(|cx| {
@@ -42,7 +43,8 @@ const BUCKETS: usize = if cfg!(umbel_loom) { 2 } else { 32 };
 ///         Ok(())
 ///     }
 /// }));
-/// let mut run = pin!(n.run(async { h.cancel(); Ok(()) }));
+/// drop(h.spawn(async { h.cancel(); Ok(()) }));
+/// let mut run = pin!(n.run(async { Ok(()) }));
 /// # let mut poll = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
 /// # assert!(poll().is_pending());
 /// # assert!(poll().is_pending());

@@ -6,7 +6,7 @@
 //!
 //! - **L1** A node in a chain or in the queue is owned by it; the last `next` is null.
 //! - **L2** A node in the running list is claimed by a `Running`, which unlinks it before it lets go.
-//! - **L3** All are touched by the nursery's own future only (C5, H2).
+//! - **L3** All are touched by the nursery's own future only (C5), or looked at while it rests (H2).
 
 use crate::nursery::node::{Node, NurserySide};
 use crate::sync::{AtomicUsize, Ordering};

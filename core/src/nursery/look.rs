@@ -122,7 +122,7 @@ fn child(
         running: since(&|meta| meta.started.get()),
         scope: begun.and_then(|meta| meta.scope).map(|inner| {
             // SAFETY: K2 – the child is alive; K1.
-            let inner = unsafe { inner.cast::<Shared>().as_ref() };
+            let inner = unsafe { inner.0.cast::<Shared>().as_ref() };
             Box::new(look(inner, now))
         }),
     }

@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //!
-//! - **O1** The observer behind a [`Watch`] outlives the nurseries that have it: it is given as a reference
+//! - **O1** The observer behind an [`Eye`] outlives the nurseries that have it: it is given as a reference
 //!   that lives for their `'env`, and is called only in their own polls and drops.
 //!
 //! # Foreign code
@@ -290,15 +290,24 @@ impl fmt::Display for Ending<'_> {
     }
 }
 
+/// Where the `Shared` of a nested scope lies, which this file cannot name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inside(pub(crate) NonNull<()>);
+
+// SAFETY: an address; who follows it says why it may.
+unsafe impl Send for Inside {}
+// SAFETY: as above.
+unsafe impl Sync for Inside {}
+
 /// An observer, without its lifetime.
 #[derive(Clone, Copy)]
-pub(crate) struct Watch(NonNull<dyn Observer>);
+pub(crate) struct Eye(NonNull<dyn Observer>);
 
-impl Watch {
+impl Eye {
     pub(crate) fn new<'env>(observer: &'env (dyn Observer + 'env)) -> Self {
         let observer = NonNull::from(observer);
         // SAFETY: only the lifetime is erased, of a pointer; `observer` says when it may be followed.
-        Watch(unsafe {
+        Eye(unsafe {
             core::mem::transmute::<NonNull<dyn Observer + 'env>, NonNull<dyn Observer>>(observer)
         })
     }

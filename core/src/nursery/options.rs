@@ -1,11 +1,11 @@
 //! What is said about one child beside its future.
 
 use crate::nursery::ended::Site;
+use crate::nursery::observer::Inside;
 use crate::observe::Name;
 use crate::time::Instant;
 use core::cell::Cell;
 use core::panic::Location;
-use core::ptr::NonNull;
 use core::time::Duration;
 
 /// What a child is to its nursery.
@@ -26,7 +26,7 @@ pub(crate) struct Options {
     pub(crate) name: Option<Name>,
     pub(crate) role: Role,
     /// Of a nested scope: see [`Meta::scope`].
-    pub(crate) scope: Option<NonNull<()>>,
+    pub(crate) scope: Option<Inside>,
 }
 
 impl Options {
@@ -81,8 +81,7 @@ pub(crate) struct Meta {
     pub(crate) name: Cell<Option<Name>>,
     pub(crate) role: Role,
     /// What the nursery shares that runs in this child: it is there for as long as the child's future is.
-    /// (A `Shared`, which this file cannot name.)
-    pub(crate) scope: Option<NonNull<()>>,
+    pub(crate) scope: Option<Inside>,
     /// If ages are kept: when the nursery took it up, and when it was polled first; else `NEVER`.
     pub(crate) admitted: Cell<Instant>,
     pub(crate) started: Cell<Instant>,

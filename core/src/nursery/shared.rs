@@ -54,7 +54,7 @@ use crate::nursery::histogram::Times;
 use crate::nursery::limit::Room;
 use crate::nursery::list::{Chain, Queue, RunningList};
 use crate::nursery::node::{Node, NurserySide};
-use crate::nursery::observer::Watch;
+use crate::nursery::observer::Eye;
 use crate::nursery::panics::{Panic, Panics, attempt};
 use crate::nursery::report::{Drained, Report, Stats};
 use crate::observe::Name;
@@ -93,7 +93,7 @@ pub(crate) struct Shared {
     pub(crate) grace: Option<Duration>,
     /// There is an observer, or ages are kept: each child has a `Meta`.
     pub(crate) watched: bool,
-    pub(crate) observer: Option<Watch>,
+    pub(crate) observer: Option<Eye>,
     /// Children keep when they came and started.
     pub(crate) aged: bool,
     forced: AtomicUsize,

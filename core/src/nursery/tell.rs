@@ -21,7 +21,7 @@ use crate::time::Instant;
 /// Calls the observer.
 #[cold]
 fn observe(shared: &Shared, call: impl FnOnce(&dyn Observer, &ObservedScope<'_>)) {
-    let (Some(watch), Some(site)) = (shared.observer, shared.poller.site.get()) else {
+    let (Some(eye), Some(site)) = (shared.observer, shared.poller.site.get()) else {
         return;
     };
     let scope = ObservedScope {
@@ -30,7 +30,7 @@ fn observe(shared: &Shared, call: impl FnOnce(&dyn Observer, &ObservedScope<'_>)
         site,
     };
     // SAFETY: O1 – this is the nursery's own poll or drop (H2).
-    shared.guard(|| call(unsafe { watch.observer() }, &scope));
+    shared.guard(|| call(unsafe { eye.observer() }, &scope));
 }
 
 /// Calls the observer about a child.
@@ -50,7 +50,7 @@ fn observe_child(
         mark: Mark::of(child.as_ptr()),
         who: Ended::new(name.as_ref(), child.origin(), span),
         graceful: meta.role == Role::Graceful,
-        scope: meta.scope.map(|shared| Mark::of(shared.as_ptr())),
+        scope: meta.scope.map(|inner| Mark::of(inner.0.as_ptr())),
     };
     observe(shared, |observer, scope| call(observer, scope, &seen));
     meta.name.set(name);

@@ -141,7 +141,7 @@ impl fmt::Display for ScopeState {
         f.write_str(self.word())?;
         if let ScopeState::Draining { reason, drain } = self {
             if let Some(drain) = drain {
-                write!(f, " for {drain:?}")?;
+                write!(f, " for {:?}", rounded(*drain))?;
             }
             // It says no more than that it was cancelled.
             if reason.kind() != ReasonKind::Explicit {
@@ -183,7 +183,7 @@ impl ChildSnapshot {
                 ChildState::Draining { drain, .. } => drain,
             };
             if let Some(since) = since {
-                write!(f, " for {since:?}")?;
+                write!(f, " for {:?}", rounded(since))?;
             }
             match self.state {
                 ChildState::Draining {
@@ -191,13 +191,24 @@ impl ChildSnapshot {
                     notice,
                 } => match notice {
                     Some(Duration::ZERO) => f.write_str(" (noticed at once)"),
-                    Some(notice) => write!(f, " (noticed after {notice:?})"),
+                    Some(notice) => write!(f, " (noticed after {:?})", rounded(notice)),
                     None => f.write_str(" (not noticed yet)"),
                 },
                 _ => Ok(()),
             }
         })
     }
+}
+
+/// As many digits as somebody reads.
+fn rounded(time: Duration) -> Duration {
+    let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let unit = match nanos {
+        0..1_000_000 => 1,
+        1_000_000..1_000_000_000 => 1_000,
+        1_000_000_000.. => 1_000_000,
+    };
+    Duration::from_nanos(nanos - nanos % unit)
 }
 
 /// `Display` by a closure. (`core::fmt::from_fn` is newer than we may use.)
