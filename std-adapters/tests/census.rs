@@ -30,13 +30,8 @@ fn a_census_names_who_is_alive_and_where_it_came_from() {
         .limit(2)
         .observer(&census);
     let h = n.handle();
-    let mut lines = Vec::new();
-    drop(
-        h.child()
-            .name("connection")
-            .spawn(pending::<Result<(), E>>()),
-    );
-    lines.push(line!());
+    let (line, connection) = (line!(), h.child().name("connection"));
+    drop(connection.spawn(pending::<Result<(), E>>()));
     drop(h.scope::<(), E, _>(|n| {
         let h = n.handle();
         n.run(async move {
@@ -54,7 +49,7 @@ fn a_census_names_who_is_alive_and_where_it_came_from() {
         assert_eq!(alive.scopes().count(), 2);
         assert_eq!(alive.children().count(), 4);
         let file = file!();
-        let connection = format!("  child \"connection\" (spawned at {file}:{}:", lines[0]);
+        let connection = format!("  child \"connection\" (spawned at {file}:{line}:");
         assert!(text.contains(&connection), "{text}");
         assert!(text.starts_with("scope \"server\" (run at "), "{text}");
         assert!(text.contains("  a child (spawned at"), "{text}");
@@ -68,8 +63,7 @@ fn a_census_names_who_is_alive_and_where_it_came_from() {
         let panic = catch_unwind(AssertUnwindSafe(|| census.assert_empty())).unwrap_err();
         assert!(panic.downcast_ref::<String>().unwrap().contains("server"));
         h.force();
-        let _ = poll();
-        let _ = poll();
+        assert!(poll().is_ready());
     }
     census.assert_empty();
     assert_eq!(census.alive().to_string(), "");

@@ -233,8 +233,9 @@ fn a_nested_scope_is_in_the_span_of_its_child() {
     let h = n.handle();
     let mut run = pin!(n.run(async {
         h.scope::<_, E, _>(|n| {
+            let n = n.name("inner");
             let h = n.handle();
-            n.name("inner").run(async move {
+            n.run(async move {
                 h.spawn(async { Ok(()) }).await?;
                 Ok(())
             })
