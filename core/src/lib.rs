@@ -98,13 +98,14 @@ pub use fixed_nursery::{
 #[cfg(feature = "alloc")]
 pub use nursery::{
     LocalNursery, LocalRun, Nursery, Run,
+    cleanup::DeferError,
     ended::Ended,
     failure::{Cause, ChildError, Failure},
     handle::{Child, Handle, LocalChild, LocalHandle},
     join::{Join, LocalSpawnWait, SpawnWait},
     join_error::{JoinError, JoinErrorKind},
     policy::{FailFast, FirstSuccess, KeepGoing, Policy, Verdict},
-    report::{Drained, Report, Stats},
+    report::{CleanupStats, Drained, Report, Stats},
     spawner::ChildContext,
 };
 #[cfg(feature = "alloc")]

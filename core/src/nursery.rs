@@ -22,11 +22,13 @@
 //! | `node` | one child's memory |
 //! | `list` | the queue for room, the list of running children |
 //! | `shared` | what nursery and handles share: the inbox |
+//! | `cleanup` | what is done when all children have ended |
 //! | `join` | awaiting a child |
 //! | `scope` | a nursery as a child |
 //! | `map` | children made from an iterator |
 //! | `spawner` | giving a child to the nursery |
 //! | `handle` | the handles: spawning, steering |
+//! | `resource` | the handles: cleanups |
 //! | `running` | what the set polls: a child at work |
 //! | `drive` | the engine: what one poll does |
 
@@ -44,11 +46,13 @@ pub(crate) mod options;
 pub(crate) mod node;
 pub(crate) mod list;
 pub(crate) mod shared;
+pub(crate) mod cleanup;
 pub(crate) mod join;
 pub(crate) mod scope;
 pub(crate) mod map;
 pub(crate) mod spawner;
 pub(crate) mod handle;
+pub(crate) mod resource;
 pub(crate) mod running;
 pub(crate) mod drive;
 #[cfg(all(test, not(feature = "std"), not(umbel_loom)))]
@@ -120,8 +124,13 @@ impl<'env, E, M: Mode> Setup<'env, E, M> {
         let mut engine = self.engine;
         engine.site = Location::caller();
         if engine.alarm.is_none() {
-            let timed = engine.deadline != Instant::NEVER || engine.shared.grace.is_some();
-            assert!(!timed, "a nursery's deadline and grace need `.timer(..)`");
+            let timed = engine.deadline != Instant::NEVER
+                || engine.shared.grace.is_some()
+                || engine.cleanup.is_some();
+            assert!(
+                !timed,
+                "a nursery's deadline, grace and time for cleanups need `.timer(..)`"
+            );
         }
         engine
     }
@@ -214,8 +223,8 @@ macro_rules! nurseries {
                 self
             }
 
-            /// The timer for [`deadline`](Self::deadline), [`grace`](Self::grace) and the deadlines
-            /// that its parent token has. One allocation.
+            /// The timer for [`deadline`](Self::deadline), [`grace`](Self::grace),
+            /// [`cleanup`](Self::cleanup) and the deadlines that its parent token has. One allocation.
             pub fn timer<T>(mut self, timer: T) -> Self
             where
                 T: $($timer)*,
@@ -239,6 +248,17 @@ macro_rules! nurseries {
             #[track_caller]
             pub fn grace(mut self, grace: Duration) -> Self {
                 self.0.shared().grace = Some(grace);
+                self
+            }
+
+            #[doc = concat!(
+                "How long all [cleanups](", stringify!($Handle), "::defer) together may take, from when \
+                the last child has ended. Without it: as long as they need."
+            )]
+            /// When it is over, each that is left still begins, and is dropped if its first poll is not
+            /// its last. Needs a [`timer`](Self::timer).
+            pub fn cleanup(mut self, budget: Duration) -> Self {
+                self.0.engine.cleanup = Some(budget);
                 self
             }
 
@@ -272,7 +292,7 @@ macro_rules! nurseries {
             ///
             /// # Panics
             ///
-            /// If a deadline or a grace was set without a [`timer`](Self::timer). The future panics if
+            /// If a deadline, a grace or a time for cleanups was set without a [`timer`](Self::timer). The future panics if
             /// it is polled after it was ready or has panicked, and when all have ended if something in
             /// it has [panicked](Nursery#panics).
             #[track_caller]
@@ -515,9 +535,10 @@ nurseries! {
     ///
     /// # Dropping
     ///
-    /// A nursery that is dropped, run or not, drops its children, youngest first, cancels its token with
-    /// [`ReasonKind::Dropped`](crate::ReasonKind::Dropped) and refuses new ones. Nothing graceful happens
-    /// then: graceful children are dropped like the others. If drops panic, everything is dropped all the
+    /// A nursery that is dropped, run or not, drops its children, youngest first, then its cleanups,
+    /// youngest first, cancels its token with [`ReasonKind::Dropped`](crate::ReasonKind::Dropped) and
+    /// refuses new ones. Nothing graceful happens then: graceful children are dropped like the others, and
+    /// no cleanup is polled (but what was to be released is dropped, in the same order). If drops panic, everything is dropped all the
     /// same and the first panic is resumed (without `std`, a second one aborts).
     ///
     /// # Memory

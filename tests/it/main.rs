@@ -12,6 +12,7 @@ mod nursery_map;
 mod nursery_model;
 mod nursery_panic;
 mod nursery_policy;
+mod nursery_resources;
 mod nursery_scope;
 mod nursery_text;
 mod reason;

@@ -3,18 +3,22 @@
 //! # Phases
 //!
 //! ```text
-//!  New ──first poll──▶ Running ──token cancelled──▶ Draining ──▶ Ended
-//!                         │                             ▲           ▲
-//!                         └── nothing left ─────────────┼───────────┘
+//!  New ──first poll──▶ Running ──token cancelled──▶ Draining ──▶ Cleaning ──▶ Ended
+//!                         │                             ▲           ▲            ▲
+//!                         ├── no child left ────────────┼───────────┘            │
+//!                         └── nothing left ─────────────┼────────────────────────┘
 //!                                                 grace over or force():
 //!                                                 the rest is dropped
 //! ```
 //!
-//! | phase | body, plain children | graceful children | new children |
-//! |---|---|---|---|
-//! | Running | polled | polled | started, or queued over the limit |
-//! | Draining | dropped | polled on until the grace is over | refused |
-//! | Ended | – | – | refused |
+//! | phase | body, plain children | graceful children | new children | cleanups |
+//! |---|---|---|---|---|
+//! | Running | polled | polled | started, or queued over the limit | kept |
+//! | Draining | dropped | polled on until the grace is over | refused | kept |
+//! | Cleaning | – | – | refused | polled one after another, youngest first |
+//! | Ended | – | – | refused | refused |
+//!
+//! Without cleanups there is no Cleaning. In it neither token nor deadline is looked at.
 //!
 //! # One turn
 //!
@@ -26,8 +30,9 @@
 //! 4. New children, as far as there is room; then every woken child once. A child that ends hands its
 //!    place to the queue, at most [`ROUNDS`] times a turn, so that a queue of children that never wait
 //!    cannot keep the outer task from yielding.
+//! 5. If there is nothing else, the cleanups, as many at most.
 //!
-//! The desk's waker bits stand for the sources of step 2 and 3, so each is polled only when woken.
+//! The desk's waker bits stand for the sources of the steps 2, 3 and 5, so each is polled only when woken.
 //!
 //! # Invariants
 //!
@@ -35,7 +40,7 @@
 //!
 //! # Foreign code
 //!
-//! Children, body, policy, alarm, joiners' wakers and the drops of all that may use any handle of this
+//! Children, body, cleanups, policy, alarm, joiners' wakers and the drops of all that may use any handle of this
 //! nursery. They never reach the set, the queue or the list: those are changed by the engine alone,
 //! between calls of foreign code.
 //!
@@ -46,11 +51,12 @@
 //!
 //! [`Panics`]: crate::nursery::panics::Panics
 
+use crate::nursery::cleanup::{Cleaned, Cleaning};
 use crate::nursery::deadline::Alarm;
 use crate::nursery::ended::{Ended, Origin, Record, Site, Span};
 use crate::nursery::failure::{Cause, Failure};
 use crate::nursery::join_error::JoinErrorKind;
-use crate::nursery::list::{Chain, Queue};
+use crate::nursery::list::Queue;
 use crate::nursery::mode::Mode;
 use crate::nursery::node::NurserySide;
 use crate::nursery::options::Role;
@@ -73,6 +79,7 @@ use core::marker::PhantomData;
 use core::panic::Location;
 use core::pin::Pin;
 use core::task::{Context, Poll};
+use core::time::Duration;
 
 /// Whether the body has not ended. (`is_some` would take a shared reference to all of it, which a future
 /// that borrows from itself forbids.)
@@ -88,6 +95,7 @@ enum Phase {
     New,
     Running,
     Draining,
+    Cleaning,
     Ended,
 }
 
@@ -101,6 +109,10 @@ pub(crate) struct Engine<'env, E, M: Mode> {
     pub(crate) policy: Box<M::Policy<'env, E>>,
     pub(crate) alarm: Option<Pin<Box<M::Alarm<'env>>>>,
     pub(crate) deadline: Instant,
+    /// How long all cleanups together may take.
+    pub(crate) cleanup: Option<Duration>,
+    /// Made when the first cleanup is to begin.
+    cleaning: Option<Box<Cleaning>>,
     pub(crate) force_on: Option<(CancellationToken, WaitForCancellationFutureOwned)>,
     token_wait: Option<WaitForCancellationFutureOwned>,
     /// The error that the policy answered with cancellation.
@@ -135,6 +147,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             policy: M::fail_fast(),
             alarm: None,
             deadline: Instant::NEVER,
+            cleanup: None,
+            cleaning: None,
             force_on: None,
             token_wait: None,
             cause: None,
@@ -175,10 +189,15 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         if rang & 1 << bit::BODY != 0 {
             self.poll_body(body.as_mut(), value);
         }
-        let yielding = self.poll_children(body.as_mut());
+        let mut yielding = self.poll_children(body.as_mut());
+        if !self.shared.poller.cleanups.is_empty() && !is_there(body.as_mut()) {
+            yielding |= self.clean(rang);
+        }
 
         self.in_turn = false;
-        let over = !is_there(body.as_mut()) && self.set.is_empty() && self.queue.is_empty();
+        let over = !is_there(body.as_mut())
+            && self.is_childless()
+            && self.shared.poller.cleanups.is_empty();
         if over && self.shared.shut_if_empty() {
             self.phase = Phase::Ended;
             return Poll::Ready(());
@@ -190,6 +209,10 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             self.desk.ring(bit::INBOX);
         }
         Poll::Pending
+    }
+
+    fn is_childless(&self) -> bool {
+        self.set.is_empty() && self.queue.is_empty()
     }
 
     /// The first turn: a deadline in the past cancels before anything is polled.
@@ -244,6 +267,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         if rang & 1 << bit::ALARM != 0 && self.alarm_rang() {
             match self.phase {
                 Phase::Draining => self.drop_graceful(),
+                Phase::Cleaning => self.hurry(),
                 _ => drop(self.cancel(Reason::deadline_exceeded())),
             }
         }
@@ -348,14 +372,12 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 
     /// Starts what came in, as far as there is room; the rest queues. While draining: refuses it.
     fn admit(&mut self) {
-        let draining = self.phase != Phase::Running;
+        let open = self.phase == Phase::Running;
         for child in self.shared.take() {
-            if draining {
-                self.refuse(child);
-            } else if child.head().placed.get() {
+            if open && child.head().placed.get() {
                 self.start(child);
             } else {
-                self.queue.push(child);
+                self.sort(child, open);
             }
         }
         if self.shared.wants_sweep(self.queue.len()) {
@@ -377,6 +399,15 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             }
         }
         self.give_places_back();
+    }
+
+    /// What has no place, or comes too late to use it.
+    fn sort(&mut self, child: NurserySide, open: bool) {
+        match child.role() {
+            Role::Cleanup => self.shared.poller.cleanups.push(child),
+            Role::Plain | Role::Graceful if open => self.queue.push(child),
+            Role::Plain | Role::Graceful => self.refuse(child),
+        }
     }
 
     #[inline(always)]
@@ -403,11 +434,16 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         }
     }
 
-    /// The nursery is cancelled: the child never starts.
+    /// The nursery is cancelled, or all children have ended: the child never starts.
     fn refuse(&self, child: NurserySide) {
         let shared = &self.shared;
         if !child.claim(0) {
             shared.swept(1);
+            return;
+        }
+        if self.phase == Phase::Cleaning {
+            // As one that came after the end.
+            shared.guard(|| drop(child));
             return;
         }
         shared.counts.cancelled();
@@ -474,8 +510,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         });
         self.shared.poller.drain.set(now.map(|now| (now, now)));
         // Youngest first: what came in last, what waits, what runs, the body.
-        for child in self.shared.take().reversed() {
-            self.refuse(child);
+        for child in self.shared.take() {
+            self.sort(child, true);
         }
         for child in self.queue.take_youngest_first() {
             self.refuse(child);
@@ -511,6 +547,68 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         self.set.retain(|running| running.is_alive());
     }
 
+    // -------------------------------------------------------------- cleanups
+
+    /// Step 5, if there are cleanups and no body. True if there is more to do at once.
+    #[cold]
+    fn clean(&mut self, rang: usize) -> bool {
+        if self.phase != Phase::Cleaning {
+            if !self.is_childless() {
+                return false;
+            }
+            self.begin_cleaning();
+        }
+        if self.shared.is_forced() {
+            self.hurry();
+        }
+        let waker = self.desk.waker(bit::CLEANUP);
+        let woken = rang & 1 << bit::CLEANUP != 0;
+        let mut cleaning = self.cleaning.take().unwrap_or_default();
+        let mut cleaned = cleaning.go_on(woken, &self.shared, &waker);
+        let mut rounds = 0..ROUNDS;
+        let more = loop {
+            match cleaned {
+                Some(Cleaned::Pending) => break false,
+                Some(Cleaned::Failed(who, error)) => {
+                    self.errors.push(error);
+                    self.records.push(who);
+                }
+                Some(Cleaned::Ended) | None => {}
+            }
+            // It may have deferred another, which comes next, or have begun what the next waits for.
+            self.admit();
+            if !self.is_childless() || self.shared.poller.cleanups.is_empty() {
+                break false;
+            }
+            if rounds.next().is_none() {
+                break true;
+            }
+            cleaned = cleaning.begin(&self.shared, &waker);
+        };
+        self.cleaning = Some(cleaning);
+        more
+    }
+
+    /// From now on children are refused, and deadline and grace mean nothing.
+    fn begin_cleaning(&mut self) {
+        self.phase = Phase::Cleaning;
+        self.shared.refuse_children();
+        let budget = self.cleanup;
+        self.ask_alarm(|mut alarm| {
+            let end = budget.map_or(Instant::NEVER, |budget| alarm.as_mut().now() + budget);
+            alarm.set(end);
+        });
+        // The budget may be nothing.
+        if self.alarm_rang() {
+            self.hurry();
+        }
+    }
+
+    /// The time for cleanups is over.
+    fn hurry(&mut self) {
+        self.cleaning.get_or_insert_default().hurried = true;
+    }
+
     // -------------------------------------------------------------- the end
 
     /// After `Ready`: the outcome, or the first panic.
@@ -519,12 +617,17 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         let report = Report {
             name: shared.name.clone(),
             stats: shared.counts.stats(),
+            cleanups: self.cleaning.take().unwrap_or_default().stats,
             drained: shared.poller.drained.take(),
         };
         shared.set_report(report.clone());
         let panics = &shared.poller.panics;
-        if self.enough && value.is_some() {
-            panics.catch(|| drop_all(self.errors.drain(..)));
+        let forgiven = self.enough && value.is_some();
+        if forgiven {
+            // Those of the children. A cleanup's error came after all of them.
+            let theirs = self.errors.len() - report.cleanups.failed;
+            self.records.drain(..theirs);
+            panics.catch(|| drop_all(self.errors.drain(..theirs)));
         }
         if panics.caught() {
             let (cause, errors) = (self.cause.take(), core::mem::take(&mut self.errors));
@@ -536,8 +639,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         let mut errors = core::mem::take(&mut self.errors);
         let cause = match (self.cause.take(), value) {
             (Some(error), _) => Cause::Error(error),
-            (None, Some(value)) if self.enough => return Ok(value),
-            (None, _) if shared.poller.cut.get() => {
+            (None, _) if shared.poller.cut.get() && !forgiven => {
                 Cause::Cancelled(shared.token.reason().unwrap_or(Reason::dropped()))
             }
             (None, _) if !errors.is_empty() => Cause::Error(errors.remove(0)),
@@ -554,11 +656,15 @@ impl<E, M: Mode> Engine<'_, E, M> {
     /// panics. No effect a second time.
     pub(crate) fn close(&mut self) {
         let shared = &self.shared;
-        let mut incoming = Chain::EMPTY;
         let early = self.phase != Phase::Ended;
         if early {
             self.phase = Phase::Ended;
-            incoming = shared.shut();
+            for child in shared.shut().reversed() {
+                match child.role() {
+                    Role::Cleanup => shared.poller.cleanups.push(child),
+                    Role::Plain | Role::Graceful => self.queue.push(child),
+                }
+            }
             // One that was kept came before the drop; nobody waits for it any more.
             shared.poller.panics.forget();
         }
@@ -568,10 +674,10 @@ impl<E, M: Mode> Engine<'_, E, M> {
                     shared.token.cancel_with(Reason::dropped());
                 }
             }
-            1 => drop(core::mem::replace(&mut incoming, Chain::EMPTY)),
-            2 => drop(self.queue.take_youngest_first()),
-            3 => running::close_all(shared),
-            4 => self.set.clear(),
+            1 => drop(self.queue.take_youngest_first()),
+            2 => running::close_all(shared),
+            3 => self.set.clear(),
+            4 => drop(shared.poller.cleanups.take_all()),
             5 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),
             6 => self.alarm = None,
             7 => self.policy = M::fail_fast(),

@@ -13,6 +13,8 @@ pub(crate) enum Role {
     Plain,
     /// Told when it is cancelled, and polled on.
     Graceful,
+    /// No child: what is to be done when all children have ended.
+    Cleanup,
 }
 
 /// What a spawn says about its child beside the future.
@@ -43,17 +45,24 @@ impl Options {
     /// `None`: nothing worth memory.
     #[inline]
     pub(crate) fn aside(self) -> Option<Meta> {
-        let Options { name, role, .. } = self;
-        (name.is_some() || role != Role::Plain).then(|| Meta {
-            name: Cell::new(name),
-            role,
-            notice: Cell::new(None),
-            drain: Cell::new(None),
-        })
+        (self.name.is_some() || self.role != Role::Plain).then(|| self.meta())
     }
 
-    pub(crate) fn graceful(mut self) -> Self {
-        self.role = Role::Graceful;
+    pub(crate) fn meta(self) -> Meta {
+        Meta {
+            name: Cell::new(self.name),
+            role: self.role,
+            notice: Cell::new(None),
+            drain: Cell::new(None),
+        }
+    }
+
+    pub(crate) fn graceful(self) -> Self {
+        self.with_role(Role::Graceful)
+    }
+
+    pub(crate) fn with_role(mut self, role: Role) -> Self {
+        self.role = role;
         self
     }
 }

@@ -21,9 +21,10 @@
 //! | 3 | node → null | a turn takes all; swap | `spawn_against_poll` |
 //! | 4 | null → `SHUT` | the end; CAS | `spawn_against_the_end`, `try_spawn_against_the_end` |
 //! | 5 | any → `SHUT` | the drop of the nursery's future; swap | `spawn_against_drop`, `spawn_against_drop_unrun` |
-//! | 6 | `forced`: 0 → 1 | `force`, which then rings; `fetch_or` | `force_publishes_what_was_written_before`, `two_that_force` |
+//! | 6 | `phase`: \| `FORCED` | `force`, which then rings; `fetch_or` | `force_publishes_what_was_written_before`, `two_that_force` |
 //! | 7 | `abandoned` + 1, − 1 | a spawner gives up; who finds that child | `sweep_against_giving_up` |
 //! | 8 | `report`: null → report | the end; CAS | `report_against_the_end` |
+//! | 9 | `phase`: \| `CLEANING` | the first cleanup is about to begin; `fetch_or` | a hint, the nursery refuses who missed it |
 //!
 //! # Invariants
 //!
@@ -37,7 +38,7 @@
 //! | site | op | order | pairs with |
 //! |---|---|---|---|
 //! | push | CAS | AcqRel / Acquire | take: publishes the node |
-//! | is it shut | load | Relaxed | nothing: a hint, the push decides |
+//! | does it take children | load, load; `fetch_or` | Relaxed | nothing: a hint, push and nursery decide |
 //! | take, shut | swap | AcqRel | push |
 //! | end only if empty | CAS null → `SHUT` | AcqRel / Acquire | push: one of them sees the other |
 //! | counts | load, store | Relaxed | nothing: numbers for people, one writer |
@@ -50,7 +51,7 @@
 
 use crate::nursery::ended::{Origin, Record, Span};
 use crate::nursery::limit::Room;
-use crate::nursery::list::{Chain, RunningList};
+use crate::nursery::list::{Chain, Cleanups, RunningList};
 use crate::nursery::node::{Node, NurserySide};
 use crate::nursery::panics::{Panic, Panics, attempt};
 use crate::nursery::report::{Drained, Report, Stats};
@@ -73,6 +74,15 @@ pub(crate) mod bit {
     pub(crate) const TOKEN: usize = 2;
     pub(crate) const FORCE: usize = 3;
     pub(crate) const ALARM: usize = 4;
+    pub(crate) const CLEANUP: usize = 5;
+}
+
+/// The bits of `phase`: what others must know of it.
+mod phase {
+    /// Nobody is given more time.
+    pub(super) const FORCED: usize = 1;
+    /// All children have ended, and no more get in.
+    pub(super) const CLEANING: usize = 1 << 1;
 }
 
 const SHUT: *mut Node = ptr::without_provenance_mut(1);
@@ -88,7 +98,7 @@ pub(crate) struct Shared {
     pub(crate) token: CancellationToken,
     pub(crate) name: Option<Name>,
     pub(crate) grace: Option<Duration>,
-    forced: AtomicUsize,
+    phase: AtomicUsize,
     /// Children in inbox or queue whose spawners gave up, or are about to.
     abandoned: AtomicUsize,
     pub(crate) counts: Counts,
@@ -102,6 +112,8 @@ pub(crate) struct Shared {
 pub(crate) struct Poller {
     /// The list of running children.
     pub(crate) running: RunningList,
+    /// What is to be done when all children have ended.
+    pub(crate) cleanups: Cleanups,
     /// Places of children that have gone since the nursery looked last.
     pub(crate) freed: Cell<usize>,
     /// Something was dropped before its end.
@@ -163,7 +175,7 @@ impl Shared {
             token: CancellationToken::new(),
             name: None,
             grace: None,
-            forced: AtomicUsize::new(0),
+            phase: AtomicUsize::new(0),
             abandoned: AtomicUsize::new(0),
             counts: Counts::new(),
             report: AtomicPtr::new(ptr::null_mut()),
@@ -225,6 +237,11 @@ impl Shared {
         self.inbox.load(Ordering::Relaxed) == SHUT
     }
 
+    /// Whether a child that is pushed now may get in.
+    pub(crate) fn takes_children(&self) -> bool {
+        !self.is_shut() && self.phase.load(Ordering::Relaxed) & phase::CLEANING == 0
+    }
+
     /// Shuts the inbox and takes what is in it, youngest first.
     pub(crate) fn shut(&self) -> Chain {
         self.chain(self.inbox.swap(SHUT, Ordering::AcqRel))
@@ -261,13 +278,18 @@ impl Shared {
     }
 
     pub(crate) fn force(&self, reason: Reason) {
-        self.forced.fetch_or(1, Ordering::Release);
+        self.phase.fetch_or(phase::FORCED, Ordering::Release);
         self.token.cancel_with(reason);
         self.desk.ring(bit::FORCE);
     }
 
     pub(crate) fn is_forced(&self) -> bool {
-        self.forced.load(Ordering::Acquire) != 0
+        self.phase.load(Ordering::Acquire) & phase::FORCED != 0
+    }
+
+    /// From now on no child gets in.
+    pub(crate) fn refuse_children(&self) {
+        self.phase.fetch_or(phase::CLEANING, Ordering::Relaxed);
     }
 
     /// A spawner is about to give up a child that lies in inbox or queue. Counted before the nursery

@@ -6,11 +6,12 @@
 //! compiler leaks a result if a parameter panics when it is dropped after that (rust-lang/rust#47949).
 //! One whose push wakes a waker that panics is in, and runs detached.
 
+use crate::nursery::cleanup::{DeferError, Release};
 use crate::nursery::ended::{Number, Origin, Site, Span};
 use crate::nursery::join::{Join, SpawnWait};
 use crate::nursery::join_error::{JoinError, JoinErrorKind};
 use crate::nursery::node::{self, Outcome};
-use crate::nursery::options::{Aside, Options};
+use crate::nursery::options::{Aside, Options, Role};
 use crate::nursery::shared::Shared;
 use crate::reason::Reason;
 use crate::spawn::TrySpawnError;
@@ -123,7 +124,7 @@ impl<'env, E> Spawner<'env, E> {
         F: Future<Output = Result<T, E>>,
         M: Aside,
     {
-        if self.shared.token.is_cancelled() || self.shared.is_shut() {
+        if self.shared.token.is_cancelled() || !self.shared.takes_children() {
             return Err(TrySpawnError::Closed(future));
         }
         if !self.shared.room.try_take() {
@@ -151,6 +152,30 @@ impl<'env, E> Spawner<'env, E> {
         }
         let (child, join) = node::new(site, future, aside);
         SpawnWait::new(shared, child, join)
+    }
+
+    /// Has `future` polled to its end when all children have ended.
+    pub(crate) fn defer<F>(&self, future: F, options: Options) -> Result<(), DeferError<F>>
+    where
+        F: Future<Output: Outcome<(), E>>,
+    {
+        if self.shared.is_shut() {
+            return Err(DeferError::new(future));
+        }
+        let site = options.site;
+        let meta = options.with_role(Role::Cleanup).meta();
+        let offered = node::offer(site, future, meta, |cleanup| self.shared.push(cleanup));
+        // Nobody joins it.
+        offered.map(drop).map_err(DeferError::new)
+    }
+
+    /// Has `value` dropped when all children have ended.
+    pub(crate) fn release<R>(&self, value: R, options: Options) -> Result<(), DeferError<R>> {
+        let deferred = self.defer(Release::new(value), options);
+        deferred.map_err(|refused| match refused.into_inner().into_inner() {
+            Some(value) => DeferError::new(value),
+            None => unreachable!("it was never polled"),
+        })
     }
 }
 
