@@ -24,6 +24,7 @@
 //! | `shared` | what nursery and handles share: the inbox |
 //! | `cleanup` | what is done when all children have ended |
 //! | `join` | awaiting a child |
+//! | `request` | what is asked of the nursery's own poll |
 //! | `scope` | a nursery as a child |
 //! | `map` | children made from an iterator |
 //! | `spawner` | giving a child to the nursery |
@@ -48,6 +49,7 @@ pub(crate) mod list;
 pub(crate) mod shared;
 pub(crate) mod cleanup;
 pub(crate) mod join;
+pub(crate) mod request;
 pub(crate) mod scope;
 pub(crate) mod map;
 pub(crate) mod spawner;

@@ -60,6 +60,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "fixed_nursery/run.rs",
     "fixed_nursery/wait.rs",
     "fixed_nursery/waiters.rs",
+    "nursery/cleanup.rs",
     "nursery/join.rs",
     "nursery/list.rs",
     "nursery/node.rs",
@@ -67,6 +68,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "nursery/node/head.rs",
     "nursery/node/join_side.rs",
     "nursery/node/nursery_side.rs",
+    "nursery/request.rs",
     "nursery/running.rs",
     "nursery/shared.rs",
 ];

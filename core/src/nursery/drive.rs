@@ -63,6 +63,7 @@ use crate::nursery::options::Role;
 use crate::nursery::panics::attempt;
 use crate::nursery::policy::{Policy, Verdict};
 use crate::nursery::report::Report;
+use crate::nursery::request;
 use crate::nursery::running::{self, End, Running};
 use crate::nursery::shared::{Shared, bit};
 use crate::reason::Reason;
@@ -102,7 +103,6 @@ enum Phase {
 pub(crate) struct Engine<'env, E, M: Mode> {
     // D1: before `shared`.
     set: FutureSet<Running<E>>,
-    queue: Queue,
     desk: Desk,
     pub(crate) shared: Arc<Shared>,
     phase: Phase,
@@ -140,7 +140,6 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         let desk = set.desk();
         Engine {
             set,
-            queue: Queue::new(),
             desk,
             shared: Arc::new(Shared::new(desk)),
             phase: Phase::New,
@@ -212,7 +211,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     }
 
     fn is_childless(&self) -> bool {
-        self.set.is_empty() && self.queue.is_empty()
+        self.set.is_empty() && self.queue().is_empty()
     }
 
     /// The first turn: a deadline in the past cancels before anything is polled.
@@ -336,7 +335,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             }
             self.places += self.shared.poller.freed.take();
             let cancelled = self.phase == Phase::Running && self.shared.token.is_cancelled();
-            if !cancelled && (self.queue.is_empty() || self.places == 0) {
+            if !cancelled && (self.queue().is_empty() || self.places == 0) {
                 // Who came in during this turn comes before those who ask for the places later. His
                 // ring brings the turn in which he is polled.
                 self.admit();
@@ -370,27 +369,32 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 
     // -------------------------------------------------------------- children in
 
-    /// Starts what came in, as far as there is room; the rest queues. While draining: refuses it.
+    fn queue(&self) -> &Queue {
+        &self.shared.poller.queue
+    }
+
+    /// Starts what came in, as far as there is room; the rest queues. While draining: refuses it. What is
+    /// asked is answered.
     fn admit(&mut self) {
         let open = self.phase == Phase::Running;
-        for child in self.shared.take() {
-            if open && child.head().placed.get() {
-                self.start(child);
+        for node in self.shared.take() {
+            if open && node.head().placed.get() {
+                self.start(node);
             } else {
-                self.sort(child, open);
+                self.sort_out(node, open);
             }
         }
-        if self.shared.wants_sweep(self.queue.len()) {
-            let swept = self.queue.sweep();
+        if self.shared.wants_sweep(self.queue().len()) {
+            let swept = self.queue().sweep();
             self.shared.swept(swept);
         }
-        while !self.queue.is_empty() {
+        while !self.queue().is_empty() {
             if self.places > 0 {
                 self.places -= 1;
             } else if !self.shared.room.try_take() {
                 break;
             }
-            match self.queue.next() {
+            match self.queue().pop() {
                 Some(child) => {
                     child.head().placed.set(true);
                     self.start(child);
@@ -401,12 +405,13 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         self.give_places_back();
     }
 
-    /// What has no place, or comes too late to use it.
-    fn sort(&mut self, child: NurserySide, open: bool) {
-        match child.role() {
-            Role::Cleanup => self.shared.poller.cleanups.push(child),
-            Role::Plain | Role::Graceful if open => self.queue.push(child),
-            Role::Plain | Role::Graceful => self.refuse(child),
+    /// What has no place, or comes too late to use it, or is no child.
+    fn sort_out(&mut self, node: NurserySide, open: bool) {
+        match node.role() {
+            Role::Plain | Role::Graceful if open => self.queue().push(node),
+            Role::Plain | Role::Graceful => self.refuse(node),
+            Role::Cleanup => self.shared.poller.cleanups.push(node),
+            Role::Request => request::answer(&self.shared, node),
         }
     }
 
@@ -453,7 +458,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 
     /// Places that nobody queues for go back to the common store.
     fn give_places_back(&mut self) {
-        if self.queue.is_empty() {
+        if self.queue().is_empty() {
             for _ in 0..core::mem::take(&mut self.places) {
                 self.shared.room.give();
             }
@@ -510,10 +515,10 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         });
         self.shared.poller.drain.set(now.map(|now| (now, now)));
         // Youngest first: what came in last, what waits, what runs, the body.
-        for child in self.shared.take() {
-            self.sort(child, true);
+        for node in self.shared.take() {
+            self.sort_out(node, true);
         }
-        for child in self.queue.take_youngest_first() {
+        for child in self.queue().take().reversed() {
             self.refuse(child);
         }
         self.end_running(Role::Plain, JoinErrorKind::Cancelled);
@@ -659,10 +664,10 @@ impl<E, M: Mode> Engine<'_, E, M> {
         let early = self.phase != Phase::Ended;
         if early {
             self.phase = Phase::Ended;
-            for child in shared.shut().reversed() {
-                match child.role() {
-                    Role::Cleanup => shared.poller.cleanups.push(child),
-                    Role::Plain | Role::Graceful => self.queue.push(child),
+            for node in shared.shut().reversed() {
+                match node.role() {
+                    Role::Cleanup => shared.poller.cleanups.push(node),
+                    _ => shared.poller.queue.push(node),
                 }
             }
             // One that was kept came before the drop; nobody waits for it any more.
@@ -674,7 +679,7 @@ impl<E, M: Mode> Engine<'_, E, M> {
                     shared.token.cancel_with(Reason::dropped());
                 }
             }
-            1 => drop(self.queue.take_youngest_first()),
+            1 => drop(shared.poller.queue.take().reversed()),
             2 => running::close_all(shared),
             3 => self.set.clear(),
             4 => drop(shared.poller.cleanups.take_all()),

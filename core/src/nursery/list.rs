@@ -67,86 +67,83 @@ impl Drop for Chain {
 
 /// Children that wait for room, first come first served. Dropping it ends them.
 pub(crate) struct Queue {
-    oldest: *mut Node,
-    youngest: *mut Node,
-    len: usize,
+    oldest: Cell<*mut Node>,
+    youngest: Cell<*mut Node>,
+    len: Cell<usize>,
 }
 
-// SAFETY: L1 – the queue owns its nodes; where its engine may cross threads, spawning demands `Send`
-// of what is in them (`mode`).
-unsafe impl Send for Queue {}
-
-impl Queue {
-    pub(crate) const fn new() -> Self {
+impl Default for Queue {
+    /// Empty. (Pointers have no `Default` before Rust 1.88.)
+    fn default() -> Self {
         Queue {
-            oldest: ptr::null_mut(),
-            youngest: ptr::null_mut(),
-            len: 0,
+            oldest: Cell::new(ptr::null_mut()),
+            youngest: Cell::new(ptr::null_mut()),
+            len: Cell::new(0),
         }
     }
+}
 
+impl Queue {
     pub(crate) fn is_empty(&self) -> bool {
-        self.oldest.is_null()
+        self.oldest.get().is_null()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.len.get()
     }
 
-    pub(crate) fn push(&mut self, child: NurserySide) {
+    pub(crate) fn push(&self, child: NurserySide) {
         child.head().next.set(ptr::null_mut());
         let node = child.into_raw();
-        if self.youngest.is_null() {
-            self.oldest = node;
+        let before = self.youngest.replace(node);
+        if before.is_null() {
+            self.oldest.set(node);
         } else {
             // SAFETY: L1 – it is in the queue.
-            unsafe { (*self.youngest).next.set(node) };
+            unsafe { (*before).next.set(node) };
         }
-        self.youngest = node;
-        self.len += 1;
+        self.len.set(self.len() + 1);
     }
 
-    /// Takes all out, the youngest first.
-    pub(crate) fn take_youngest_first(&mut self) -> Chain {
-        let all = ManuallyDrop::new(core::mem::replace(self, Queue::new()));
-        Chain(all.oldest).reversed()
+    /// Takes out the one that has waited longest.
+    pub(crate) fn pop(&self) -> Option<NurserySide> {
+        let node = self.oldest.get();
+        if node.is_null() {
+            return None;
+        }
+        // SAFETY: L1 – each node leaves the queue once, here or with all of them.
+        let child = unsafe { NurserySide::from_raw(node) };
+        let next = child.head().next.replace(ptr::null_mut());
+        self.oldest.set(next);
+        if next.is_null() {
+            self.youngest.set(ptr::null_mut());
+        }
+        self.len.set(self.len() - 1);
+        Some(child)
+    }
+
+    /// Takes all out, the oldest first.
+    pub(crate) fn take(&self) -> Chain {
+        self.youngest.set(ptr::null_mut());
+        self.len.set(0);
+        Chain(self.oldest.replace(ptr::null_mut()))
     }
 
     /// Takes out those whose spawners gave up; how many.
-    pub(crate) fn sweep(&mut self) -> usize {
-        let mut all = core::mem::replace(self, Queue::new());
-        let before = all.len;
-        for child in all.by_ref() {
+    pub(crate) fn sweep(&self) -> usize {
+        let before = self.len();
+        for child in self.take() {
             if !child.is_abandoned() {
                 self.push(child);
             }
         }
-        before - self.len
-    }
-}
-
-impl Iterator for Queue {
-    type Item = NurserySide;
-
-    /// The one that has waited longest.
-    fn next(&mut self) -> Option<NurserySide> {
-        if self.oldest.is_null() {
-            return None;
-        }
-        // SAFETY: L1 – each node leaves the queue once, here.
-        let child = unsafe { NurserySide::from_raw(self.oldest) };
-        self.oldest = child.head().next.replace(ptr::null_mut());
-        if self.oldest.is_null() {
-            self.youngest = ptr::null_mut();
-        }
-        self.len -= 1;
-        Some(child)
+        before - self.len()
     }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        each(self, drop);
+        drop(self.take());
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) enum Role {
     Graceful,
     /// No child: what is to be done when all children have ended.
     Cleanup,
+    /// No child: something that is asked of the nursery. See `request`.
+    Request,
 }
 
 /// What a spawn says about its child beside the future.

@@ -51,7 +51,7 @@
 
 use crate::nursery::ended::{Origin, Record, Span};
 use crate::nursery::limit::Room;
-use crate::nursery::list::{Chain, Cleanups, RunningList};
+use crate::nursery::list::{Chain, Cleanups, Queue, RunningList};
 use crate::nursery::node::{Node, NurserySide};
 use crate::nursery::panics::{Panic, Panics, attempt};
 use crate::nursery::report::{Drained, Report, Stats};
@@ -106,10 +106,12 @@ pub(crate) struct Shared {
     pub(crate) poller: Poller,
 }
 
-/// What belongs to the nursery's own future (H2) and yet is reached from its running children, which
-/// have no other way to it.
+/// What belongs to the nursery's own future (H2) and yet is reached from its running children and from
+/// what is asked of it, which have no other way to it.
 #[derive(Default)]
 pub(crate) struct Poller {
+    /// Children that wait for room.
+    pub(crate) queue: Queue,
     /// The list of running children.
     pub(crate) running: RunningList,
     /// What is to be done when all children have ended.
@@ -161,7 +163,8 @@ impl Poller {
     }
 }
 
-// SAFETY: H1–H3 – atomics, immutable fields, and `poller`, which has one user at a time (H2).
+// SAFETY: H1–H3 – atomics, immutable fields, and `poller`, which has one user at a time (H2). Where its
+// engine may cross threads, spawning demands `Send` of the children that lie in it (`mode`).
 unsafe impl Send for Shared {}
 // SAFETY: as above.
 unsafe impl Sync for Shared {}
