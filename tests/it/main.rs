@@ -2,6 +2,7 @@
 #![cfg(not(umbel_loom))]
 
 mod auto_traits;
+mod budget;
 mod drive;
 mod fixed_nursery;
 mod nursery;
