@@ -16,15 +16,15 @@
 //!
 //! | # | from → to | who, and how | model |
 //! |---|---|---|---|
-//! | 1 | inbox: null → node | push, which then rings; CAS | `a_ring_reaches_an_idle_nursery` |
+//! | 1 | inbox: null → node | push, which then rings; CAS | `a_ring_reaches_an_idle_nursery`, `a_ring_reaches_a_nursery_at_its_cleanups` |
 //! | 2 | node → node | push; CAS | `two_spawners_against_going_idle` |
 //! | 3 | node → null | a turn takes all; swap | `spawn_against_poll` |
-//! | 4 | null → `SHUT` | the end; CAS | `spawn_against_the_end`, `try_spawn_against_the_end` |
-//! | 5 | any → `SHUT` | the drop of the nursery's future; swap | `spawn_against_drop`, `spawn_against_drop_unrun` |
+//! | 4 | null → `SHUT` | the end; CAS | `spawn_against_the_end`, `try_spawn_against_the_end`, `defer_against_the_end` |
+//! | 5 | any → `SHUT` | the drop of the nursery's future; swap | `spawn_against_drop`, `spawn_against_drop_unrun`, `defer_against_drop` |
 //! | 6 | `phase`: \| `FORCED` | `force`, which then rings; `fetch_or` | `force_publishes_what_was_written_before`, `two_that_force` |
 //! | 7 | `abandoned` + 1, − 1 | a spawner gives up; who finds that child | `sweep_against_giving_up` |
 //! | 8 | `report`: null → report | the end; CAS | `report_against_the_end` |
-//! | 9 | `phase`: \| `CLEANING` | the first cleanup is about to begin; `fetch_or` | a hint, the nursery refuses who missed it |
+//! | 9 | `phase`: \| `CLEANING` | the first cleanup is about to begin; `fetch_or` | `spawn_against_cleaning`; a hint, the nursery refuses who missed it |
 //!
 //! # Invariants
 //!
