@@ -109,7 +109,7 @@ pub use nursery::{
     spawner::ChildContext,
 };
 #[cfg(feature = "alloc")]
-pub use observe::{Id, Name};
+pub use observe::{Id, Key, Name};
 pub use reason::{Cancelled, Reason, ReasonKind};
 pub use set::fixed::FixedSet;
 #[cfg(feature = "alloc")]

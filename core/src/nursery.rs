@@ -18,6 +18,8 @@
 //! | `mode` | what crosses threads and what stays |
 //! | `limit` | places for running children |
 //! | `panics` | the first panic, until all have ended |
+//! | `timetable` | what is to happen to single children when |
+//! | `own` | the token that a child has for itself |
 //! | `options` | what is said about one child |
 //! | `node` | one child's memory |
 //! | `list` | the queue for room, the list of running children |
@@ -25,6 +27,8 @@
 //! | `cleanup` | what is done when all children have ended |
 //! | `join` | awaiting a child |
 //! | `request` | what is asked of the nursery's own poll |
+//! | `cutting` | ending children before their end, with the nursery or alone |
+//! | `watch` | the alarm, and what it is set to |
 //! | `scope` | a nursery as a child |
 //! | `map` | children made from an iterator |
 //! | `spawner` | giving a child to the nursery |
@@ -43,6 +47,8 @@ pub(crate) mod deadline;
 pub(crate) mod mode;
 pub(crate) mod limit;
 pub(crate) mod panics;
+pub(crate) mod timetable;
+pub(crate) mod own;
 pub(crate) mod options;
 pub(crate) mod node;
 pub(crate) mod list;
@@ -50,6 +56,8 @@ pub(crate) mod shared;
 pub(crate) mod cleanup;
 pub(crate) mod join;
 pub(crate) mod request;
+pub(crate) mod cutting;
+pub(crate) mod watch;
 pub(crate) mod scope;
 pub(crate) mod map;
 pub(crate) mod spawner;
@@ -125,8 +133,8 @@ impl<'env, E, M: Mode> Setup<'env, E, M> {
     fn finish(self) -> Engine<'env, E, M> {
         let mut engine = self.engine;
         engine.site = Location::caller();
-        if engine.alarm.is_none() {
-            let timed = engine.deadline != Instant::NEVER
+        if !engine.watch.has_timer() {
+            let timed = engine.watch.due != Instant::NEVER
                 || engine.shared.grace.is_some()
                 || engine.cleanup.is_some();
             assert!(
@@ -226,13 +234,15 @@ macro_rules! nurseries {
             }
 
             /// The timer for [`deadline`](Self::deadline), [`grace`](Self::grace),
-            /// [`cleanup`](Self::cleanup) and the deadlines that its parent token has. One allocation.
+            /// [`cleanup`](Self::cleanup), the deadlines that its parent token has, and those of children:
+            /// set it before the first of these is spawned. One allocation.
             pub fn timer<T>(mut self, timer: T) -> Self
             where
                 T: $($timer)*,
                 T::Sleep: $($sleep)*,
             {
-                self.0.engine.alarm = Some(Box::pin(Alarm::new(timer)));
+                self.0.engine.shared.set_timed();
+                self.0.engine.watch.set_timer(Box::pin(Alarm::new(timer)));
                 self
             }
 
@@ -241,7 +251,7 @@ macro_rules! nurseries {
             /// the parent token's deadline if that is earlier. One that has passed cancels before
             /// anything is polled. Needs a [`timer`](Self::timer), of whose clock `at` is.
             pub fn deadline(mut self, at: Instant) -> Self {
-                self.0.engine.deadline = at;
+                self.0.engine.watch.due = at;
                 self
             }
 
@@ -375,10 +385,11 @@ macro_rules! nurseries {
                 E: $($from)*,
             {
                 let (spawner, options) = self.into_parts();
-                let outer = spawner.shared.token.clone();
+                let options = options.graceful(&spawner.shared.token);
+                let outer = options.token(&spawner.shared.token).clone();
                 let run = make($Nursery::new().token(&outer));
                 let inner = run.engine.shared.token.clone();
-                spawner.spawn(Scope::new(outer, inner, run), options.graceful())
+                spawner.spawn(Scope::new(outer, inner, run), options)
             }
         }
 

@@ -6,6 +6,7 @@ mod budget;
 mod drive;
 mod fixed_nursery;
 mod nursery;
+mod nursery_alone;
 mod nursery_attack;
 mod nursery_drops;
 mod nursery_local;

@@ -61,6 +61,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "fixed_nursery/wait.rs",
     "fixed_nursery/waiters.rs",
     "nursery/cleanup.rs",
+    "nursery/cutting.rs",
     "nursery/join.rs",
     "nursery/list.rs",
     "nursery/node.rs",

@@ -52,7 +52,7 @@
 //! [`Panics`]: crate::nursery::panics::Panics
 
 use crate::nursery::cleanup::{Cleaned, Cleaning};
-use crate::nursery::deadline::Alarm;
+use crate::nursery::cutting;
 use crate::nursery::ended::{Ended, Origin, Record, Site, Span};
 use crate::nursery::failure::{Cause, Failure};
 use crate::nursery::join_error::JoinErrorKind;
@@ -64,8 +64,9 @@ use crate::nursery::panics::attempt;
 use crate::nursery::policy::{Policy, Verdict};
 use crate::nursery::report::Report;
 use crate::nursery::request;
-use crate::nursery::running::{self, End, Running};
+use crate::nursery::running::{End, Running};
 use crate::nursery::shared::{Shared, bit};
+use crate::nursery::watch::Watch;
 use crate::reason::Reason;
 use crate::set::growing::FutureSet;
 use crate::sync::Arc;
@@ -107,8 +108,7 @@ pub(crate) struct Engine<'env, E, M: Mode> {
     pub(crate) shared: Arc<Shared>,
     phase: Phase,
     pub(crate) policy: Box<M::Policy<'env, E>>,
-    pub(crate) alarm: Option<Pin<Box<M::Alarm<'env>>>>,
-    pub(crate) deadline: Instant,
+    pub(crate) watch: Watch<'env, M>,
     /// How long all cleanups together may take.
     pub(crate) cleanup: Option<Duration>,
     /// Made when the first cleanup is to begin.
@@ -144,8 +144,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             shared: Arc::new(Shared::new(desk)),
             phase: Phase::New,
             policy: M::fail_fast(),
-            alarm: None,
-            deadline: Instant::NEVER,
+            watch: Watch::new(desk),
             cleanup: None,
             cleaning: None,
             force_on: None,
@@ -185,12 +184,18 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             self.open();
         }
         self.look_at_signals(rang, body.as_mut());
+        if rang & 1 << bit::QUEUE != 0 {
+            cutting::purge(&self.shared);
+        }
         if rang & 1 << bit::BODY != 0 {
             self.poll_body(body.as_mut(), value);
         }
         let mut yielding = self.poll_children(body.as_mut());
         if !self.shared.poller.cleanups.is_empty() && !is_there(body.as_mut()) {
             yielding |= self.clean(rang);
+        }
+        if self.shared.poller.timetable.take_changed() {
+            self.watch.arm(&self.shared);
         }
 
         self.in_turn = false;
@@ -217,40 +222,23 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     /// The first turn: a deadline in the past cancels before anything is polled.
     fn open(&mut self) {
         self.phase = Phase::Running;
-        self.shared.poller.timed.set(self.alarm.is_some());
         self.token_wait = Some(self.shared.token.clone().cancelled_owned());
         let inherited = self.shared.token.deadline().unwrap_or(Instant::NEVER);
-        let deadline = self.deadline.min(inherited);
-        let past = self.ask_alarm(|mut alarm| {
-            let past = deadline.is_due(alarm.as_mut().now());
-            if !past {
-                alarm.set(deadline);
+        let deadline = self.watch.due.min(inherited);
+        self.watch.due = Instant::NEVER;
+        if deadline == Instant::NEVER {
+            return;
+        }
+        match self.watch.now(&self.shared) {
+            Some(now) if deadline.is_due(now) => {
+                self.cancel(Reason::deadline_exceeded());
             }
-            past
-        });
-        if past == Some(true) {
-            self.cancel(Reason::deadline_exceeded());
+            Some(_) => {
+                self.watch.due = deadline;
+                self.watch.arm(&self.shared);
+            }
+            None => {}
         }
-    }
-
-    /// Asks the alarm, if there is one. If it panics, nobody would end the grace: the nursery is forced.
-    fn ask_alarm<R>(&mut self, ask: impl FnOnce(Pin<&mut M::Alarm<'env>>) -> R) -> Option<R> {
-        let (shared, slot) = (&self.shared, &mut self.alarm);
-        let alarm = slot.as_mut()?;
-        let answer = shared.guard(|| ask(alarm.as_mut()));
-        if answer.is_none() {
-            let broken = slot.take();
-            shared.guard(|| drop(broken));
-            shared.guard(|| shared.force(Reason::sibling_failed()));
-        }
-        answer
-    }
-
-    /// Whether what the alarm was set to has come.
-    fn alarm_rang(&mut self) -> bool {
-        let waker = self.desk.waker(bit::ALARM);
-        let polled = self.ask_alarm(|alarm| alarm.poll(&mut Context::from_waker(&waker)));
-        matches!(polled, Some(Poll::Ready(())))
     }
 
     /// True if this was the first cancellation. Wakes whoever waits for the token: foreign code.
@@ -260,10 +248,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     }
 
     fn look_at_signals<B>(&mut self, rang: usize, body: Pin<&mut Option<B>>) {
-        if self.phase == Phase::Draining {
-            self.tick();
-        }
-        if rang & 1 << bit::ALARM != 0 && self.alarm_rang() {
+        if self.watch.look(&self.shared, rang & 1 << bit::ALARM != 0) {
             match self.phase {
                 Phase::Draining => self.drop_graceful(),
                 Phase::Cleaning => self.hurry(),
@@ -377,16 +362,24 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     /// asked is answered.
     fn admit(&mut self) {
         let open = self.phase == Phase::Running;
-        for node in self.shared.take() {
-            if open && node.head().placed.get() {
-                self.start(node);
+        for child in self.shared.take() {
+            if child.has_meta() {
+                self.admit_aside(child, open);
+            } else if !open {
+                self.refuse(child);
+            } else if child.head().placed.get() {
+                self.start(child);
             } else {
-                self.sort_out(node, open);
+                self.queue().push(child);
             }
         }
+        if self.shared.poller.thinned.take() {
+            self.set.retain(|running| running.is_alive());
+            // Their places are free, and perhaps nobody is left.
+            self.desk.ring(bit::INBOX);
+        }
         if self.shared.wants_sweep(self.queue().len()) {
-            let swept = self.queue().sweep();
-            self.shared.swept(swept);
+            cutting::sweep(&self.shared);
         }
         while !self.queue().is_empty() {
             if self.places > 0 {
@@ -405,14 +398,42 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         self.give_places_back();
     }
 
-    /// What has no place, or comes too late to use it, or is no child.
-    fn sort_out(&mut self, node: NurserySide, open: bool) {
+    /// One with more to it than a future, or what is no child at all.
+    #[inline(never)]
+    fn admit_aside(&mut self, child: NurserySide, open: bool) {
+        let Some(child) = self.sort_out(child) else {
+            return;
+        };
+        if !open {
+            return self.refuse(child);
+        }
+        if let Some(own) = child.own().filter(|own| own.is_timed()) {
+            let now = self.watch.now(&self.shared);
+            own.begin(now.unwrap_or(Instant::EPOCH));
+            // For its first poll, if that is not in this turn.
+            self.shared.poller.wants_time.set(true);
+        }
+        if child.head().placed.get() {
+            return self.start(child);
+        }
+        if let Some(own) = child.own() {
+            let waker = self.desk.waker(bit::QUEUE);
+            own.watch(&self.shared.poller.timetable, &waker);
+            if cutting::is_over(&self.shared, &child) {
+                return cutting::refuse(&self.shared, child);
+            }
+        }
+        self.queue().push(child);
+    }
+
+    /// What came in and is no child is dealt with, according to its role, in every phase.
+    fn sort_out(&mut self, node: NurserySide) -> Option<NurserySide> {
         match node.role() {
-            Role::Plain | Role::Graceful if open => self.queue().push(node),
-            Role::Plain | Role::Graceful => self.refuse(node),
+            Role::Plain | Role::Graceful => return Some(node),
             Role::Cleanup => self.shared.poller.cleanups.push(node),
             Role::Request => request::answer(&self.shared, node),
         }
+        None
     }
 
     #[inline(always)]
@@ -434,6 +455,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             }
         } else {
             // Its spawner gave up; only the place is of interest.
+            cutting::leave(&self.shared, &child);
             self.shared.swept(1);
             self.places += usize::from(child.head().placed.get());
         }
@@ -441,19 +463,10 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 
     /// The nursery is cancelled, or all children have ended: the child never starts.
     fn refuse(&self, child: NurserySide) {
-        let shared = &self.shared;
-        if !child.claim(0) {
-            shared.swept(1);
-            return;
+        match self.phase {
+            Phase::Cleaning => cutting::turn_away(&self.shared, child),
+            _ => cutting::refuse(&self.shared, child),
         }
-        if self.phase == Phase::Cleaning {
-            // As one that came after the end.
-            shared.guard(|| drop(child));
-            return;
-        }
-        shared.counts.cancelled();
-        shared.poller.cut.set(true);
-        shared.guard(|| child.end(JoinErrorKind::Cancelled, shared.token.reason()));
     }
 
     /// Places that nobody queues for go back to the common store.
@@ -508,18 +521,19 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         self.phase = Phase::Draining;
         self.token_wait = None;
         let grace = self.shared.grace;
-        let now = self.ask_alarm(|mut alarm| {
-            let now = alarm.as_mut().now();
-            alarm.set(grace.map_or(Instant::NEVER, |grace| now + grace));
-            now
-        });
+        let now = self.watch.now(&self.shared);
+        let end = now.zip(grace).map(|(now, grace)| now + grace);
+        self.watch.due = end.unwrap_or(Instant::NEVER);
+        self.watch.arm(&self.shared);
         self.shared.poller.drain.set(now.map(|now| (now, now)));
         // Youngest first: what came in last, what waits, what runs, the body.
         for node in self.shared.take() {
-            self.sort_out(node, true);
+            if let Some(child) = self.sort_out(node) {
+                self.queue().push(child);
+            }
         }
         for child in self.queue().take().reversed() {
-            self.refuse(child);
+            cutting::refuse(&self.shared, child);
         }
         self.end_running(Role::Plain, JoinErrorKind::Cancelled);
         if is_there(body.as_mut()) {
@@ -527,17 +541,9 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             self.shared.guard(|| body.set(None));
         }
         // The grace may be nothing, and it may have been forced already.
-        if self.alarm_rang() || self.shared.is_forced() {
+        let is_over = now.is_some_and(|now| self.watch.due.is_due(now));
+        if is_over || self.shared.is_forced() {
             self.drop_graceful();
-        }
-    }
-
-    /// The time is only read while it is needed.
-    fn tick(&mut self) {
-        if let Some((from, _)) = self.shared.poller.drain.get() {
-            if let Some(now) = self.ask_alarm(|alarm| alarm.now()) {
-                self.shared.poller.drain.set(Some((from, now)));
-            }
         }
     }
 
@@ -548,7 +554,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 
     /// Drops the running children of one sort, youngest first.
     fn end_running(&mut self, role: Role, kind: JoinErrorKind) {
-        running::cut_all(&self.shared, role, kind);
+        cutting::cut_all(&self.shared, role, kind);
         self.set.retain(|running| running.is_alive());
     }
 
@@ -598,13 +604,12 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     fn begin_cleaning(&mut self) {
         self.phase = Phase::Cleaning;
         self.shared.refuse_children();
-        let budget = self.cleanup;
-        self.ask_alarm(|mut alarm| {
-            let end = budget.map_or(Instant::NEVER, |budget| alarm.as_mut().now() + budget);
-            alarm.set(end);
-        });
+        let now = self.cleanup.and_then(|_| self.watch.now(&self.shared));
+        let end = now.zip(self.cleanup).map(|(now, budget)| now + budget);
+        self.watch.due = end.unwrap_or(Instant::NEVER);
+        self.watch.arm(&self.shared);
         // The budget may be nothing.
-        if self.alarm_rang() {
+        if now.is_some_and(|now| self.watch.due.is_due(now)) {
             self.hurry();
         }
     }
@@ -680,11 +685,14 @@ impl<E, M: Mode> Engine<'_, E, M> {
                 }
             }
             1 => drop(shared.poller.queue.take().reversed()),
-            2 => running::close_all(shared),
+            2 => cutting::close_all(shared),
             3 => self.set.clear(),
             4 => drop(shared.poller.cleanups.take_all()),
             5 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),
-            6 => self.alarm = None,
+            6 => {
+                shared.poller.timetable.clear();
+                self.watch.stop();
+            }
             7 => self.policy = M::fail_fast(),
             // A panic of what the set let go of.
             _ => shared.poller.panics.resume(),

@@ -129,15 +129,16 @@ impl Queue {
         Chain(self.oldest.replace(ptr::null_mut()))
     }
 
-    /// Takes out those whose spawners gave up; how many.
-    pub(crate) fn sweep(&self) -> usize {
-        let before = self.len();
+    /// Takes out those for which `pick` is true, the oldest first.
+    pub(crate) fn extract(&self, mut pick: impl FnMut(&NurserySide) -> bool) -> Chain {
+        let picked = Queue::default();
         for child in self.take() {
-            if !child.is_abandoned() {
-                self.push(child);
+            match pick(&child) {
+                true => picked.push(child),
+                false => self.push(child),
             }
         }
-        before - self.len()
+        picked.take()
     }
 }
 

@@ -1,7 +1,10 @@
 //! What is said about one child beside its future.
 
 use crate::nursery::ended::Site;
-use crate::observe::Name;
+use crate::nursery::own::Own;
+use crate::observe::{Key, Name};
+use crate::token::CancellationToken;
+use alloc::boxed::Box;
 use core::cell::Cell;
 use core::panic::Location;
 use core::time::Duration;
@@ -20,11 +23,20 @@ pub(crate) enum Role {
 }
 
 /// What a spawn says about its child beside the future.
-#[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) site: Site,
     pub(crate) name: Option<Name>,
     pub(crate) role: Role,
+    /// `None`: none of it. Boxed, so that other children do not carry it about.
+    more: Option<Box<More>>,
+}
+
+/// What few children have.
+#[derive(Default)]
+pub(crate) struct More {
+    /// It can be cancelled alone.
+    pub(crate) own: Option<Own>,
+    pub(crate) key: Option<Key>,
 }
 
 impl Options {
@@ -41,13 +53,15 @@ impl Options {
             site,
             name: None,
             role: Role::Plain,
+            more: None,
         }
     }
 
     /// `None`: nothing worth memory.
     #[inline]
     pub(crate) fn aside(self) -> Option<Meta> {
-        (self.name.is_some() || self.role != Role::Plain).then(|| self.meta())
+        let is_more = self.name.is_some() || self.role != Role::Plain || self.more.is_some();
+        is_more.then(|| self.meta())
     }
 
     pub(crate) fn meta(self) -> Meta {
@@ -56,11 +70,33 @@ impl Options {
             role: self.role,
             notice: Cell::new(None),
             drain: Cell::new(None),
+            more: self.more,
         }
     }
 
-    pub(crate) fn graceful(self) -> Self {
+    /// A graceful child, of a nursery with this token. One that can be called by name or key is told by a
+    /// token of its own.
+    pub(crate) fn graceful(mut self, nursery: &CancellationToken) -> Self {
+        if self.name.is_some() || self.more.as_ref().is_some_and(|more| more.key.is_some()) {
+            self.own(nursery);
+        }
         self.with_role(Role::Graceful)
+    }
+
+    /// What few children have.
+    pub(crate) fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    /// Its own token, in a nursery with this one.
+    pub(crate) fn own(&mut self, nursery: &CancellationToken) -> &mut Own {
+        self.more().own.get_or_insert_with(|| Own::new(nursery))
+    }
+
+    /// The token by which it is told, in a nursery with this one.
+    pub(crate) fn token<'a>(&'a self, nursery: &'a CancellationToken) -> &'a CancellationToken {
+        let own = self.more.as_ref().and_then(|more| more.own.as_ref());
+        own.map_or(nursery, |own| &own.token)
     }
 
     pub(crate) fn with_role(mut self, role: Role) -> Self {
@@ -78,6 +114,31 @@ pub(crate) struct Meta {
     pub(crate) notice: Cell<Option<Duration>>,
     /// From the cancellation to its end.
     pub(crate) drain: Cell<Option<Duration>>,
+    /// The nursery's alone, as the plain fields of the head.
+    more: Option<Box<More>>,
+}
+
+impl Meta {
+    pub(crate) fn more(&self) -> Option<&More> {
+        self.more.as_deref()
+    }
+
+    pub(crate) fn own(&self) -> Option<&Own> {
+        self.more()?.own.as_ref()
+    }
+
+    pub(crate) fn has_key(&self, key: &Key) -> bool {
+        self.more()
+            .is_some_and(|more| more.key.as_ref() == Some(key))
+    }
+
+    /// Whether it is called so. Before its end only: afterwards the name is the join side's.
+    pub(crate) fn is_named(&self, name: &Name) -> bool {
+        let own = self.name.take();
+        let same = own.as_ref() == Some(name);
+        self.name.set(own);
+        same
+    }
 }
 
 /// `()` or [`Meta`]: what lies between head and payload.

@@ -42,6 +42,7 @@
 //! | take, shut | swap | AcqRel | push |
 //! | end only if empty | CAS null → `SHUT` | AcqRel / Acquire | push: one of them sees the other |
 //! | counts | load, store | Relaxed | nothing: numbers for people, one writer |
+//! | timed | load, store | Relaxed | nothing: stored by who makes the nursery, before its handles go elsewhere or for nobody |
 //! | report | CAS, load | Release, Acquire | one another |
 //! | force | `fetch_or`, load | Release, Acquire | what was written before `force()` |
 //!
@@ -55,6 +56,7 @@ use crate::nursery::list::{Chain, Cleanups, Queue, RunningList};
 use crate::nursery::node::{Node, NurserySide};
 use crate::nursery::panics::{Panic, Panics, attempt};
 use crate::nursery::report::{Drained, Report, Stats};
+use crate::nursery::timetable::Timetable;
 use crate::observe::Name;
 use crate::reason::Reason;
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
@@ -74,7 +76,8 @@ pub(crate) mod bit {
     pub(crate) const TOKEN: usize = 2;
     pub(crate) const FORCE: usize = 3;
     pub(crate) const ALARM: usize = 4;
-    pub(crate) const CLEANUP: usize = 5;
+    pub(crate) const QUEUE: usize = 5;
+    pub(crate) const CLEANUP: usize = 6;
 }
 
 /// The bits of `phase`: what others must know of it.
@@ -98,6 +101,8 @@ pub(crate) struct Shared {
     pub(crate) token: CancellationToken,
     pub(crate) name: Option<Name>,
     pub(crate) grace: Option<Duration>,
+    /// There is a timer. Set before the nursery runs.
+    timed: AtomicUsize,
     phase: AtomicUsize,
     /// Children in inbox or queue whose spawners gave up, or are about to.
     abandoned: AtomicUsize,
@@ -120,8 +125,16 @@ pub(crate) struct Poller {
     pub(crate) freed: Cell<usize>,
     /// Something was dropped before its end.
     pub(crate) cut: Cell<bool>,
-    /// There is a timer.
-    pub(crate) timed: Cell<bool>,
+    /// What is to happen to single children when.
+    pub(crate) timetable: Timetable,
+    /// The time at the start of this turn, if it was read.
+    pub(crate) now: Cell<Option<Instant>>,
+    /// The next turn is to read it.
+    pub(crate) wants_time: Cell<bool>,
+    /// Running children that were told alone: the time is read every turn.
+    pub(crate) told: Cell<usize>,
+    /// Children in the set have been dropped in their places.
+    pub(crate) thinned: Cell<bool>,
     /// While it drains, with a timer: when that began, and the time at the start of this turn.
     pub(crate) drain: Cell<Option<(Instant, Instant)>>,
     pub(crate) drained: RefCell<Vec<Drained>>,
@@ -131,36 +144,6 @@ pub(crate) struct Poller {
     pub(crate) name: Cell<Option<Name>>,
     /// The child that failed last, until the engine has looked at it.
     pub(crate) failed: Cell<Option<Record>>,
-}
-
-impl Poller {
-    /// How long it has been draining. `None` without a timer.
-    pub(crate) fn drain_time(&self) -> Option<Duration> {
-        match self.drain.get() {
-            Some((from, now)) => Some(now - from),
-            // In the very turn that was cancelled: it took no time.
-            None => self.timed.get().then_some(Duration::ZERO),
-        }
-    }
-
-    /// A graceful child ends after the cancellation, but nobody has been told yet: how long it took.
-    pub(crate) fn note_drained(&self, child: &NurserySide, forced: bool) -> Span {
-        let Some(meta) = child.meta() else {
-            return Span::default();
-        };
-        let drain = self.drain_time();
-        if self.drain.get().is_none() {
-            meta.notice.set(drain);
-        }
-        meta.drain.set(drain);
-        let span = Span {
-            notice: meta.notice.get(),
-            drain,
-        };
-        let drained = Drained::new(child.name(), child.origin(), span, forced);
-        self.drained.borrow_mut().push(drained);
-        span
-    }
 }
 
 // SAFETY: H1–H3 – atomics, immutable fields, and `poller`, which has one user at a time (H2). Where its
@@ -178,12 +161,58 @@ impl Shared {
             token: CancellationToken::new(),
             name: None,
             grace: None,
+            timed: AtomicUsize::new(0),
             phase: AtomicUsize::new(0),
             abandoned: AtomicUsize::new(0),
             counts: Counts::new(),
             report: AtomicPtr::new(ptr::null_mut()),
             poller: Poller::default(),
         }
+    }
+
+    /// From now on there is a timer.
+    pub(crate) fn set_timed(&self) {
+        self.timed.store(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_timed(&self) -> bool {
+        self.timed.load(Ordering::Relaxed) != 0
+    }
+
+    /// How long it has been draining. `None` without a timer.
+    pub(crate) fn drain_time(&self) -> Option<Duration> {
+        match self.poller.drain.get() {
+            Some((from, now)) => Some(now - from),
+            // In the very turn that was cancelled: it took no time.
+            None => self.is_timed().then_some(Duration::ZERO),
+        }
+    }
+
+    /// A graceful child ends after a cancellation, but nobody has been told yet: how long it took.
+    pub(crate) fn note_drained(&self, child: &NurserySide, forced: bool) -> Span {
+        let Some(meta) = child.meta() else {
+            return Span::default();
+        };
+        let poller = &self.poller;
+        let told = meta.own().filter(|own| own.is_told());
+        if let Some(own) = told {
+            // Alone: it was told when it was polled.
+            meta.notice.set(self.is_timed().then_some(Duration::ZERO));
+            meta.drain.set(own.since_told(poller.now.get()));
+        } else {
+            let drain = self.drain_time();
+            if poller.drain.get().is_none() {
+                meta.notice.set(drain);
+            }
+            meta.drain.set(drain);
+        }
+        let span = Span {
+            notice: meta.notice.get(),
+            drain: meta.drain.get(),
+        };
+        let drained = Drained::new(child.name(), child.origin(), span, forced);
+        poller.drained.borrow_mut().push(drained);
+        span
     }
 
     /// Gives a child to the nursery; back if that has ended.

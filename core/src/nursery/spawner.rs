@@ -7,11 +7,13 @@
 //! One whose push wakes a waker that panics is in, and runs detached.
 
 use crate::nursery::cleanup::{DeferError, Release};
+use crate::nursery::cutting::cancel_where;
 use crate::nursery::ended::{Number, Origin, Site, Span};
 use crate::nursery::join::{Join, SpawnWait};
 use crate::nursery::join_error::{JoinError, JoinErrorKind};
 use crate::nursery::node::{self, Outcome};
-use crate::nursery::options::{Aside, Options, Role};
+use crate::nursery::options::{Aside, Meta, Options, Role};
+use crate::nursery::request::ask;
 use crate::nursery::shared::Shared;
 use crate::reason::Reason;
 use crate::spawn::TrySpawnError;
@@ -48,11 +50,26 @@ impl<'env, E> Spawner<'env, E> {
         self.shared.room.limit()
     }
 
-    pub(crate) fn context(&self) -> ChildContext {
+    /// The options of a graceful child, and what it is given.
+    pub(crate) fn graceful(&self, options: Options) -> (Options, ChildContext) {
+        let options = options.graceful(&self.shared.token);
+        let context = self.context(&options);
+        (options, context)
+    }
+
+    fn context(&self, options: &Options) -> ChildContext {
         ChildContext {
-            token: self.shared.token.clone(),
+            token: options.token(&self.shared.token).clone(),
             grace: self.shared.grace,
         }
+    }
+
+    /// Asks the nursery to cancel some of its children.
+    #[track_caller]
+    pub(crate) fn cancel_where(&self, reason: Reason, pick: impl Fn(&Meta) -> bool) {
+        drop(ask(&self.shared, Options::here(), move |shared| {
+            cancel_where(shared, &reason, pick);
+        }));
     }
 
     #[inline]
@@ -200,7 +217,8 @@ pub struct ChildContext {
 }
 
 impl ChildContext {
-    /// Cancelled when the child is to come to its end.
+    /// Cancelled when the child is to come to its end: with its nursery, or alone, if it is one that can
+    /// be.
     pub const fn token(&self) -> &CancellationToken {
         &self.token
     }
