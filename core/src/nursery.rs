@@ -33,7 +33,7 @@
 //! | `map` | children made from an iterator |
 //! | `spawner` | giving a child to the nursery |
 //! | `handle` | the handles: spawning, steering |
-//! | `resource` | the handles: cleanups |
+//! | `resource` | the handles: cleanups, critical sections |
 //! | `running` | what the set polls: a child at work |
 //! | `drive` | the engine: what one poll does |
 

@@ -876,6 +876,299 @@ fn n8_cleanups_that_panic_as_they_are_dropped_lose_no_other() {
     }
 }
 
+// ------------------------------------------------------------------ critical sections
+
+/// As [`step`], of any error.
+fn section(
+    log: &Log,
+    gate: &Gate,
+    name: &'static str,
+) -> impl Future<Output = Result<u32, Bad>> + use<> {
+    let step = step(log, gate, name);
+    async { step.await.map(|()| 7) }
+}
+
+#[test]
+fn n7_a_section_runs_on_in_a_cancelled_nursery_without_who_awaited_it() {
+    let (log, gate, clock) = (Log::new(), Gate::new(), ManualClock::new());
+    let n = N::new().timer(clock.clone()).grace(secs(1)).limit(1);
+    let h = n.handle();
+    h.defer(at_once(&log, "cleanup")).unwrap();
+    let (inner, log_, gate_) = (h.clone(), log.clone(), gate.clone());
+    drop(h.spawn(async move {
+        let _dropped = log_.on_drop("child");
+        // The place is this child's: the section takes none.
+        let commit = inner.shield(secs(10), section(&log_, &gate_, "commit"));
+        let seven = commit.await?;
+        log_.add(format!("{seven}"));
+        pending::<Result<(), Bad>>().await
+    }));
+    let mut task = Task::new(n.run(pending::<Result<(), Bad>>()));
+    task.stall();
+    assert_eq!(log.take(), "commit:begun");
+    h.cancel();
+    task.stall();
+    assert_eq!(log.take(), "child");
+    // The grace is not its own.
+    clock.advance(secs(9));
+    task.stall();
+    gate.open();
+    let failure = task.finish().unwrap_err();
+    assert_eq!(log.take(), "commit:done cleanup:begun cleanup:done");
+    assert_eq!(failure.cancelled().unwrap().kind(), ReasonKind::Explicit);
+    assert_eq!(
+        (failure.report.stats.done, failure.report.stats.forced),
+        (1, 0)
+    );
+    assert_eq!(failure.report.drained.len(), 0, "it was not told");
+    assert_eq!(clock.next_due(), None);
+}
+
+#[test]
+fn n7_a_section_gives_its_output_to_who_awaits_it() {
+    let log = Log::new();
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let gate = Gate::new();
+        gate.open();
+        Ok(h.shield(Duration::MAX, section(&log, &gate, "commit"))
+            .await?)
+    }));
+    assert_eq!(task.finish().unwrap(), 7);
+    assert_eq!(log.take(), "commit:begun commit:done");
+}
+
+#[test]
+fn n7_a_section_is_cut_when_its_own_time_is_over() {
+    for cancelled in [false, true] {
+        let (log, gate, clock) = (Log::new(), Gate::new(), ManualClock::new());
+        let n = N::new().timer(clock.clone());
+        let h = n.handle();
+        let wait = Gate::new();
+        let mut task = Task::new(n.run(async {
+            wait.pass().await;
+            Ok(h.child()
+                .name("commit")
+                .shield(secs(2), section(&log, &gate, "one")))
+        }));
+        task.stall();
+        // From its begin.
+        clock.advance(secs(30));
+        wait.open();
+        task.stall();
+        if cancelled {
+            h.cancel();
+        }
+        clock.advance(secs(1));
+        task.stall();
+        assert_eq!(log.take(), "one:begun");
+        clock.advance(secs(1));
+        let outcome = task.finish();
+        assert_eq!(log.take(), "one:dropped");
+        let report = h.report().unwrap();
+        assert_eq!(report.stats.forced, 1);
+        let forced: Vec<_> = report.forced().collect();
+        assert_eq!(forced[0].name.as_deref(), Some("commit"));
+        assert_eq!((forced[0].notice, forced[0].drain), (None, None));
+        assert!(!forced[0].who().is_cleanup());
+        if cancelled {
+            assert_eq!(
+                outcome.unwrap_err().cancelled().unwrap().kind(),
+                ReasonKind::Explicit
+            );
+        } else {
+            // Who awaits it is told; the nursery's outcome is his to decide.
+            let error = outcome.unwrap().now_or_never().unwrap().unwrap_err();
+            assert_eq!(error.kind(), JoinErrorKind::Forced);
+            assert_eq!(error.reason().unwrap().kind(), ReasonKind::DeadlineExceeded);
+        }
+        assert_eq!(clock.next_due(), None);
+    }
+}
+
+#[test]
+fn n7_force_cuts_sections_running_and_to_come() {
+    let (log, gate) = (Log::new(), Gate::new());
+    let n = N::new();
+    let h = n.handle();
+    let first = h.shield(Duration::MAX, section(&log, &gate, "first"));
+    let mut task = Task::new(n.run(pending::<Result<(), Bad>>()));
+    task.stall();
+    h.cancel();
+    task.stall();
+    assert_eq!(log.take(), "first:begun");
+    h.force();
+    let late = h.shield(Duration::MAX, section(&log, &gate, "late"));
+    let failure = task.finish().unwrap_err();
+    assert_eq!(log.take(), "first:dropped late:dropped");
+    assert_eq!(failure.report.stats.forced, 2);
+    for join in [first, late] {
+        let error = join.now_or_never().unwrap().unwrap_err();
+        assert_eq!(error.kind(), JoinErrorKind::Forced);
+        assert_eq!(error.reason().unwrap().kind(), ReasonKind::Explicit);
+    }
+}
+
+#[test]
+fn n7_a_section_may_begin_whenever_the_nursery_has_not_ended() {
+    let (log, gate) = (Log::new(), Gate::new());
+    let n = N::new();
+    let h = n.handle();
+    h.defer(at_once(&log, "old")).unwrap();
+    let (inner, log_, gate_) = (h.clone(), log.clone(), gate.clone());
+    h.defer(async move {
+        // In a cleanup: those after it wait for the section, also if nobody else does.
+        drop(inner.shield(Duration::MAX, section(&log_, &gate_, "cleanup")));
+        Ok(())
+    })
+    .unwrap();
+    let (inner, log_) = (h.clone(), log.clone());
+    drop(h.spawn_graceful(|cx| async move {
+        cx.token().cancelled().await;
+        let open = Gate::new();
+        open.open();
+        let commit = inner.shield(Duration::MAX, section(&log_, &open, "drain"));
+        commit.await.map(drop).map_err(Bad::from)
+    }));
+    let mut task = Task::new(n.run(async {
+        yields(1).await;
+        h.cancel();
+        // In the inbox when the drain begins.
+        drop(h.shield(Duration::MAX, at_once(&log, "body")));
+        pending::<Result<(), Bad>>().await
+    }));
+    task.stall();
+    assert_eq!(
+        log.take(),
+        "body:begun body:done drain:begun drain:done cleanup:begun"
+    );
+    gate.open();
+    assert!(task.finish().is_err());
+    assert_eq!(log.take(), "cleanup:done old:begun old:done");
+    let late = h.shield(Duration::MAX, section(&log, &gate, "late"));
+    assert_eq!(log.take(), "late:dropped");
+    let error = late.now_or_never().unwrap().unwrap_err();
+    assert_eq!(error.kind(), JoinErrorKind::Closed);
+}
+
+#[test]
+fn n7_a_cleanup_may_await_a_section() {
+    let (log, gate) = (Log::new(), Gate::new());
+    let n = N::new();
+    let h = n.handle();
+    let (inner, log_, gate_) = (h.clone(), log.clone(), gate.clone());
+    h.defer(async move {
+        let flush = inner.shield(Duration::MAX, section(&log_, &gate_, "flush"));
+        flush.await?;
+        log_.add("awaited");
+        Ok(())
+    })
+    .unwrap();
+    let mut task = Task::new(n.run(async { Ok(6) }));
+    task.stall();
+    gate.open();
+    assert_eq!(task.finish().unwrap(), 6);
+    assert_eq!(log.take(), "flush:begun flush:done awaited");
+    // Forced, both are cut, and the outcome is what it was.
+    let n = N::new();
+    let h = n.handle();
+    let (inner, log_) = (h.clone(), log.clone());
+    h.defer(async move {
+        let never = Gate::new();
+        drop(
+            inner
+                .shield(Duration::MAX, section(&log_, &never, "flush"))
+                .await,
+        );
+        pending().await
+    })
+    .unwrap();
+    let mut task = Task::new(n.run(async { Ok(6) }));
+    task.stall();
+    h.force();
+    assert_eq!(task.finish().unwrap(), 6);
+    assert_eq!(log.take(), "flush:begun flush:dropped");
+    assert_eq!(h.report().unwrap().forced().count(), 2);
+}
+
+#[test]
+fn n7_a_section_that_fails_has_failed_the_nursery() {
+    let n = N::new();
+    let h = n.handle();
+    let (inner, gate) = (h.clone(), Gate::new());
+    let gate_ = gate.clone();
+    drop(h.spawn(async move {
+        // He who would tell of it is dropped meanwhile.
+        drop(
+            inner
+                .child()
+                .name("commit")
+                .shield(Duration::MAX, async move {
+                    gate_.pass().await;
+                    Err::<(), _>(Bad(1))
+                })
+                .await,
+        );
+        Ok(())
+    }));
+    let mut task = Task::new(n.run(pending::<Result<(), Bad>>()));
+    task.stall();
+    h.cancel();
+    task.stall();
+    gate.open();
+    let failure = task.finish().unwrap_err();
+    assert_eq!(failure.rest, [Bad(1)]);
+    let who = failure.errors().next().unwrap().who;
+    assert_eq!(who.to_string(), "child \"commit\"");
+    // In a live nursery it is the policy's to answer.
+    let n = N::new();
+    let h = n.handle();
+    drop(h.shield(Duration::MAX, ready(Err::<(), _>(Bad(2)))));
+    let failure = Task::new(n.run(pending::<Result<(), Bad>>())).finish();
+    assert!(matches!(failure.unwrap_err().cause, Cause::Error(Bad(2))));
+}
+
+#[test]
+fn n7_the_end_of_a_section_is_no_success() {
+    let n = N::new().policy(FirstSuccess);
+    let h = n.handle();
+    let inner = h.clone();
+    drop(h.spawn(async move {
+        inner.shield(Duration::MAX, ready(Ok(()))).await?;
+        pending::<Result<(), Bad>>().await
+    }));
+    let mut task = Task::new(n.run(async { Ok(()) }));
+    task.stall();
+    assert!(!h.token().is_cancelled());
+    drop(h.spawn(ready(Ok(()))));
+    task.finish().unwrap();
+}
+
+#[test]
+#[should_panic(expected = "a shield's budget needs the nursery's `.timer(..)`")]
+fn n7_a_sections_time_needs_a_timer() {
+    let n = N::new();
+    drop(n.handle().shield(secs(1), ready(Ok(()))));
+}
+
+#[test]
+fn n9_a_nursery_that_is_dropped_drops_its_sections() {
+    let (log, gate, clock) = (Log::new(), Gate::new(), ManualClock::new());
+    let n = N::new().timer(clock.clone());
+    let h = n.handle();
+    h.release(log.on_drop("value")).unwrap();
+    drop(h.shield(secs(1), at_once(&log, "done")));
+    drop(h.shield(secs(1), section(&log, &gate, "running")));
+    let mut task = Task::new(n.run(async { Ok(()) }));
+    task.stall();
+    drop(h.shield(secs(1), section(&log, &gate, "new")));
+    assert_eq!(log.take_sorted(), "done:begun done:done running:begun");
+    drop(task);
+    assert_eq!(log.take(), "new:dropped running:dropped value");
+    assert_eq!(clock.next_due(), None);
+}
+
 // ------------------------------------------------------------------ local
 
 #[test]

@@ -45,6 +45,9 @@ pub(crate) struct Cleaning {
     pub(crate) stats: CleanupStats,
     /// Each has one poll from now on.
     pub(crate) hurried: bool,
+    /// Something was dropped before its end while there were children. What is cut later does not touch
+    /// the outcome.
+    pub(crate) cut: bool,
 }
 
 /// What became of a cleanup that was polled.

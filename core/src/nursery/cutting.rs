@@ -13,9 +13,11 @@
 //! Children are dropped, joiners and watchers of tokens woken, through [`Shared::guard`]: none of it
 //! reaches the list or the queue, which stay as they are meanwhile (L2), or have been left by the child.
 
+use crate::nursery::ended::Span;
 use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::NurserySide;
 use crate::nursery::options::{Meta, Role};
+use crate::nursery::report::Drained;
 use crate::nursery::shared::Shared;
 use crate::reason::Reason;
 use crate::wake::batch::each;
@@ -35,8 +37,13 @@ pub(crate) fn cut(
     } else {
         shared.counts.cancelled();
     }
-    if child.role() == Role::Graceful {
-        shared.note_drained(child, true);
+    match child.role() {
+        Role::Graceful => drop(shared.note_drained(child, true)),
+        Role::Shielded => {
+            let forced = Drained::new(child.name(), child.origin(), Span::default(), true);
+            shared.poller.drained.borrow_mut().push(forced);
+        }
+        _ => {}
     }
     shared.guard(|| child.end(kind, reason));
 }

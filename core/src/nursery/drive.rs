@@ -265,8 +265,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
                     self.shared.guard(|| self.shared.force(reason));
                 }
             }
-            if self.phase == Phase::Draining && self.shared.is_forced() {
-                self.drop_graceful();
+            if self.shared.is_forced() {
+                self.drop_forced();
             }
         }
         if rang & 1 << bit::TOKEN != 0 {
@@ -407,12 +407,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         if !open {
             return self.refuse(child);
         }
-        if let Some(own) = child.own().filter(|own| own.is_timed()) {
-            let now = self.watch.now(&self.shared);
-            own.begin(now.unwrap_or(Instant::EPOCH));
-            // For its first poll, if that is not in this turn.
-            self.shared.poller.wants_time.set(true);
-        }
+        self.begin_time(&child);
         if child.head().placed.get() {
             return self.start(child);
         }
@@ -426,10 +421,39 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         self.queue().push(child);
     }
 
+    /// Its time begins, if it has any of its own.
+    fn begin_time(&mut self, child: &NurserySide) {
+        if let Some(own) = child.own().filter(|own| own.is_timed()) {
+            let now = self.watch.now(&self.shared);
+            own.begin(now.unwrap_or(Instant::EPOCH));
+            // For its first poll, if that is not in this turn.
+            self.shared.poller.wants_time.set(true);
+        }
+    }
+
+    /// A critical section begins, whatever the phase, if it is given any time.
+    fn start_shielded(&mut self, child: NurserySide) {
+        self.begin_time(&child);
+        if self.shared.is_forced() && self.phase != Phase::Running {
+            let claimed = child.start();
+            debug_assert!(claimed, "nobody waits for its start");
+            cutting::cut(
+                &self.shared,
+                &child,
+                JoinErrorKind::Forced,
+                self.shared.token.reason(),
+            );
+            self.shared.guard(|| drop(child));
+        } else {
+            self.start(child);
+        }
+    }
+
     /// What came in and is no child is dealt with, according to its role, in every phase.
     fn sort_out(&mut self, node: NurserySide) -> Option<NurserySide> {
         match node.role() {
             Role::Plain | Role::Graceful => return Some(node),
+            Role::Shielded => self.start_shielded(node),
             Role::Cleanup => self.shared.poller.cleanups.push(node),
             Role::Request => request::answer(&self.shared, node),
         }
@@ -542,8 +566,18 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         }
         // The grace may be nothing, and it may have been forced already.
         let is_over = now.is_some_and(|now| self.watch.due.is_due(now));
-        if is_over || self.shared.is_forced() {
+        if self.shared.is_forced() {
+            self.drop_forced();
+        } else if is_over {
             self.drop_graceful();
+        }
+    }
+
+    /// Nobody has more time, in whichever phase. (In the first, this is done when the drain begins.)
+    fn drop_forced(&mut self) {
+        if self.phase != Phase::Running {
+            self.drop_graceful();
+            self.end_running(Role::Shielded, JoinErrorKind::Forced);
         }
     }
 
@@ -604,6 +638,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     fn begin_cleaning(&mut self) {
         self.phase = Phase::Cleaning;
         self.shared.refuse_children();
+        self.cleaning.get_or_insert_default().cut = self.shared.poller.cut.get();
         let now = self.cleanup.and_then(|_| self.watch.now(&self.shared));
         let end = now.zip(self.cleanup).map(|(now, budget)| now + budget);
         self.watch.due = end.unwrap_or(Instant::NEVER);
@@ -624,10 +659,15 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     /// After `Ready`: the outcome, or the first panic.
     pub(crate) fn finish<T>(&mut self, value: Option<T>) -> Result<T, Failure<E>> {
         let shared = &self.shared;
+        let cleaning = self.cleaning.take();
+        let cut = match &cleaning {
+            Some(cleaning) => cleaning.cut,
+            None => shared.poller.cut.get(),
+        };
         let report = Report {
             name: shared.name.clone(),
             stats: shared.counts.stats(),
-            cleanups: self.cleaning.take().unwrap_or_default().stats,
+            cleanups: cleaning.unwrap_or_default().stats,
             drained: shared.poller.drained.take(),
         };
         shared.set_report(report.clone());
@@ -649,7 +689,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         let mut errors = core::mem::take(&mut self.errors);
         let cause = match (self.cause.take(), value) {
             (Some(error), _) => Cause::Error(error),
-            (None, _) if shared.poller.cut.get() && !forgiven => {
+            (None, _) if cut && !forgiven => {
                 Cause::Cancelled(shared.token.reason().unwrap_or(Reason::dropped()))
             }
             (None, _) if !errors.is_empty() => Cause::Error(errors.remove(0)),

@@ -16,6 +16,8 @@ pub(crate) enum Role {
     Plain,
     /// Told when it is cancelled, and polled on.
     Graceful,
+    /// Cut only when its own time is over, or the nursery is forced; takes no place.
+    Shielded,
     /// No child: what is to be done when all children have ended.
     Cleanup,
     /// No child: something that is asked of the nursery. See `request`.
@@ -81,6 +83,12 @@ impl Options {
             self.own(nursery);
         }
         self.with_role(Role::Graceful)
+    }
+
+    /// A critical section. Of what was said before, it has the name.
+    pub(crate) fn shielded(mut self, budget: Duration) -> Self {
+        self.more().own = Some(Own::shielded(budget));
+        self.with_role(Role::Shielded)
     }
 
     /// What few children have.

@@ -26,7 +26,8 @@ pub struct Stats {
     pub panicked: usize,
     /// Children that were dropped at an await point, or before they started, by a cancellation.
     pub cancelled: usize,
-    /// Graceful children that were dropped because the grace was over or `force()` was called.
+    /// Graceful and shielded children that were dropped because their time was over or `force()` was
+    /// called.
     pub forced: usize,
 }
 
@@ -41,7 +42,7 @@ pub struct Report {
     /// How many cleanups came to which end.
     pub cleanups: CleanupStats,
     /// The graceful children that were running when the nursery was cancelled, in the order in which
-    /// they ended; then the cleanups that were forced.
+    /// they ended; among them the shielded ones that were forced; then the cleanups that were.
     pub drained: Vec<Drained>,
 }
 
@@ -64,13 +65,13 @@ pub struct CleanupStats {
 }
 
 impl Report {
-    /// The graceful children and the cleanups that did not end in time and were dropped.
+    /// The graceful and shielded children and the cleanups that did not end in time and were dropped.
     pub fn forced(&self) -> impl Iterator<Item = &Drained> {
         self.drained.iter().filter(|child| child.forced)
     }
 }
 
-/// How a graceful child took a cancellation; or a cleanup that was forced.
+/// How a graceful child took a cancellation; or a shielded child or a cleanup that was forced.
 ///
 /// `Display` is one line: `child "audit" (spawned at src/main.rs:12:5) was forced 2s after the
 /// cancellation (noticed after 1s)`, or `ended` if it was not forced.

@@ -1,4 +1,4 @@
-//! The handles: what is to be done when all children have ended.
+//! The handles: what is to be done when all children have ended, and what is to be done whatever happens.
 //!
 //! Written once for both sorts, as in `handle`.
 //!
@@ -7,7 +7,9 @@
 
 use crate::nursery::cleanup::DeferError;
 use crate::nursery::handle::{Child, Handle, LocalChild, LocalHandle};
+use crate::nursery::join::Join;
 use core::future::Future;
+use core::time::Duration;
 
 macro_rules! resources {
     (
@@ -15,6 +17,7 @@ macro_rules! resources {
         E: [$($error:tt)*];
         F: [$($cleanup:tt)*];
         R: [$($value:tt)*];
+        S: [$($section:tt)*];
     ) => {
         /// Cleanups: what is to be done when all children have ended.
         ///
@@ -102,7 +105,75 @@ macro_rules! resources {
             }
         }
 
+        /// Critical sections.
+        impl<'env, E: $($error)*> $Handle<'env, E> {
+            /// Runs `section` (a commit, a flush) to its end although the nursery is cancelled meanwhile,
+            /// or the child that awaits it is dropped.
+            ///
+            /// It begins at once, as a child of the nursery that takes no place under its limit, and may
+            /// begin in a cancelled nursery, too. No cancellation, deadline or grace touches it. It is cut
+            /// only when `budget`, counted from its begin, is over, or [`force`](Self::force) is called:
+            /// then its `Join` says [`Forced`](crate::JoinErrorKind::Forced), and
+            /// [`Report::forced`](crate::Report::forced) tells of it. A budget of `Duration::MAX` has no
+            /// end.
+            ///
+            /// Its `Err` goes to the nursery's outcome, as any child's, so that it is not lost when nobody
+            /// awaits the section any more; its `Ok` is for no policy a success.
+            ///
+            /// It may borrow what children may, not what is the caller's own: that goes before it.
+            ///
+            /// # Panics
+            ///
+            /// If the nursery has no [`timer`](crate::Nursery::timer), unless the budget has no end.
+            ///
+            /// ```
+            #[doc = concat!("use umbel_core::{JoinError, ", stringify!($Nursery), ", ManualClock};")]
+            /// # use core::{future::Future, pin::pin, task::{Context, Poll, Waker}, time::Duration};
+            /// # fn block_on<F: Future>(f: F) -> F::Output {
+            /// #     let mut f = pin!(f);
+            /// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
+            /// # }
+            /// # async fn commit() -> Result<u32, JoinError> { Ok(7) }
+            #[doc = concat!("let n = ", stringify!($Nursery), "::<JoinError>::new().timer(ManualClock::new());")]
+            /// let h = n.handle();
+            /// let outcome = block_on(n.run(async {
+            ///     let committed = h.shield(Duration::from_secs(5), commit());
+            ///     h.cancel();
+            ///     committed.await
+            /// }));
+            /// // The body was cut, the commit was not.
+            /// assert!(outcome.unwrap_err().cancelled().is_some());
+            /// assert_eq!(h.stats().done, 1);
+            /// ```
+            ///
+            /// It is what a shielded `CancelScope` with a deadline is in Trio, and
+            /// `withContext(NonCancellable)` in Kotlin.
+            #[track_caller]
+            pub fn shield<T, F>(&self, budget: Duration, section: F) -> Join<T>
+            where
+                T: $($value)*,
+                F: $($section)*,
+            {
+                self.child().shield(budget, section)
+            }
+        }
+
         impl<'env, E: $($error)*> $Child<'_, 'env, E> {
+            #[doc = concat!("As [`", stringify!($Handle), "::shield`]. Of the options a section has the name.")]
+            ///
+            /// # Panics
+            ///
+            /// As there.
+            #[track_caller]
+            pub fn shield<T, F>(self, budget: Duration, section: F) -> Join<T>
+            where
+                T: $($value)*,
+                F: $($section)*,
+            {
+                let (spawner, options) = self.into_parts();
+                spawner.shield(budget, section, options)
+            }
+
             #[doc = concat!("As [`", stringify!($Handle), "::defer`]. Of the options a cleanup has the name.")]
             ///
             /// # Errors
@@ -144,6 +215,11 @@ resources! {
         Send // or else in a `LocalNursery`
         + 'env // outlives the nursery
     ];
+    S: [
+        Future<Output = Result<T, E>> // `E` is the nursery's error: `map_err` makes another one it
+        + Send // or else in a `LocalNursery`
+        + 'env // borrows only from what outlives the nursery
+    ];
 }
 
 resources! {
@@ -154,4 +230,8 @@ resources! {
         + 'env // borrows only from what outlives the nursery
     ];
     R: ['env]; // outlives the nursery
+    S: [
+        Future<Output = Result<T, E>> // `E` is the nursery's error: `map_err` makes another one it
+        + 'env // borrows only from what outlives the nursery
+    ];
 }

@@ -21,6 +21,7 @@ use crate::nursery::node::{Exit, NurserySide};
 use crate::nursery::options::{Meta, Role};
 use crate::nursery::own::Own;
 use crate::nursery::shared::Shared;
+use crate::reason::Reason;
 use crate::sync::Arc;
 use core::future::Future;
 use core::marker::PhantomData;
@@ -109,7 +110,8 @@ impl<E> Future for Running<E> {
 }
 
 /// In a cancelled nursery no plain child is polled again, also not in this turn: false. A graceful one
-/// has noticed. The same holds for a child that is cancelled alone.
+/// has noticed. The same holds for a child that is cancelled alone. A critical section goes on until its
+/// time is over.
 #[inline(never)]
 fn goes_on(shared: &Shared, child: &NurserySide, cx: &Context<'_>) -> bool {
     let meta = child.meta();
@@ -121,9 +123,17 @@ fn goes_on(shared: &Shared, child: &NurserySide, cx: &Context<'_>) -> bool {
             Number::NONE => own.watch(&poller.timetable, cx.waker()),
             _ => own.watch_token(cx.waker()),
         }
-        if own.is_told() && own.is_due(poller.now.get()) {
-            cut(shared, child, JoinErrorKind::Forced, own.reason());
+        let shielded = child.role() == Role::Shielded;
+        if (shielded || own.is_told()) && own.is_due(poller.now.get()) {
+            let reason = match shielded {
+                true => Some(Reason::deadline_exceeded()),
+                false => own.reason(),
+            };
+            cut(shared, child, JoinErrorKind::Forced, reason);
             return false;
+        }
+        if shielded {
+            return true;
         }
         alone = is_over(shared, child);
     }
@@ -167,10 +177,14 @@ fn tell_alone(shared: &Shared, own: &Own, waker: &Waker) {
     own.schedule(&poller.timetable, waker);
 }
 
-/// A child that is named or graceful has succeeded.
+/// A child with more to it than a future has succeeded.
 #[inline(never)]
 fn done_aside(shared: &Shared, child: &NurserySide, meta: &Meta) {
     note_if_drained(shared, child);
+    if meta.role == Role::Shielded {
+        // A part of another child's work: no policy is to take it for a success.
+        shared.poller.done.set(None);
+    }
     shared.poller.name.set(meta.name.take());
 }
 

@@ -171,6 +171,23 @@ impl<'env, E> Spawner<'env, E> {
         SpawnWait::new(shared, child, join)
     }
 
+    /// Runs `future` as a child that no cancellation touches, and that has `budget`.
+    #[track_caller]
+    pub(crate) fn shield<T, F>(&self, budget: Duration, future: F, options: Options) -> Join<T>
+    where
+        F: Future<Output: Outcome<T, E>>,
+    {
+        assert!(
+            self.shared.is_timed() || budget == Duration::MAX,
+            "a shield's budget needs the nursery's `.timer(..)`, set before"
+        );
+        let site = options.site;
+        let (child, join) = node::new(site, future, options.shielded(budget).meta());
+        // What comes back is dropped: it ends as `Closed`, which its join tells.
+        drop(self.shared.push(child));
+        Join::new(join)
+    }
+
     /// Has `future` polled to its end when all children have ended.
     pub(crate) fn defer<F>(&self, future: F, options: Options) -> Result<(), DeferError<F>>
     where
