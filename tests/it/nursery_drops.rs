@@ -229,6 +229,14 @@ async fn body(h: LocalHandle<'static, Bad>, ledger: Rc<Ledger>, loose: Loose) ->
     drop(read.await);
     drop(loose.hold(scope).await);
     drop(h.spawn(pending::<Outcome>()));
+    // Sections that outlive who awaits them: one ends, one does not in time.
+    for turns in [2, 12] {
+        let section = loose.hold(h.shield(Duration::from_nanos(5), work(turns)));
+        drop(h.spawn(async move {
+            drop(section.await);
+            pending().await
+        }));
+    }
     h.cancel();
     drop(loose.hold(graceful).await);
     pending().await
