@@ -21,18 +21,24 @@
 //! | `mode` | what crosses threads and what stays |
 //! | `limit` | places for running children |
 //! | `panics` | the first panic, until all have ended |
+//! | `timetable` | what is to happen to single children when |
+//! | `own` | the token that a child has for itself |
 //! | `options` | what is said about one child |
 //! | `node` | one child's memory |
 //! | `list` | the queue for room, the list of running children |
 //! | `shared` | what nursery and handles share: the inbox |
 //! | `tell` | telling the observer |
+//! | `cleanup` | what is done when all children have ended |
 //! | `join` | awaiting a child |
 //! | `request` | what is asked of the nursery's own poll |
 //! | `look` | taking a snapshot |
+//! | `cutting` | ending children before their end, with the nursery or alone |
+//! | `watch` | the alarm, and what it is set to |
 //! | `scope` | a nursery as a child |
 //! | `map` | children made from an iterator |
 //! | `spawner` | giving a child to the nursery |
 //! | `handle` | the handles: spawning, steering |
+//! | `resource` | the handles: cleanups, critical sections |
 //! | `running` | what the set polls: a child at work |
 //! | `drive` | the engine: what one poll does |
 
@@ -49,18 +55,24 @@ pub(crate) mod deadline;
 pub(crate) mod mode;
 pub(crate) mod limit;
 pub(crate) mod panics;
+pub(crate) mod timetable;
+pub(crate) mod own;
 pub(crate) mod options;
 pub(crate) mod node;
 pub(crate) mod list;
 pub(crate) mod shared;
 pub(crate) mod tell;
+pub(crate) mod cleanup;
 pub(crate) mod join;
 pub(crate) mod request;
 pub(crate) mod look;
+pub(crate) mod cutting;
+pub(crate) mod watch;
 pub(crate) mod scope;
 pub(crate) mod map;
 pub(crate) mod spawner;
 pub(crate) mod handle;
+pub(crate) mod resource;
 pub(crate) mod running;
 pub(crate) mod drive;
 #[cfg(all(test, not(feature = "std"), not(umbel_loom)))]
@@ -150,7 +162,6 @@ impl<'env, E, M: Mode> Setup<'env, E, M> {
     #[track_caller]
     fn inherit(&mut self, outer: &Spawner<'env, impl Sized>) {
         let (shared, outer) = (self.shared(), &outer.shared);
-        shared.token = outer.token.child_token();
         shared.observer = outer.observer;
         shared.aged = outer.aged;
         shared.watched = outer.watched;
@@ -160,9 +171,14 @@ impl<'env, E, M: Mode> Setup<'env, E, M> {
     fn finish(self) -> Engine<'env, E, M> {
         let mut engine = self.engine;
         engine.site = Location::caller();
-        if engine.alarm.is_none() {
-            let timed = engine.deadline != Instant::NEVER || engine.shared.grace.is_some();
-            assert!(!timed, "a nursery's deadline and grace need `.timer(..)`");
+        if !engine.watch.has_timer() {
+            let timed = engine.watch.due != Instant::NEVER
+                || engine.shared.grace.is_some()
+                || engine.cleanup.is_some();
+            assert!(
+                !timed,
+                "a nursery's deadline, grace and time for cleanups need `.timer(..)`"
+            );
             assert!(!self.aged, "a nursery's ages need `.timer(..)`");
         }
         engine
@@ -257,14 +273,16 @@ macro_rules! nurseries {
                 self
             }
 
-            /// The timer for [`deadline`](Self::deadline), [`grace`](Self::grace) and the deadlines
-            /// that its parent token has. One allocation.
+            /// The timer for [`deadline`](Self::deadline), [`grace`](Self::grace),
+            /// [`cleanup`](Self::cleanup), the deadlines that its parent token has, and those of children:
+            /// set it before the first of these is spawned. One allocation.
             pub fn timer<T>(mut self, timer: T) -> Self
             where
                 T: $($timer)*,
                 T::Sleep: $($sleep)*,
             {
-                self.0.engine.alarm = Some(Box::pin(Alarm::new(timer)));
+                self.0.engine.shared.set_timed();
+                self.0.engine.watch.set_timer(Box::pin(Alarm::new(timer)));
                 self
             }
 
@@ -273,7 +291,7 @@ macro_rules! nurseries {
             /// the parent token's deadline if that is earlier. One that has passed cancels before
             /// anything is polled. Needs a [`timer`](Self::timer), of whose clock `at` is.
             pub fn deadline(mut self, at: Instant) -> Self {
-                self.0.engine.deadline = at;
+                self.0.engine.watch.due = at;
                 self
             }
 
@@ -300,6 +318,17 @@ macro_rules! nurseries {
             #[track_caller]
             pub fn grace(mut self, grace: Duration) -> Self {
                 self.0.shared().grace = Some(grace);
+                self
+            }
+
+            #[doc = concat!(
+                "How long all [cleanups](", stringify!($Handle), "::defer) together may take, from when \
+                the last child has ended. Without it: as long as they need."
+            )]
+            /// When it is over, each that is left still begins, and is dropped if its first poll is not
+            /// its last. Needs a [`timer`](Self::timer).
+            pub fn cleanup(mut self, budget: Duration) -> Self {
+                self.0.engine.cleanup = Some(budget);
                 self
             }
 
@@ -333,8 +362,8 @@ macro_rules! nurseries {
             ///
             /// # Panics
             ///
-            /// If a deadline, a grace or ages were asked for without a [`timer`](Self::timer). The future panics if
-            /// it is polled after it was ready or has panicked, and when all have ended if something in
+            /// If a deadline, a grace, a time for cleanups or ages were asked for without
+            /// a [`timer`](Self::timer). The future panics if it is polled after it was ready or has panicked, and when all have ended if something in
             /// it has [panicked](Nursery#panics).
             #[track_caller]
             pub fn run<T, B>(self, body: B) -> $Run<'env, E, T, B>
@@ -413,15 +442,16 @@ macro_rules! nurseries {
                 B: $($scope)*,
                 E: $($from)*,
             {
-                let (spawner, mut options) = self.into_parts();
-                let outer = spawner.shared.token.clone();
-                let mut nursery = $Nursery::new();
+                let (spawner, options) = self.into_parts();
+                let mut options = options.graceful(&spawner.shared.token);
+                let outer = options.token(&spawner.shared.token).clone();
+                let mut nursery = $Nursery::new().token(&outer);
                 nursery.0.inherit(spawner);
                 let run = make(nursery);
                 // The run keeps it alive, and lies in the child until that ends.
                 options.scope = Some(Inside(NonNull::from(&*run.engine.shared).cast()));
                 let inner = run.engine.shared.token.clone();
-                spawner.spawn(Scope::new(outer, inner, run), options.graceful())
+                spawner.spawn(Scope::new(outer, inner, run), options)
             }
         }
 
@@ -586,9 +616,10 @@ nurseries! {
     ///
     /// # Dropping
     ///
-    /// A nursery that is dropped, run or not, drops its children, youngest first, cancels its token with
-    /// [`ReasonKind::Dropped`](crate::ReasonKind::Dropped) and refuses new ones. Nothing graceful happens
-    /// then: graceful children are dropped like the others. If drops panic, everything is dropped all the
+    /// A nursery that is dropped, run or not, drops its children, youngest first, then its cleanups,
+    /// youngest first, cancels its token with [`ReasonKind::Dropped`](crate::ReasonKind::Dropped) and
+    /// refuses new ones. Nothing graceful happens then: graceful children are dropped like the others, and
+    /// no cleanup is polled (but what was to be released is dropped, in the same order). If drops panic, everything is dropped all the
     /// same and the first panic is resumed (without `std`, a second one aborts).
     ///
     /// # Memory

@@ -2,9 +2,11 @@
 #![cfg(not(umbel_loom))]
 
 mod auto_traits;
+mod budget;
 mod drive;
 mod fixed_nursery;
 mod nursery;
+mod nursery_alone;
 mod nursery_attack;
 mod nursery_drops;
 mod nursery_local;
@@ -13,6 +15,7 @@ mod nursery_model;
 mod nursery_observer;
 mod nursery_panic;
 mod nursery_policy;
+mod nursery_resources;
 mod nursery_scope;
 mod nursery_snapshot;
 mod nursery_text;

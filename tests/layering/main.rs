@@ -60,6 +60,8 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "fixed_nursery/run.rs",
     "fixed_nursery/wait.rs",
     "fixed_nursery/waiters.rs",
+    "nursery/cleanup.rs",
+    "nursery/cutting.rs",
     "nursery/histogram.rs",
     "nursery/join.rs",
     "nursery/list.rs",

@@ -12,6 +12,7 @@
 
 use crate::nursery::node::NurserySide;
 use crate::nursery::options::{Meta, Role};
+use crate::nursery::own::Own;
 use crate::nursery::shared::Shared;
 use crate::nursery::snapshot::tree::{ChildKind, ChildSnapshot, ChildState, ScopeState, Snapshot};
 use crate::time::Instant;
@@ -54,6 +55,10 @@ fn look(shared: &Shared, now: Option<Instant>) -> Snapshot {
             children.push(child(shared, &queued, true, now));
         }
     }
+    // SAFETY: L4, K1 – as above.
+    let (at_work, deferred) = unsafe { (poller.cleanups.at_work(), poller.cleanups.iter()) };
+    children.extend(at_work.map(|of| cleanup(&of, ChildState::Running)));
+    children.extend(deferred.map(|of| cleanup(&of, ChildState::Deferred)));
     Snapshot {
         name: shared.name.clone(),
         site: poller.site.get(),
@@ -69,6 +74,7 @@ fn state(shared: &Shared, now: Option<Instant>) -> ScopeState {
         return ScopeState::New;
     }
     match shared.token.reason() {
+        _ if shared.is_cleaning() => ScopeState::Cleaning,
         Some(reason) => ScopeState::Draining {
             reason,
             drain: drain_time(shared, now),
@@ -81,7 +87,7 @@ fn state(shared: &Shared, now: Option<Instant>) -> ScopeState {
 fn drain_time(shared: &Shared, now: Option<Instant>) -> Option<Duration> {
     match (shared.poller.drain.get(), now) {
         (Some((from, then)), Some(now)) => Some(now.max(then) - from),
-        _ => shared.poller.drain_time(),
+        _ => shared.drain_time(),
     }
 }
 
@@ -101,6 +107,10 @@ fn child(
     let id = origin.number.id();
     let state = match role {
         _ if queued => ChildState::Queued,
+        Role::Graceful if child.own().is_some_and(Own::is_told) => ChildState::Draining {
+            notice: shared.is_timed().then_some(Duration::ZERO),
+            drain: child.own().and_then(|own| own.since_told(now)),
+        },
         Role::Graceful if shared.token.is_cancelled() => ChildState::Draining {
             notice: meta.and_then(|meta| meta.notice.get()),
             drain: drain_time(shared, now),
@@ -115,7 +125,8 @@ fn child(
         site: origin.site,
         kind: match role {
             Role::Graceful => ChildKind::Graceful,
-            Role::Plain | Role::Request => ChildKind::Plain,
+            Role::Shielded => ChildKind::Shielded,
+            Role::Plain | Role::Cleanup | Role::Request => ChildKind::Plain,
         },
         state,
         age: since(&|meta| meta.admitted.get()),
@@ -125,5 +136,19 @@ fn child(
             let inner = unsafe { inner.0.cast::<Shared>().as_ref() };
             Box::new(look(inner, now))
         }),
+    }
+}
+
+/// One that is at work, or waits for its turn.
+fn cleanup(cleanup: &NurserySide, state: ChildState) -> ChildSnapshot {
+    ChildSnapshot {
+        name: cleanup.name(),
+        id: None,
+        site: cleanup.origin().site,
+        kind: ChildKind::Cleanup,
+        state,
+        age: None,
+        running: None,
+        scope: None,
     }
 }

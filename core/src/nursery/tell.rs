@@ -14,6 +14,7 @@ use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::NurserySide;
 use crate::nursery::observer::{Ending, Mark, ObservedChild, ObservedScope, Observer};
 use crate::nursery::options::Role;
+use crate::nursery::own::Own;
 use crate::nursery::shared::Shared;
 use crate::reason::Reason;
 use crate::time::Instant;
@@ -105,13 +106,15 @@ pub(crate) fn closed(shared: &Shared) {
 
 /// `NEVER`: ages are not kept.
 fn now(shared: &Shared) -> Instant {
-    shared.poller.now.get().unwrap_or(Instant::NEVER)
+    let now = shared.poller.now.get().filter(|_| shared.aged);
+    now.unwrap_or(Instant::NEVER)
 }
 
-/// The nursery has taken it up.
+/// The nursery has taken it up, if it is a child.
 #[inline]
 pub(crate) fn admitted(shared: &Shared, child: &NurserySide) {
-    if shared.watched {
+    let is_child = || !matches!(child.role(), Role::Cleanup | Role::Request);
+    if shared.watched && is_child() {
         note_admitted(shared, child);
     }
 }
@@ -146,11 +149,22 @@ pub(crate) fn told_all(shared: &Shared) {
     let reason = shared.token.reason().unwrap_or(Reason::explicit());
     // SAFETY: L2 – foreign code cannot reach the list.
     for child in unsafe { shared.poller.running.iter() } {
-        if child.is_alive() && child.role() == Role::Graceful {
+        let alone = || child.own().is_some_and(Own::is_told);
+        if child.is_alive() && child.role() == Role::Graceful && !alone() {
             observe_child(shared, &child, |observer, scope, child| {
                 observer.told(scope, child, &reason);
             });
         }
+    }
+}
+
+/// A graceful child knows that it is cancelled alone.
+pub(crate) fn told(shared: &Shared, child: &NurserySide, reason: Option<Reason>) {
+    if shared.observer.is_some() {
+        let reason = reason.unwrap_or(Reason::explicit());
+        observe_child(shared, child, |observer, scope, child| {
+            observer.told(scope, child, &reason);
+        });
     }
 }
 

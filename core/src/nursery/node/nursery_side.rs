@@ -9,6 +9,7 @@ use crate::nursery::node::head::{
     WAITED, drop_future, free, meta,
 };
 use crate::nursery::options::{Meta, Role};
+use crate::nursery::own::Own;
 use crate::nursery::panics::Panics;
 use crate::observe::Name;
 use crate::reason::Reason;
@@ -56,6 +57,17 @@ impl NurserySide {
     pub(crate) fn meta(&self) -> Option<&Meta> {
         // SAFETY: C1 – our side has not let go.
         unsafe { meta(self.0) }
+    }
+
+    /// Whether there is more to it than its future.
+    #[inline]
+    pub(crate) fn has_meta(&self) -> bool {
+        self.head().vtable.meta.is_some()
+    }
+
+    /// Its own token and what goes with it.
+    pub(crate) fn own(&self) -> Option<&Own> {
+        self.meta()?.own()
     }
 
     pub(crate) fn role(&self) -> Role {
@@ -194,15 +206,15 @@ impl NurserySide {
         }
     }
 
-    /// Drops this side of a child that has ended, if no foreign code is called by that. Most often it is
-    /// one step: the end is published as the nursery lets go.
+    /// Drops this side of a child that has ended, if no foreign code is called by that and there is no
+    /// more to it than its future. Most often it is one step: the end is published as the nursery lets go.
     ///
     /// # Errors
     /// Somebody waits for the end, or the output is to be dropped: the drop does it.
     #[inline]
     pub(crate) fn try_let_go(self) -> Result<(), Self> {
         let head = self.head();
-        if !head.ended.get() || head.vtable.drop_output.is_some() {
+        if !head.ended.get() || head.vtable.drop_output.is_some() || self.has_meta() {
             return Err(self);
         }
         let told = NURSERY_GONE | if head.untold.get() { DONE } else { 0 };

@@ -27,7 +27,8 @@ pub struct Snapshot {
     pub body_ended: bool,
     /// The counts.
     pub stats: Stats,
-    /// The children that had not ended: those that run, oldest first, then those that wait.
+    /// The children that had not ended: those that run, oldest first, then those that wait; then the
+    /// cleanups, in the order in which they are done.
     pub children: Vec<ChildSnapshot>,
 }
 
@@ -46,6 +47,8 @@ pub enum ScopeState {
         /// Since when; `None` without a timer.
         drain: Option<Duration>,
     },
+    /// All children had ended, and the [cleanups](crate::Handle::defer) had begun.
+    Cleaning,
     /// It had ended, or was dropped.
     Ended,
 }
@@ -80,6 +83,10 @@ pub enum ChildKind {
     Plain,
     /// Told when it is cancelled, and polled on.
     Graceful,
+    /// A [critical section](crate::Handle::shield).
+    Shielded,
+    /// No child, but a [cleanup](crate::Handle::defer).
+    Cleanup,
 }
 
 /// What a child was doing.
@@ -88,6 +95,8 @@ pub enum ChildKind {
 pub enum ChildState {
     /// It waited for room under the limit.
     Queued,
+    /// A cleanup that waited for its turn.
+    Deferred,
     /// It had its place and was not polled yet.
     Starting,
     /// It was at work.
@@ -108,6 +117,7 @@ impl ScopeState {
             ScopeState::New => "new",
             ScopeState::Running => "running",
             ScopeState::Draining { .. } => "draining",
+            ScopeState::Cleaning => "cleaning up",
             ScopeState::Ended => "ended",
         }
     }
@@ -119,6 +129,8 @@ impl ChildKind {
         match self {
             ChildKind::Plain => "plain",
             ChildKind::Graceful => "graceful",
+            ChildKind::Shielded => "shielded",
+            ChildKind::Cleanup => "cleanup",
         }
     }
 }
@@ -128,6 +140,7 @@ impl ChildState {
     pub(super) fn word(self) -> &'static str {
         match self {
             ChildState::Queued => "queued",
+            ChildState::Deferred => "deferred",
             ChildState::Starting => "starting",
             ChildState::Running => "running",
             ChildState::Draining { .. } => "draining",
@@ -169,7 +182,10 @@ impl ChildSnapshot {
             (Some(name), Some(id)) => write!(f, "{name:?} {id}"),
             (Some(name), None) => write!(f, "{name:?}"),
             (None, Some(id)) => write!(f, "{id}"),
-            (None, None) => f.write_str("a child"),
+            (None, None) => match self.kind {
+                ChildKind::Cleanup => f.write_str("a cleanup"),
+                _ => f.write_str("a child"),
+            },
         })
     }
 
@@ -178,7 +194,7 @@ impl ChildSnapshot {
         fmt_with(|f| {
             f.write_str(self.state.word())?;
             let since = match self.state {
-                ChildState::Queued | ChildState::Starting => self.age,
+                ChildState::Queued | ChildState::Starting | ChildState::Deferred => self.age,
                 ChildState::Running => self.running,
                 ChildState::Draining { drain, .. } => drain,
             };
