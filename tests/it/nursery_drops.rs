@@ -234,7 +234,7 @@ async fn body(h: LocalHandle<'static, Bad>, ledger: Rc<Ledger>, loose: Loose) ->
         let section = loose.hold(h.shield(Duration::from_nanos(5), work(turns)));
         drop(h.spawn(async move {
             drop(section.await);
-            pending().await
+            pending::<Outcome>().await
         }));
     }
     h.cancel();
