@@ -10,6 +10,7 @@
 //! |---|---|---|---|
 //! | `cancelled` | scope | INFO | `reason` |
 //! | `body ended` | scope | DEBUG | `outcome` |
+//! | `cleaned up` | scope | DEBUG; WARN if it was forced or panicked | `name`, `site`, `outcome` |
 //! | `closed` | scope | INFO | the counts: `started`, `done`, `failed`, `panicked`, `cancelled`, `forced` |
 //! | `started` | child | DEBUG | |
 //! | `told` | child | DEBUG | `reason` |
@@ -25,7 +26,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracing::field::{Empty, debug, display};
 use tracing::{Level, Span, debug_span, event, info_span};
 use umbel_core::{
-    Ending, JoinErrorKind, Mark, ObservedChild, ObservedScope, Observer, Reason, Stats,
+    Ended, Ending, JoinErrorKind, Mark, ObservedChild, ObservedScope, Observer, Reason, Stats,
 };
 
 const TARGET: &str = "umbel";
@@ -108,6 +109,16 @@ impl Observer for TracingObserver {
         event!(target: TARGET, parent: &span, Level::DEBUG, outcome = outcome(how), "body ended");
     }
 
+    fn cleaned_up(&self, scope: &ObservedScope<'_>, who: &Ended<'_>, how: &Ending<'_>) {
+        let span = self.span(scope.mark());
+        let (name, site, outcome) = (who.name(), display(who.site()), outcome(how));
+        if is_alarming(how) {
+            event!(target: TARGET, parent: &span, Level::WARN, name, site, outcome, "cleaned up");
+        } else {
+            event!(target: TARGET, parent: &span, Level::DEBUG, name, site, outcome, "cleaned up");
+        }
+    }
+
     fn closed(&self, scope: &ObservedScope<'_>, stats: &Stats) {
         let span = self.span(scope.mark());
         event!(
@@ -160,13 +171,10 @@ impl Observer for TracingObserver {
         let reason = how.reason().map(display);
         let notice = child.who().notice().map(debug);
         let drain = child.who().drain().map(debug);
-        match how.kind() {
-            Some(JoinErrorKind::Forced | JoinErrorKind::Panicked) => {
-                event!(target: TARGET, parent: &span, Level::WARN, outcome, reason, notice, drain, "ended");
-            }
-            _ => {
-                event!(target: TARGET, parent: &span, Level::DEBUG, outcome, reason, notice, drain, "ended");
-            }
+        if is_alarming(how) {
+            event!(target: TARGET, parent: &span, Level::WARN, outcome, reason, notice, drain, "ended");
+        } else {
+            event!(target: TARGET, parent: &span, Level::DEBUG, outcome, reason, notice, drain, "ended");
         }
         self.forget(child.mark());
         // If it was a scope that never opened, its child's span stands for it still.
@@ -177,6 +185,13 @@ impl Observer for TracingObserver {
             drop((spans, kept));
         }
     }
+}
+
+fn is_alarming(how: &Ending<'_>) -> bool {
+    matches!(
+        how.kind(),
+        Some(JoinErrorKind::Forced | JoinErrorKind::Panicked)
+    )
 }
 
 /// One word.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Poll;
 use std::time::Duration;
 use umbel_core::{
-    Clock, Ending, Failure, Handle, JoinError, LocalNursery, ManualClock, Mark, Nursery,
+    Clock, Ended, Ending, Failure, Handle, JoinError, LocalNursery, ManualClock, Mark, Nursery,
     ObservedChild, ObservedScope, Observer, Reason, Stats, Timer,
 };
 use umbel_tests::counting::{allocator_calls, live_bytes};
@@ -86,6 +86,12 @@ impl Observer for Tape {
 
     fn body_ended(&self, scope: &ObservedScope<'_>, how: &Ending<'_>) {
         self.note(scope, format!("body {how}"), |state| {
+            assert!(state.open.contains(&scope.mark()));
+        });
+    }
+
+    fn cleaned_up(&self, scope: &ObservedScope<'_>, who: &Ended<'_>, how: &Ending<'_>) {
+        self.note(scope, format!("{who} {how}"), |state| {
             assert!(state.open.contains(&scope.mark()));
         });
     }
@@ -231,6 +237,39 @@ fn an_observer_sees_every_way_to_end() {
     assert_eq!(
         stats.drain.percentile(51),
         Some(Duration::from_micros(1 << 21))
+    );
+}
+
+#[test]
+fn an_observer_is_told_of_cleanups_and_sections() {
+    let tape = Tape::default();
+    let n = N::new().observer(&tape);
+    let h = n.handle();
+    let mut task = Task::new(n.run::<(), _>(async {
+        h.child().name("pool").defer(async { Err(E) }).unwrap();
+        h.child().name("lock").release(()).unwrap();
+        h.defer(pending()).unwrap();
+        h.cancel();
+        pending().await
+    }));
+    task.stall();
+    let seen = {
+        let mut asked = Task::new(h.snapshot());
+        asked.stall();
+        task.stall();
+        asked.finish()
+    };
+    assert_eq!(
+        seen.to_string(),
+        "scope: cleaning up\n├─ a cleanup: running\n\
+         ├─ cleanup \"lock\": deferred\n└─ cleanup \"pool\": deferred\n"
+    );
+    h.force();
+    task.finish().unwrap_err();
+    assert_eq!(
+        tape.take(),
+        "a scope opened; a scope cancelled: cancelled; body was cancelled; \
+         a cleanup was forced; cleanup \"lock\" ended well; cleanup \"pool\" failed; a scope closed"
     );
 }
 

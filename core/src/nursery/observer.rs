@@ -28,6 +28,7 @@ use core::ptr::NonNull;
 /// | [`opened`](Self::opened) | its first poll |
 /// | [`cancelled`](Self::cancelled) | it has seen that it is cancelled; at most once |
 /// | [`body_ended`](Self::body_ended) | the body has returned or was dropped |
+/// | [`cleaned_up`](Self::cleaned_up) | a [cleanup](crate::Handle::defer) has ended |
 /// | [`closed`](Self::closed) | all have ended, or the nursery was dropped; nothing comes after that |
 ///
 /// | of a child | |
@@ -102,6 +103,11 @@ pub trait Observer {
     /// The body has ended.
     fn body_ended(&self, scope: &ObservedScope<'_>, how: &Ending<'_>) {
         let _ = (scope, how);
+    }
+
+    /// A [cleanup](crate::Handle::defer) has ended.
+    fn cleaned_up(&self, scope: &ObservedScope<'_>, who: &Ended<'_>, how: &Ending<'_>) {
+        let _ = (scope, who, how);
     }
 
     /// The scope has ended, with all that was in it.
@@ -219,7 +225,7 @@ impl<'a> ObservedChild<'a> {
     }
 }
 
-/// How a child or a body has ended.
+/// How a child, a body or a cleanup has ended.
 ///
 /// `Display` says it in words: `ended well`, `failed`, `was cancelled: deadline exceeded`.
 #[derive(Debug, Clone, Copy)]

@@ -92,6 +92,20 @@ pub(crate) fn body_ended(shared: &Shared, kind: Option<JoinErrorKind>) {
     observe(shared, |observer, scope| observer.body_ended(scope, &how));
 }
 
+/// A cleanup has ended; its block is still there.
+pub(crate) fn cleaned_up(shared: &Shared, cleanup: &NurserySide, kind: Option<JoinErrorKind>) {
+    let Some(meta) = cleanup.meta().filter(|_| shared.observer.is_some()) else {
+        return;
+    };
+    let name = meta.name.take();
+    let who = Ended::new(name.as_ref(), cleanup.origin(), Span::default());
+    let how = kind.map_or(Ending::DONE, |kind| Ending::without(kind, None));
+    observe(shared, |observer, scope| {
+        observer.cleaned_up(scope, &who, &how)
+    });
+    meta.name.set(name);
+}
+
 /// All have ended. No effect on a nursery that was never polled, or a second time.
 pub(crate) fn closed(shared: &Shared) {
     if shared.observer.is_some() {

@@ -38,9 +38,14 @@ impl Text {
     fn child_line(&self, f: &mut fmt::Formatter<'_>, child: &ChildSnapshot) -> fmt::Result {
         write!(f, "{}", child.title())?;
         if self.sites {
-            write!(f, " (spawned at {})", child.site)?;
+            let verb = match child.kind {
+                ChildKind::Cleanup => "deferred",
+                _ => "spawned",
+            };
+            write!(f, " ({verb} at {})", child.site)?;
         }
-        if child.kind != ChildKind::Plain && child.scope.is_none() {
+        let is_told = !matches!(child.kind, ChildKind::Plain | ChildKind::Cleanup);
+        if is_told && child.scope.is_none() {
             write!(f, ", {}", child.kind.word())?;
         }
         writeln!(f, ": {}", child.doing())

@@ -179,6 +179,7 @@ impl ChildSnapshot {
     /// `"audit" #3`.
     pub(super) fn title(&self) -> impl fmt::Display {
         fmt_with(|f| match (&self.name, self.id) {
+            (Some(name), _) if self.kind == ChildKind::Cleanup => write!(f, "cleanup {name:?}"),
             (Some(name), Some(id)) => write!(f, "{name:?} {id}"),
             (Some(name), None) => write!(f, "{name:?}"),
             (None, Some(id)) => write!(f, "{id}"),
