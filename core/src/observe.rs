@@ -63,6 +63,64 @@ impl fmt::Display for Name {
     }
 }
 
+/// What children are called that belong together: they are cancelled by it, all at once.
+///
+/// A number or a text; the number 7 and the text `"7"` are two keys.
+///
+/// ```
+/// use umbel_core::Key;
+///
+/// assert_eq!(Key::from(7), Key::from(7_u64));
+/// assert_eq!(Key::from("seven"), Key::from(String::from("seven")));
+/// assert_ne!(Key::from("7"), Key::from(7));
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Key(Keyed);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Keyed {
+    Number(i128),
+    Text(Name),
+}
+
+macro_rules! number_keys {
+    ($($number:ty)*) => {
+        $(impl From<$number> for Key {
+            fn from(number: $number) -> Self {
+                Key(Keyed::Number(number as i128))
+            }
+        })*
+    };
+}
+number_keys!(i32 i64 isize u32 u64 usize);
+
+impl From<&'static str> for Key {
+    fn from(text: &'static str) -> Self {
+        Key(Keyed::Text(text.into()))
+    }
+}
+
+impl From<String> for Key {
+    fn from(text: String) -> Self {
+        Key(Keyed::Text(text.into()))
+    }
+}
+
+impl From<Name> for Key {
+    fn from(text: Name) -> Self {
+        Key(Keyed::Text(text))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Keyed::Number(number) => write!(f, "Key({number})"),
+            Keyed::Text(text) => write!(f, "Key({text:?})"),
+        }
+    }
+}
+
 /// The number of a child, to tell unnamed ones apart: from 1 on, unique within its nursery.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(NonZeroUsize);

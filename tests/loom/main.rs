@@ -8,6 +8,7 @@ mod pool;
 mod set;
 mod set_fixed;
 mod nursery;
+mod nursery_cleanup;
 mod nursery_room;
 mod fixed_nursery;
 mod static_token;

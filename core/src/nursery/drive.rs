@@ -3,18 +3,22 @@
 //! # Phases
 //!
 //! ```text
-//!  New ──first poll──▶ Running ──token cancelled──▶ Draining ──▶ Ended
-//!                         │                             ▲           ▲
-//!                         └── nothing left ─────────────┼───────────┘
+//!  New ──first poll──▶ Running ──token cancelled──▶ Draining ──▶ Cleaning ──▶ Ended
+//!                         │                             ▲           ▲            ▲
+//!                         ├── no child left ────────────┼───────────┘            │
+//!                         └── nothing left ─────────────┼────────────────────────┘
 //!                                                 grace over or force():
 //!                                                 the rest is dropped
 //! ```
 //!
-//! | phase | body, plain children | graceful children | new children |
-//! |---|---|---|---|
-//! | Running | polled | polled | started, or queued over the limit |
-//! | Draining | dropped | polled on until the grace is over | refused |
-//! | Ended | – | – | refused |
+//! | phase | body, plain children | graceful children | new children | cleanups |
+//! |---|---|---|---|---|
+//! | Running | polled | polled | started, or queued over the limit | kept |
+//! | Draining | dropped | polled on until the grace is over | refused | kept |
+//! | Cleaning | – | – | refused | polled one after another, youngest first |
+//! | Ended | – | – | refused | refused |
+//!
+//! Without cleanups there is no Cleaning. In it neither token nor deadline is looked at.
 //!
 //! # One turn
 //!
@@ -26,8 +30,9 @@
 //! 4. New children, as far as there is room; then every woken child once. A child that ends hands its
 //!    place to the queue, at most [`ROUNDS`] times a turn, so that a queue of children that never wait
 //!    cannot keep the outer task from yielding.
+//! 5. If there is nothing else, the cleanups, as many at most.
 //!
-//! The desk's waker bits stand for the sources of step 2 and 3, so each is polled only when woken.
+//! The desk's waker bits stand for the sources of the steps 2, 3 and 5, so each is polled only when woken.
 //!
 //! # Invariants
 //!
@@ -35,7 +40,7 @@
 //!
 //! # Foreign code
 //!
-//! Children, body, policy, alarm, joiners' wakers and the drops of all that may use any handle of this
+//! Children, body, cleanups, policy, alarm, joiners' wakers and the drops of all that may use any handle of this
 //! nursery. They never reach the set, the queue or the list: those are changed by the engine alone,
 //! between calls of foreign code.
 //!
@@ -46,11 +51,12 @@
 //!
 //! [`Panics`]: crate::nursery::panics::Panics
 
-use crate::nursery::deadline::Alarm;
+use crate::nursery::cleanup::{Cleaned, Cleaning};
+use crate::nursery::cutting;
 use crate::nursery::ended::{Ended, Origin, Record, Site, Span};
 use crate::nursery::failure::{Cause, Failure};
 use crate::nursery::join_error::JoinErrorKind;
-use crate::nursery::list::{Chain, Queue};
+use crate::nursery::list::Queue;
 use crate::nursery::mode::Mode;
 use crate::nursery::node::NurserySide;
 use crate::nursery::options::Role;
@@ -58,8 +64,10 @@ use crate::nursery::panics::attempt;
 use crate::nursery::policy::{Policy, Verdict};
 use crate::nursery::report::Report;
 use crate::nursery::request;
-use crate::nursery::running::{self, End, Running};
+use crate::nursery::running::{End, Running};
 use crate::nursery::shared::{Shared, bit};
+use crate::nursery::tell;
+use crate::nursery::watch::Watch;
 use crate::reason::Reason;
 use crate::set::growing::FutureSet;
 use crate::sync::Arc;
@@ -74,6 +82,7 @@ use core::marker::PhantomData;
 use core::panic::Location;
 use core::pin::Pin;
 use core::task::{Context, Poll};
+use core::time::Duration;
 
 /// Whether the body has not ended. (`is_some` would take a shared reference to all of it, which a future
 /// that borrows from itself forbids.)
@@ -89,6 +98,7 @@ enum Phase {
     New,
     Running,
     Draining,
+    Cleaning,
     Ended,
 }
 
@@ -99,8 +109,11 @@ pub(crate) struct Engine<'env, E, M: Mode> {
     pub(crate) shared: Arc<Shared>,
     phase: Phase,
     pub(crate) policy: Box<M::Policy<'env, E>>,
-    pub(crate) alarm: Option<Pin<Box<M::Alarm<'env>>>>,
-    pub(crate) deadline: Instant,
+    pub(crate) watch: Watch<'env, M>,
+    /// How long all cleanups together may take.
+    pub(crate) cleanup: Option<Duration>,
+    /// Made when the first cleanup is to begin.
+    cleaning: Option<Box<Cleaning>>,
     pub(crate) force_on: Option<(CancellationToken, WaitForCancellationFutureOwned)>,
     token_wait: Option<WaitForCancellationFutureOwned>,
     /// The error that the policy answered with cancellation.
@@ -132,8 +145,9 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             shared: Arc::new(Shared::new(desk)),
             phase: Phase::New,
             policy: M::fail_fast(),
-            alarm: None,
-            deadline: Instant::NEVER,
+            watch: Watch::new(desk),
+            cleanup: None,
+            cleaning: None,
             force_on: None,
             token_wait: None,
             cause: None,
@@ -171,15 +185,27 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             self.open();
         }
         self.look_at_signals(rang, body.as_mut());
+        if rang & 1 << bit::QUEUE != 0 {
+            cutting::purge(&self.shared);
+        }
         if rang & 1 << bit::BODY != 0 {
             self.poll_body(body.as_mut(), value);
         }
-        let yielding = self.poll_children(body.as_mut());
+        let mut yielding = self.poll_children(body.as_mut());
+        if !self.shared.poller.cleanups.is_empty() && !is_there(body.as_mut()) {
+            yielding |= self.clean(rang);
+        }
+        if self.shared.poller.timetable.take_changed() {
+            self.watch.arm(&self.shared);
+        }
 
         self.in_turn = false;
-        let over = !is_there(body.as_mut()) && self.set.is_empty() && self.queue().is_empty();
+        let over = !is_there(body.as_mut())
+            && self.is_childless()
+            && self.shared.poller.cleanups.is_empty();
         if over && self.shared.shut_if_empty() {
             self.phase = Phase::Ended;
+            tell::closed(&self.shared);
             return Poll::Ready(());
         }
         if !begun.registered {
@@ -191,43 +217,32 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         Poll::Pending
     }
 
+    fn is_childless(&self) -> bool {
+        self.set.is_empty() && self.queue().is_empty()
+    }
+
     /// The first turn: a deadline in the past cancels before anything is polled.
     fn open(&mut self) {
         self.phase = Phase::Running;
-        self.shared.poller.timed.set(self.alarm.is_some());
+        self.shared.poller.site.set(Some(self.site));
+        tell::opened(&self.shared);
         self.token_wait = Some(self.shared.token.clone().cancelled_owned());
         let inherited = self.shared.token.deadline().unwrap_or(Instant::NEVER);
-        let deadline = self.deadline.min(inherited);
-        let past = self.ask_alarm(|mut alarm| {
-            let past = deadline.is_due(alarm.as_mut().now());
-            if !past {
-                alarm.set(deadline);
+        let deadline = self.watch.due.min(inherited);
+        self.watch.due = Instant::NEVER;
+        if deadline == Instant::NEVER {
+            return;
+        }
+        match self.watch.now(&self.shared) {
+            Some(now) if deadline.is_due(now) => {
+                self.cancel(Reason::deadline_exceeded());
             }
-            past
-        });
-        if past == Some(true) {
-            self.cancel(Reason::deadline_exceeded());
+            Some(_) => {
+                self.watch.due = deadline;
+                self.watch.arm(&self.shared);
+            }
+            None => {}
         }
-    }
-
-    /// Asks the alarm, if there is one. If it panics, nobody would end the grace: the nursery is forced.
-    fn ask_alarm<R>(&mut self, ask: impl FnOnce(Pin<&mut M::Alarm<'env>>) -> R) -> Option<R> {
-        let (shared, slot) = (&self.shared, &mut self.alarm);
-        let alarm = slot.as_mut()?;
-        let answer = shared.guard(|| ask(alarm.as_mut()));
-        if answer.is_none() {
-            let broken = slot.take();
-            shared.guard(|| drop(broken));
-            shared.guard(|| shared.force(Reason::sibling_failed()));
-        }
-        answer
-    }
-
-    /// Whether what the alarm was set to has come.
-    fn alarm_rang(&mut self) -> bool {
-        let waker = self.desk.waker(bit::ALARM);
-        let polled = self.ask_alarm(|alarm| alarm.poll(&mut Context::from_waker(&waker)));
-        matches!(polled, Some(Poll::Ready(())))
     }
 
     /// True if this was the first cancellation. Wakes whoever waits for the token: foreign code.
@@ -237,12 +252,10 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     }
 
     fn look_at_signals<B>(&mut self, rang: usize, body: Pin<&mut Option<B>>) {
-        if self.phase == Phase::Draining {
-            self.tick();
-        }
-        if rang & 1 << bit::ALARM != 0 && self.alarm_rang() {
+        if self.watch.look(&self.shared, rang & 1 << bit::ALARM != 0) {
             match self.phase {
                 Phase::Draining => self.drop_graceful(),
+                Phase::Cleaning => self.hurry(),
                 _ => drop(self.cancel(Reason::deadline_exceeded())),
             }
         }
@@ -256,8 +269,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
                     self.shared.guard(|| self.shared.force(reason));
                 }
             }
-            if self.phase == Phase::Draining && self.shared.is_forced() {
-                self.drop_graceful();
+            if self.shared.is_forced() {
+                self.drop_forced();
             }
         }
         if rang & 1 << bit::TOKEN != 0 {
@@ -287,6 +300,12 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             return;
         }
         self.shared.guard(|| body.set(None));
+        let kind = match &polled {
+            Some(Poll::Ready(Err(_))) => Some(JoinErrorKind::Failed),
+            None => Some(JoinErrorKind::Panicked),
+            _ => None,
+        };
+        tell::body_ended(&self.shared, kind);
         let who = Record::new(None, Origin::body(self.site), Span::default());
         match polled {
             Some(Poll::Ready(Ok(output))) => {
@@ -352,12 +371,11 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     /// Starts what came in, as far as there is room; the rest queues. While draining: refuses it. What is
     /// asked is answered.
     fn admit(&mut self) {
-        let draining = self.phase != Phase::Running;
-        for node in self.shared.take() {
-            let Some(child) = self.sort_out(node) else {
-                continue;
-            };
-            if draining {
+        let open = self.phase == Phase::Running;
+        for child in self.shared.take() {
+            if child.has_meta() {
+                self.admit_aside(child, open);
+            } else if !open {
                 self.refuse(child);
             } else if child.head().placed.get() {
                 self.start(child);
@@ -365,9 +383,13 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
                 self.queue().push(child);
             }
         }
+        if self.shared.poller.thinned.take() {
+            self.set.retain(|running| running.is_alive());
+            // Their places are free, and perhaps nobody is left.
+            self.desk.ring(bit::INBOX);
+        }
         if self.shared.wants_sweep(self.queue().len()) {
-            let swept = self.queue().sweep();
-            self.shared.swept(swept);
+            cutting::sweep(&self.shared);
         }
         while !self.queue().is_empty() {
             if self.places > 0 {
@@ -386,16 +408,67 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         self.give_places_back();
     }
 
-    /// What came in and is no child is dealt with, according to its role, in every phase.
-    #[inline(always)]
-    fn sort_out(&mut self, node: NurserySide) -> Option<NurserySide> {
-        match node.role() {
-            Role::Plain | Role::Graceful => Some(node),
-            Role::Request => {
-                request::answer(&self.shared, node);
-                None
+    /// One with more to it than a future, or what is no child at all.
+    #[inline(never)]
+    fn admit_aside(&mut self, child: NurserySide, open: bool) {
+        let Some(child) = self.sort_out(child) else {
+            return;
+        };
+        if !open {
+            return self.refuse(child);
+        }
+        self.begin_time(&child);
+        if child.head().placed.get() {
+            return self.start(child);
+        }
+        if let Some(own) = child.own() {
+            let waker = self.desk.waker(bit::QUEUE);
+            own.watch(&self.shared.poller.timetable, &waker);
+            if cutting::is_over(&self.shared, &child) {
+                return cutting::refuse(&self.shared, child);
             }
         }
+        self.queue().push(child);
+    }
+
+    /// Its time begins, if it has any of its own.
+    fn begin_time(&mut self, child: &NurserySide) {
+        if let Some(own) = child.own().filter(|own| own.is_timed()) {
+            let now = self.watch.now(&self.shared);
+            own.begin(now.unwrap_or(Instant::EPOCH));
+            // For its first poll, if that is not in this turn.
+            self.shared.poller.wants_time.set(true);
+        }
+    }
+
+    /// A critical section begins, whatever the phase, if it is given any time.
+    fn start_shielded(&mut self, child: NurserySide) {
+        self.begin_time(&child);
+        if self.shared.is_forced() && self.phase != Phase::Running {
+            let claimed = child.start();
+            debug_assert!(claimed, "nobody waits for its start");
+            cutting::cut(
+                &self.shared,
+                &child,
+                JoinErrorKind::Forced,
+                self.shared.token.reason(),
+            );
+            self.shared.guard(|| drop(child));
+        } else {
+            self.start(child);
+        }
+    }
+
+    /// What came in and is no child is dealt with, according to its role, in every phase.
+    fn sort_out(&mut self, node: NurserySide) -> Option<NurserySide> {
+        tell::admitted(&self.shared, &node);
+        match node.role() {
+            Role::Plain | Role::Graceful => return Some(node),
+            Role::Shielded => self.start_shielded(node),
+            Role::Cleanup => self.shared.poller.cleanups.push(node),
+            Role::Request => request::answer(&self.shared, node),
+        }
+        None
     }
 
     #[inline(always)]
@@ -417,21 +490,19 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             }
         } else {
             // Its spawner gave up; only the place is of interest.
+            cutting::leave(&self.shared, &child);
+            tell::given_up(&self.shared, &child);
             self.shared.swept(1);
             self.places += usize::from(child.head().placed.get());
         }
     }
 
-    /// The nursery is cancelled: the child never starts.
+    /// The nursery is cancelled, or all children have ended: the child never starts.
     fn refuse(&self, child: NurserySide) {
-        let shared = &self.shared;
-        if !child.claim(0) {
-            shared.swept(1);
-            return;
+        match self.phase {
+            Phase::Cleaning => cutting::turn_away(&self.shared, child),
+            _ => cutting::refuse(&self.shared, child),
         }
-        shared.counts.cancelled();
-        shared.poller.cut.set(true);
-        shared.guard(|| child.end(JoinErrorKind::Cancelled, shared.token.reason()));
     }
 
     /// Places that nobody queues for go back to the common store.
@@ -485,43 +556,43 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         }
         self.phase = Phase::Draining;
         self.token_wait = None;
+        tell::cancelled(&self.shared);
         let grace = self.shared.grace;
-        let now = self.ask_alarm(|mut alarm| {
-            let now = alarm.as_mut().now();
-            alarm.set(grace.map_or(Instant::NEVER, |grace| now + grace));
-            now
-        });
+        let now = self.watch.now(&self.shared);
+        let end = now.zip(grace).map(|(now, grace)| now + grace);
+        self.watch.due = end.unwrap_or(Instant::NEVER);
+        self.watch.arm(&self.shared);
         self.shared.poller.drain.set(now.map(|now| (now, now)));
         // Youngest first: what came in last, what waits, what runs, the body.
-        let late = Queue::default();
         for node in self.shared.take() {
             if let Some(child) = self.sort_out(node) {
-                late.push(child);
+                self.queue().push(child);
             }
         }
-        for child in late.take().reversed() {
-            self.refuse(child);
-        }
         for child in self.queue().take().reversed() {
-            self.refuse(child);
+            cutting::refuse(&self.shared, child);
         }
         self.end_running(Role::Plain, JoinErrorKind::Cancelled);
         if is_there(body.as_mut()) {
             self.shared.poller.cut.set(true);
             self.shared.guard(|| body.set(None));
+            tell::body_ended(&self.shared, Some(JoinErrorKind::Cancelled));
         }
+        tell::told_all(&self.shared);
         // The grace may be nothing, and it may have been forced already.
-        if self.alarm_rang() || self.shared.is_forced() {
+        let is_over = now.is_some_and(|now| self.watch.due.is_due(now));
+        if self.shared.is_forced() {
+            self.drop_forced();
+        } else if is_over {
             self.drop_graceful();
         }
     }
 
-    /// The time is only read while it is needed.
-    fn tick(&mut self) {
-        if let Some((from, _)) = self.shared.poller.drain.get() {
-            if let Some(now) = self.ask_alarm(|alarm| alarm.now()) {
-                self.shared.poller.drain.set(Some((from, now)));
-            }
+    /// Nobody has more time, in whichever phase. (In the first, this is done when the drain begins.)
+    fn drop_forced(&mut self) {
+        if self.phase != Phase::Running {
+            self.drop_graceful();
+            self.end_running(Role::Shielded, JoinErrorKind::Forced);
         }
     }
 
@@ -532,8 +603,70 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 
     /// Drops the running children of one sort, youngest first.
     fn end_running(&mut self, role: Role, kind: JoinErrorKind) {
-        running::cut_all(&self.shared, role, kind);
+        cutting::cut_all(&self.shared, role, kind);
         self.set.retain(|running| running.is_alive());
+    }
+
+    // -------------------------------------------------------------- cleanups
+
+    /// Step 5, if there are cleanups and no body. True if there is more to do at once.
+    #[cold]
+    fn clean(&mut self, rang: usize) -> bool {
+        if self.phase != Phase::Cleaning {
+            if !self.is_childless() {
+                return false;
+            }
+            self.begin_cleaning();
+        }
+        if self.shared.is_forced() {
+            self.hurry();
+        }
+        let waker = self.desk.waker(bit::CLEANUP);
+        let woken = rang & 1 << bit::CLEANUP != 0;
+        let mut cleaning = self.cleaning.take().unwrap_or_default();
+        let mut cleaned = cleaning.go_on(woken, &self.shared, &waker);
+        let mut rounds = 0..ROUNDS;
+        let more = loop {
+            match cleaned {
+                Some(Cleaned::Pending) => break false,
+                Some(Cleaned::Failed(who, error)) => {
+                    self.errors.push(error);
+                    self.records.push(who);
+                }
+                Some(Cleaned::Ended) | None => {}
+            }
+            // It may have deferred another, which comes next, or have begun what the next waits for.
+            self.admit();
+            if !self.is_childless() || self.shared.poller.cleanups.is_empty() {
+                break false;
+            }
+            if rounds.next().is_none() {
+                break true;
+            }
+            cleaned = cleaning.begin(&self.shared, &waker);
+        };
+        self.cleaning = Some(cleaning);
+        more
+    }
+
+    /// From now on children are refused, and deadline and grace mean nothing.
+    fn begin_cleaning(&mut self) {
+        self.phase = Phase::Cleaning;
+        self.shared.refuse_children();
+        self.cleaning.get_or_insert_default().cut = self.shared.poller.cut.get();
+        let now = self.cleanup.and_then(|_| self.watch.now(&self.shared));
+        let end = now.zip(self.cleanup).map(|(now, budget)| now + budget);
+        self.watch.due = end.unwrap_or(Instant::NEVER);
+        self.watch.arm(&self.shared);
+        // The budget may be nothing.
+        if now.is_some_and(|now| self.watch.due.is_due(now)) {
+            self.hurry();
+        }
+    }
+
+    /// The time for cleanups is over.
+    fn hurry(&mut self) {
+        self.cleaning.get_or_insert_default().hurried = true;
     }
 
     // -------------------------------------------------------------- the end
@@ -541,15 +674,25 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     /// After `Ready`: the outcome, or the first panic.
     pub(crate) fn finish<T>(&mut self, value: Option<T>) -> Result<T, Failure<E>> {
         let shared = &self.shared;
+        let cleaning = self.cleaning.take();
+        let cut = match &cleaning {
+            Some(cleaning) => cleaning.cut,
+            None => shared.poller.cut.get(),
+        };
         let report = Report {
             name: shared.name.clone(),
-            stats: shared.counts.stats(),
+            stats: shared.stats(),
+            cleanups: cleaning.unwrap_or_default().stats,
             drained: shared.poller.drained.take(),
         };
         shared.set_report(report.clone());
         let panics = &shared.poller.panics;
-        if self.enough && value.is_some() {
-            panics.catch(|| drop_all(self.errors.drain(..)));
+        let forgiven = self.enough && value.is_some();
+        if forgiven {
+            // Those of the children. A cleanup's error came after all of them.
+            let theirs = self.errors.len() - report.cleanups.failed;
+            self.records.drain(..theirs);
+            panics.catch(|| drop_all(self.errors.drain(..theirs)));
         }
         if panics.caught() {
             let (cause, errors) = (self.cause.take(), core::mem::take(&mut self.errors));
@@ -561,8 +704,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         let mut errors = core::mem::take(&mut self.errors);
         let cause = match (self.cause.take(), value) {
             (Some(error), _) => Cause::Error(error),
-            (None, Some(value)) if self.enough => return Ok(value),
-            (None, _) if shared.poller.cut.get() => {
+            (None, _) if cut && !forgiven => {
                 Cause::Cancelled(shared.token.reason().unwrap_or(Reason::dropped()))
             }
             (None, _) if !errors.is_empty() => Cause::Error(errors.remove(0)),
@@ -575,31 +717,49 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 }
 
 impl<E, M: Mode> Engine<'_, E, M> {
+    /// After [`close`](Self::close) and the drop of the body: tells that it is over, unless that was told.
+    pub(crate) fn closed(&self) {
+        tell::body_ended(&self.shared, Some(JoinErrorKind::Closed));
+        tell::closed(&self.shared);
+        self.shared.poller.panics.resume();
+    }
+
     /// N9: shuts, and drops the children youngest first, then all else that is not ours, whoever
     /// panics. No effect a second time.
     pub(crate) fn close(&mut self) {
         let shared = &self.shared;
-        let mut incoming = Chain::EMPTY;
+        let late = Queue::default();
         let early = self.phase != Phase::Ended;
         if early {
             self.phase = Phase::Ended;
-            incoming = shared.shut();
+            for node in shared.shut().reversed() {
+                match node.role() {
+                    Role::Cleanup => shared.poller.cleanups.push(node),
+                    _ => late.push(node),
+                }
+            }
             // One that was kept came before the drop; nobody waits for it any more.
             shared.poller.panics.forget();
         }
-        each(0..9, |step| match step {
+        each(0..10, |step| match step {
             0 => {
                 if early {
                     shared.token.cancel_with(Reason::dropped());
                 }
             }
-            1 => drop(core::mem::replace(&mut incoming, Chain::EMPTY)),
-            2 => drop(shared.poller.queue.take().reversed()),
-            3 => running::close_all(shared),
+            1 => drop(late.take().reversed()),
+            2 => each(shared.poller.queue.take().reversed(), |child| {
+                tell::end(shared, &child, JoinErrorKind::Closed, None);
+            }),
+            3 => cutting::close_all(shared),
             4 => self.set.clear(),
-            5 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),
-            6 => self.alarm = None,
-            7 => self.policy = M::fail_fast(),
+            5 => drop(shared.poller.cleanups.take_all()),
+            6 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),
+            7 => {
+                shared.poller.timetable.clear();
+                self.watch.stop();
+            }
+            8 => self.policy = M::fail_fast(),
             // A panic of what the set let go of.
             _ => shared.poller.panics.resume(),
         });

@@ -5,15 +5,21 @@
 
 use crate::nursery::join::{Join, LocalSpawnWait, SpawnWait};
 use crate::nursery::join_error::JoinError;
+use crate::nursery::look;
 use crate::nursery::map::{Collect, InOrder, Map};
 use crate::nursery::mode::{Local, Mode, Threads};
 use crate::nursery::options::Options;
+use crate::nursery::own::Own;
 use crate::nursery::report::{Report, Stats};
+use crate::nursery::request;
+use crate::nursery::snapshot::tree::Snapshot;
 use crate::nursery::spawner::{ChildContext, Spawner};
-use crate::observe::Name;
+use crate::observe::{Key, Name};
 use crate::reason::Reason;
 use crate::set::growing::FutureSet;
 use crate::spawn::TrySpawnError;
+use crate::sync::Arc;
+use crate::time::Instant;
 use crate::token::CancellationToken;
 use alloc::vec::Vec;
 use core::convert::identity;
@@ -21,6 +27,7 @@ use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
 use core::panic::Location;
+use core::time::Duration;
 use futures_core::FusedStream;
 
 macro_rules! handles {
@@ -53,7 +60,7 @@ macro_rules! handles {
         }
 
         /// Steering and looking.
-        impl<E> $Handle<'_, E> {
+        impl<'env, E> $Handle<'env, E> {
             /// The nursery's own token: cancelled with the nursery, whatever the cause.
             pub fn token(&self) -> &CancellationToken {
                 &self.0.shared.token
@@ -76,15 +83,87 @@ macro_rules! handles {
                 self.0.shared.force(Reason::explicit());
             }
 
-            /// How many children came to which end so far.
+            /// How many children came to which end so far, and how many have not. Allocates nothing.
             pub fn stats(&self) -> Stats {
-                self.0.shared.counts.stats()
+                self.0.shared.stats()
+            }
+
+            /// Looks at the nursery and at the [scopes](Self::scope) nested in it: who is there, doing what
+            /// for how long. One that has ended, or ends before it can answer, has its counts to show.
+            ///
+            /// It is asked at once, by a node among the spawns: of the nursery's children it shows those
+            /// that were spawned before this was called. The answer is made in the nursery's next poll,
+            /// between the polls of children, so nothing in it is half-done; it may be awaited in
+            /// a child, in the body, in another task. (Not in a drop: a nursery that is not polled does
+            /// not answer.)
+            ///
+            /// **Cancel safety:** Strict; the answer is lost. **Allocates** once here, and the answer.
+            ///
+            /// ```
+            #[doc = concat!("use umbel_core::{JoinError, ", stringify!($Nursery), "};")]
+            /// # use core::{future::{Future, pending}, pin::pin, task::{Context, Poll, Waker}};
+            /// # fn block_on<F: Future>(f: F) -> F::Output {
+            /// #     let mut f = pin!(f);
+            /// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
+            /// # }
+            #[doc = concat!("let n = ", stringify!($Nursery), "::<JoinError>::new().name(\"server\").limit(1);")]
+            /// let h = n.handle();
+            /// let run = n.run::<(), _>(async {
+            ///     drop(h.child().name("listener").spawn(pending::<Result<(), _>>()));
+            ///     drop(h.child().name("request").spawn(async { Ok(()) }));
+            ///     let seen = h.snapshot().await;
+            ///     assert_eq!(
+            ///         seen.to_string(),
+            ///         "scope \"server\": running\n\
+            ///          ├─ the body: running\n\
+            ///          ├─ \"listener\": starting\n\
+            ///          └─ \"request\": queued\n"
+            ///     );
+            ///     h.cancel();
+            ///     pending().await
+            /// });
+            /// block_on(run).unwrap_err();
+            /// ```
+            #[must_use = "a snapshot is there when it is awaited"]
+            pub fn snapshot(&self) -> impl Future<Output = Snapshot> + use<'env, E> {
+                let shared = Arc::clone(&self.0.shared);
+                let asked = request::ask(&shared, Options::here(), look::snapshot);
+                async move { asked.await.unwrap_or_else(|_| look::at_ended(&shared)) }
             }
 
             /// The report, once the nursery has ended; `None` before, and if it was dropped.
             /// Allocates.
             pub fn report(&self) -> Option<Report> {
                 self.0.shared.report()
+            }
+        }
+
+        /// Cancelling some of the children: those that are called so, and were spawned before.
+        ///
+        /// Plain ones are dropped at their await points, or before they start; graceful ones are told by
+        /// their contexts' tokens and have the nursery's grace from then on. Their joins say
+        /// [`Cancelled`](crate::JoinErrorKind::Cancelled). The nursery goes on, and its outcome is not
+        /// touched. Children that are spawned after the call are not meant, even if the nursery has
+        /// not been polled in between: both are in one order, that of the calls, across threads too if
+        /// something else orders these.
+        ///
+        /// These return at once; the nursery does it at its next poll, to which it is rung. One
+        /// allocation. No effect in a nursery that has ended. For one child, see
+        /// [`cancel_handle`](crate::Child::cancel_handle); for all of them,
+        /// [`cancel_with`](Self::cancel_with).
+        impl<E> $Handle<'_, E> {
+            /// Cancels the children with this name.
+            #[track_caller]
+            pub fn cancel_named(&self, name: impl Into<Name>, reason: Reason) {
+                let name = name.into();
+                self.0.cancel_where(reason, move |meta| meta.is_named(&name));
+            }
+
+            /// Cancels the children with this key: a group.
+            #[track_caller]
+            pub fn cancel_keyed(&self, key: impl Into<Key>, reason: Reason) {
+                let key = key.into();
+                self.0.cancel_where(reason, move |meta| meta.has_key(&key));
             }
         }
 
@@ -369,6 +448,86 @@ macro_rules! handles {
                 self
             }
 
+            /// Gives the child a key, by which it is [cancelled](crate::Handle::cancel_keyed) with all
+            /// others that have the same one. Allocates.
+            pub fn key(mut self, key: impl Into<Key>) -> Self {
+                self.options.more().key = Some(key.into());
+                self
+            }
+
+            /// Cancels the child alone, with
+            /// [`ReasonKind::DeadlineExceeded`](crate::ReasonKind::DeadlineExceeded), at `at`: a plain one
+            /// is dropped at its await point, or before it starts, if it still waits for room; a
+            /// graceful one is told and has the nursery's grace from then on. The nursery goes on.
+            /// One that has passed cancels it before it is polled. Of several, the earliest holds.
+            /// Allocates.
+            ///
+            /// # Panics
+            ///
+            /// If the nursery has no [`timer`](crate::Nursery::timer), of whose clock `at` is.
+            #[track_caller]
+            pub fn deadline(mut self, at: Instant) -> Self {
+                self.own_with_timer().set_deadline(at);
+                self
+            }
+
+            /// As [`deadline`](Self::deadline), so long after the spawn: from when the nursery takes the
+            /// child in, which is its next poll. The time in which it waits for room counts. Unlike a
+            /// deadline, it is not told by the [`deadline`](CancellationToken::deadline) of
+            /// the child's token, which is made before.
+            ///
+            /// # Panics
+            ///
+            /// If the nursery has no [`timer`](crate::Nursery::timer).
+            #[track_caller]
+            pub fn timeout(mut self, timeout: Duration) -> Self {
+                self.own_with_timer().set_timeout(timeout);
+                self
+            }
+
+            /// A token by which this child can be cancelled alone, before its spawn and after it: a plain
+            /// one is dropped at its await point or never starts, a graceful one is told. The
+            /// nursery goes on. It is a child of the nursery's token, so it is also cancelled with that;
+            /// it is not when the child ends. Dropping it does nothing, unlike its
+            /// [`drop_guard`](CancellationToken::drop_guard). Allocates.
+            ///
+            /// ```
+            #[doc = concat!("use umbel_core::{JoinError, JoinErrorKind, ", stringify!($Nursery), "};")]
+            /// # use core::{future::{Future, pending}, pin::pin, task::{Context, Poll, Waker}};
+            /// # fn block_on<F: Future>(f: F) -> F::Output {
+            /// #     let mut f = pin!(f);
+            /// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
+            /// # }
+            ///
+            #[doc = concat!("let n = ", stringify!($Nursery), "::<JoinError>::new();")]
+            /// let h = n.handle();
+            /// let done = block_on(n.run(async {
+            ///     let mut child = h.child();
+            ///     let stop = child.cancel_handle();
+            ///     let idle = child.spawn::<(), _>(pending());
+            ///     stop.cancel();
+            ///     assert_eq!(idle.await.unwrap_err().kind(), JoinErrorKind::Cancelled);
+            ///     Ok("the nursery goes on")
+            /// }));
+            /// assert_eq!(done.unwrap(), "the nursery goes on");
+            /// ```
+            ///
+            /// It is what `abort_handle()` is in tokio and a `Job` in Kotlin.
+            pub fn cancel_handle(&mut self) -> CancellationToken {
+                let nursery = &self.handle.0.shared.token;
+                self.options.own(nursery).token.clone()
+            }
+
+            #[track_caller]
+            fn own_with_timer(&mut self) -> &mut Own {
+                let shared = &self.handle.0.shared;
+                assert!(
+                    shared.is_timed(),
+                    "a child's deadline and timeout need the nursery's `.timer(..)`, set before"
+                );
+                self.options.own(&shared.token)
+            }
+
             #[doc = concat!("As [`", stringify!($Handle), "::spawn`].")]
             pub fn spawn<T, F>(self, future: F) -> Join<T>
             where
@@ -384,8 +543,8 @@ macro_rules! handles {
                 T: $($output)*,
                 F: $($child)*,
             {
-                let spawner = &self.handle.0;
-                spawner.spawn(make(spawner.context()), self.options.graceful())
+                let (options, cx) = self.handle.0.graceful(self.options);
+                self.handle.0.spawn(make(cx), options)
             }
 
             #[doc = concat!("As [`", stringify!($Handle), "::try_spawn`].")]
@@ -414,8 +573,8 @@ macro_rules! handles {
                 T: $($output)*,
                 F: $($child)*,
             {
-                let spawner = &self.handle.0;
-                spawner.try_spawn(make(spawner.context()), self.options.graceful())
+                let (options, cx) = self.handle.0.graceful(self.options);
+                self.handle.0.try_spawn(make(cx), options)
             }
 
             #[doc = concat!("As [`", stringify!($Handle), "::spawn_wait`].")]
@@ -436,9 +595,8 @@ macro_rules! handles {
                 T: $($output)*,
                 F: $($child)*,
             {
-                let spawner = &self.handle.0;
-                let future = make(spawner.context());
-                $waits(spawner.spawn_wait(future, self.options.graceful()))
+                let (options, cx) = self.handle.0.graceful(self.options);
+                $waits(self.handle.0.spawn_wait(make(cx), options))
             }
         }
 

@@ -61,7 +61,8 @@ pub enum JoinErrorKind {
     Panicked,
     /// The nursery was cancelled: the child was dropped at its await point or never started.
     Cancelled,
-    /// A graceful child that was dropped when the grace was over or `force()` was called.
+    /// A graceful child that was dropped when the grace was over or `force()` was called; or a
+    /// [shielded](crate::Handle::shield) one, when its time was over.
     Forced,
     /// The nursery had ended, or was dropped.
     Closed,

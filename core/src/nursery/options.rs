@@ -1,7 +1,12 @@
 //! What is said about one child beside its future.
 
 use crate::nursery::ended::Site;
-use crate::observe::Name;
+use crate::nursery::observer::Inside;
+use crate::nursery::own::Own;
+use crate::observe::{Key, Name};
+use crate::time::Instant;
+use crate::token::CancellationToken;
+use alloc::boxed::Box;
 use core::cell::Cell;
 use core::panic::Location;
 use core::time::Duration;
@@ -13,16 +18,31 @@ pub(crate) enum Role {
     Plain,
     /// Told when it is cancelled, and polled on.
     Graceful,
+    /// Cut only when its own time is over, or the nursery is forced; takes no place.
+    Shielded,
+    /// No child: what is to be done when all children have ended.
+    Cleanup,
     /// No child: something that is asked of the nursery. See `request`.
     Request,
 }
 
 /// What a spawn says about its child beside the future.
-#[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) site: Site,
     pub(crate) name: Option<Name>,
     pub(crate) role: Role,
+    /// Of a nested scope: see [`Meta::scope`].
+    pub(crate) scope: Option<Inside>,
+    /// `None`: none of it. Boxed, so that other children do not carry it about.
+    more: Option<Box<More>>,
+}
+
+/// What few children have.
+#[derive(Default)]
+pub(crate) struct More {
+    /// It can be cancelled alone.
+    pub(crate) own: Option<Own>,
+    pub(crate) key: Option<Key>,
 }
 
 impl Options {
@@ -39,26 +59,61 @@ impl Options {
             site,
             name: None,
             role: Role::Plain,
+            scope: None,
+            more: None,
         }
     }
 
-    /// `None`: nothing worth memory.
+    /// `None`: nothing worth memory. `watched`: somebody wants to know more than that it is there.
     #[inline]
-    pub(crate) fn aside(self) -> Option<Meta> {
-        (self.name.is_some() || self.role != Role::Plain).then(|| self.meta())
+    pub(crate) fn aside(self, watched: bool) -> Option<Meta> {
+        let is_more =
+            watched || self.name.is_some() || self.role != Role::Plain || self.more.is_some();
+        is_more.then(|| self.meta())
     }
 
     pub(crate) fn meta(self) -> Meta {
         Meta {
             name: Cell::new(self.name),
             role: self.role,
+            scope: self.scope,
+            admitted: Cell::new(Instant::NEVER),
+            started: Cell::new(Instant::NEVER),
             notice: Cell::new(None),
             drain: Cell::new(None),
+            more: self.more,
         }
     }
 
-    pub(crate) fn graceful(self) -> Self {
+    /// A graceful child, of a nursery with this token. One that can be called by name or key is told by a
+    /// token of its own.
+    pub(crate) fn graceful(mut self, nursery: &CancellationToken) -> Self {
+        if self.name.is_some() || self.more.as_ref().is_some_and(|more| more.key.is_some()) {
+            self.own(nursery);
+        }
         self.with_role(Role::Graceful)
+    }
+
+    /// A critical section. Of what was said before, it has the name.
+    pub(crate) fn shielded(mut self, budget: Duration) -> Self {
+        self.more().own = Some(Own::shielded(budget));
+        self.with_role(Role::Shielded)
+    }
+
+    /// What few children have.
+    pub(crate) fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    /// Its own token, in a nursery with this one.
+    pub(crate) fn own(&mut self, nursery: &CancellationToken) -> &mut Own {
+        self.more().own.get_or_insert_with(|| Own::new(nursery))
+    }
+
+    /// The token by which it is told, in a nursery with this one.
+    pub(crate) fn token<'a>(&'a self, nursery: &'a CancellationToken) -> &'a CancellationToken {
+        let own = self.more.as_ref().and_then(|more| more.own.as_ref());
+        own.map_or(nursery, |own| &own.token)
     }
 
     pub(crate) fn with_role(mut self, role: Role) -> Self {
@@ -72,10 +127,40 @@ impl Options {
 pub(crate) struct Meta {
     pub(crate) name: Cell<Option<Name>>,
     pub(crate) role: Role,
+    /// What the nursery shares that runs in this child: it is there for as long as the child's future is.
+    pub(crate) scope: Option<Inside>,
+    /// If ages are kept: when the nursery took it up, and when it was polled first; else `NEVER`.
+    pub(crate) admitted: Cell<Instant>,
+    pub(crate) started: Cell<Instant>,
     /// From the cancellation to its first poll after that.
     pub(crate) notice: Cell<Option<Duration>>,
     /// From the cancellation to its end.
     pub(crate) drain: Cell<Option<Duration>>,
+    /// The nursery's alone, as the plain fields of the head.
+    more: Option<Box<More>>,
+}
+
+impl Meta {
+    pub(crate) fn more(&self) -> Option<&More> {
+        self.more.as_deref()
+    }
+
+    pub(crate) fn own(&self) -> Option<&Own> {
+        self.more()?.own.as_ref()
+    }
+
+    pub(crate) fn has_key(&self, key: &Key) -> bool {
+        self.more()
+            .is_some_and(|more| more.key.as_ref() == Some(key))
+    }
+
+    /// Whether it is called so. Before its end only: afterwards the name is the join side's.
+    pub(crate) fn is_named(&self, name: &Name) -> bool {
+        let own = self.name.take();
+        let same = own.as_ref() == Some(name);
+        self.name.set(own);
+        same
+    }
 }
 
 /// `()` or [`Meta`]: what lies between head and payload.

@@ -55,7 +55,6 @@ impl<A: FnOnce(&Shared) -> T, T> Future for Request<A> {
 ///
 /// The caller sees to it that `act` and `T` may cross threads where the nursery may, and that they outlive
 /// it.
-#[allow(dead_code, reason = "asked by the rooms that follow")]
 pub(crate) fn ask<T>(
     shared: &Arc<Shared>,
     options: Options,

@@ -14,20 +14,23 @@
 //!
 //! [`Panics`]: crate::nursery::panics::Panics
 
+use crate::nursery::cutting::{cut, is_over, leave, reason};
 use crate::nursery::ended::{Number, Record, Span};
 use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::{Exit, NurserySide};
+use crate::nursery::observer::Ending;
 use crate::nursery::options::{Meta, Role};
+use crate::nursery::own::Own;
 use crate::nursery::shared::Shared;
+use crate::nursery::tell;
 use crate::reason::Reason;
 use crate::sync::Arc;
-use crate::wake::batch::each;
 use core::future::Future;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::pin::Pin;
 use core::ptr::NonNull;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 
 /// A child in the set.
 pub(crate) struct Running<E> {
@@ -79,12 +82,15 @@ impl<E> Future for Running<E> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<E>> {
         let (shared, child) = (self.shared(), &*self.child);
-        if shared.token.is_cancelled() && !goes_on(shared, child) {
+        if (shared.token.is_cancelled() || child.has_meta()) && !goes_on(shared, child, cx) {
             return Poll::Ready(End::Counted);
         }
         let number = &child.head().number;
         if number.get() == Number::NONE {
             number.set(Number::new(shared.counts.started()));
+            if shared.watched && !begin_watched(shared, child, cx) {
+                return Poll::Ready(End::Counted);
+            }
         }
         // Most often there is none, and nothing to be dropped.
         let mut error = ManuallyDrop::new(None);
@@ -109,32 +115,100 @@ impl<E> Future for Running<E> {
 }
 
 /// In a cancelled nursery no plain child is polled again, also not in this turn: false. A graceful one
-/// has noticed.
-#[cold]
-fn goes_on(shared: &Shared, child: &NurserySide) -> bool {
-    let Some(meta) = child.meta().filter(|meta| meta.role == Role::Graceful) else {
-        let reason = shared.token.reason();
-        cut(shared, child, JoinErrorKind::Cancelled, reason);
+/// has noticed. The same holds for a child that is cancelled alone. A critical section goes on until its
+/// time is over.
+#[inline(never)]
+fn goes_on(shared: &Shared, child: &NurserySide, cx: &Context<'_>) -> bool {
+    let meta = child.meta();
+    let mut alone = false;
+    if let Some(own) = meta.and_then(Meta::own) {
+        let poller = &shared.poller;
+        // Before the look at it.
+        match child.head().number.get() {
+            Number::NONE => own.watch(&poller.timetable, cx.waker()),
+            _ => own.watch_token(cx.waker()),
+        }
+        let shielded = child.role() == Role::Shielded;
+        if (shielded || own.is_told()) && own.is_due(poller.now.get()) {
+            let reason = match shielded {
+                true => Some(Reason::deadline_exceeded()),
+                false => own.reason(),
+            };
+            cut(shared, child, JoinErrorKind::Forced, reason);
+            return false;
+        }
+        if shielded {
+            return true;
+        }
+        alone = is_over(shared, child);
+    }
+    // After the look at its own token, which is cancelled by this one.
+    let all = shared.token.is_cancelled();
+    if !all && !alone {
+        return true;
+    }
+    let Some(meta) = meta.filter(|meta| meta.role == Role::Graceful) else {
+        cut(
+            shared,
+            child,
+            JoinErrorKind::Cancelled,
+            reason(shared, child),
+        );
         return false;
     };
-    if meta.notice.get().is_none() {
-        meta.notice.set(shared.poller.drain_time());
+    if all {
+        if meta.notice.get().is_none() {
+            meta.notice.set(shared.drain_time());
+        }
+    } else if let Some(own) = meta.own() {
+        if !own.is_told() {
+            tell_alone(shared, child, own, cx.waker());
+        }
     }
     true
 }
 
-/// A child that is named or graceful has succeeded.
+/// A graceful child is told alone: its grace begins. If the time was not read in this turn, in the next.
+fn tell_alone(shared: &Shared, child: &NurserySide, own: &Own, waker: &Waker) {
+    let poller = &shared.poller;
+    let now = poller.now.get();
+    if shared.is_timed() && now.is_none() {
+        poller.wants_time.set(true);
+        waker.wake_by_ref();
+        return;
+    }
+    own.tell(now, shared.grace);
+    poller.told.set(poller.told.get() + 1);
+    own.schedule(&poller.timetable, waker);
+    tell::told(shared, child, own.reason());
+}
+
+/// The observer may cancel the nursery or panic: as above.
+#[cold]
+fn begin_watched(shared: &Shared, child: &NurserySide, cx: &Context<'_>) -> bool {
+    tell::started(shared, child);
+    goes_on(shared, child, cx)
+}
+
+/// A child with more to it than a future has succeeded.
 #[inline(never)]
 fn done_aside(shared: &Shared, child: &NurserySide, meta: &Meta) {
     note_if_drained(shared, child);
+    tell::ended(shared, child, &Ending::DONE);
+    if meta.role == Role::Shielded {
+        // A part of another child's work: no policy is to take it for a success.
+        shared.poller.done.set(None);
+    }
     shared.poller.name.set(meta.name.take());
 }
 
 /// Looks at the token again: a graceful child may have ended in the turn of the cancellation, before the
 /// drain.
 fn note_if_drained(shared: &Shared, child: &NurserySide) -> Span {
-    if child.role() == Role::Graceful && shared.token.is_cancelled() {
-        return shared.poller.note_drained(child, false);
+    let alone = || child.own().is_some_and(|own| own.token.is_cancelled());
+    let is_cancelled = || shared.token.is_cancelled() || alone();
+    if child.role() == Role::Graceful && is_cancelled() {
+        return shared.note_drained(child, false);
     }
     Span::default()
 }
@@ -144,23 +218,30 @@ fn note_if_drained(shared: &Shared, child: &NurserySide) -> Span {
 fn failed<E>(shared: &Shared, child: &NurserySide, exit: Exit, error: Option<E>) -> End<E> {
     let panics = &shared.poller.panics;
     let span = note_if_drained(shared, child);
+    let (kind, reason) = match exit {
+        Exit::Failed => (JoinErrorKind::Failed, None),
+        Exit::Cut => (JoinErrorKind::Cancelled, reason(shared, child)),
+        _ => (JoinErrorKind::Panicked, None),
+    };
+    tell::ended(shared, child, &Ending::without(kind, reason.as_ref()));
     let end = match (exit, error) {
         (Exit::Failed, Some(error)) => {
             let record = Record::new(child.last_name(), child.origin(), span);
             shared.poller.failed.set(Some(record));
-            panics.catch(|| child.end(JoinErrorKind::Failed, None));
+            panics.catch(|| child.end(kind, None));
             End::Failed(error)
         }
         (Exit::Cut, _) => {
-            shared.poller.cut.set(true);
+            if shared.token.is_cancelled() {
+                shared.poller.cut.set(true);
+            }
             shared.counts.cancelled();
-            let reason = shared.token.reason();
-            panics.catch(|| child.end(JoinErrorKind::Cancelled, reason));
+            panics.catch(|| child.end(kind, reason));
             End::Counted
         }
         _ => {
             shared.counts.panicked();
-            panics.catch(|| child.end(JoinErrorKind::Panicked, None));
+            panics.catch(|| child.end(kind, None));
             End::Counted
         }
     };
@@ -191,37 +272,6 @@ impl<E> Drop for Running<E> {
 /// Lets go of a child, with foreign code.
 #[inline(never)]
 fn part(shared: &Shared, child: NurserySide) {
+    leave(shared, &child);
     shared.guard(|| drop(child));
-}
-
-/// Drops a running child before its end, and counts it.
-fn cut(shared: &Shared, child: &NurserySide, kind: JoinErrorKind, reason: Option<Reason>) {
-    shared.poller.cut.set(true);
-    if kind == JoinErrorKind::Forced {
-        shared.counts.forced();
-    } else {
-        shared.counts.cancelled();
-    }
-    if child.role() == Role::Graceful {
-        shared.poller.note_drained(child, true);
-    }
-    shared.guard(|| child.end(kind, reason));
-}
-
-/// Cuts the running children of one sort, youngest first.
-pub(crate) fn cut_all(shared: &Shared, role: Role, kind: JoinErrorKind) {
-    let reason = shared.token.reason();
-    // SAFETY: L2 – ending a child links and unlinks nothing; foreign code cannot reach the list.
-    for child in unsafe { shared.poller.running.iter() } {
-        if child.is_alive() && child.role() == role {
-            cut(shared, &child, kind, reason.clone());
-        }
-    }
-}
-
-/// Ends the running children of a nursery that is dropped, youngest first, whoever panics.
-pub(crate) fn close_all(shared: &Shared) {
-    // SAFETY: L2 – as in `cut_all`.
-    let running = unsafe { shared.poller.running.iter() };
-    each(running, |child| child.end(JoinErrorKind::Closed, None));
 }

@@ -6,11 +6,14 @@
 //! compiler leaks a result if a parameter panics when it is dropped after that (rust-lang/rust#47949).
 //! One whose push wakes a waker that panics is in, and runs detached.
 
+use crate::nursery::cleanup::{DeferError, Release};
+use crate::nursery::cutting::cancel_where;
 use crate::nursery::ended::{Number, Origin, Site, Span};
 use crate::nursery::join::{Join, SpawnWait};
 use crate::nursery::join_error::{JoinError, JoinErrorKind};
 use crate::nursery::node::{self, Outcome};
-use crate::nursery::options::{Aside, Options};
+use crate::nursery::options::{Aside, Meta, Options, Role};
+use crate::nursery::request::ask;
 use crate::nursery::shared::Shared;
 use crate::reason::Reason;
 use crate::spawn::TrySpawnError;
@@ -47,11 +50,26 @@ impl<'env, E> Spawner<'env, E> {
         self.shared.room.limit()
     }
 
-    pub(crate) fn context(&self) -> ChildContext {
+    /// The options of a graceful child, and what it is given.
+    pub(crate) fn graceful(&self, options: Options) -> (Options, ChildContext) {
+        let options = options.graceful(&self.shared.token);
+        let context = self.context(&options);
+        (options, context)
+    }
+
+    fn context(&self, options: &Options) -> ChildContext {
         ChildContext {
-            token: self.shared.token.clone(),
+            token: options.token(&self.shared.token).clone(),
             grace: self.shared.grace,
         }
+    }
+
+    /// Asks the nursery to cancel some of its children.
+    #[track_caller]
+    pub(crate) fn cancel_where(&self, reason: Reason, pick: impl Fn(&Meta) -> bool) {
+        drop(ask(&self.shared, Options::here(), move |shared| {
+            cancel_where(shared, &reason, pick);
+        }));
     }
 
     #[inline]
@@ -60,7 +78,7 @@ impl<'env, E> Spawner<'env, E> {
         F: Future<Output: Outcome<T, E>>,
     {
         let site = options.site;
-        match options.aside() {
+        match options.aside(self.shared.watched) {
             None => self.submit(site, future, ()),
             Some(meta) => self.submit(site, future, meta),
         }
@@ -76,7 +94,7 @@ impl<'env, E> Spawner<'env, E> {
         F: Future<Output = Result<T, E>>,
     {
         let site = options.site;
-        match options.aside() {
+        match options.aside(self.shared.watched) {
             None => self.try_submit(site, future, ()),
             Some(meta) => self.try_submit(site, future, meta),
         }
@@ -88,7 +106,7 @@ impl<'env, E> Spawner<'env, E> {
         F: Future<Output = Result<T, E>>,
     {
         let site = options.site;
-        match options.aside() {
+        match options.aside(self.shared.watched) {
             None => self.submit_wait(site, future, ()),
             Some(meta) => self.submit_wait(site, future, meta),
         }
@@ -123,7 +141,7 @@ impl<'env, E> Spawner<'env, E> {
         F: Future<Output = Result<T, E>>,
         M: Aside,
     {
-        if self.shared.token.is_cancelled() || self.shared.is_shut() {
+        if self.shared.token.is_cancelled() || !self.shared.takes_children() {
             return Err(TrySpawnError::Closed(future));
         }
         if !self.shared.room.try_take() {
@@ -152,6 +170,47 @@ impl<'env, E> Spawner<'env, E> {
         let (child, join) = node::new(site, future, aside);
         SpawnWait::new(shared, child, join)
     }
+
+    /// Runs `future` as a child that no cancellation touches, and that has `budget`.
+    #[track_caller]
+    pub(crate) fn shield<T, F>(&self, budget: Duration, future: F, options: Options) -> Join<T>
+    where
+        F: Future<Output: Outcome<T, E>>,
+    {
+        assert!(
+            self.shared.is_timed() || budget == Duration::MAX,
+            "a shield's budget needs the nursery's `.timer(..)`, set before"
+        );
+        let site = options.site;
+        let (child, join) = node::new(site, future, options.shielded(budget).meta());
+        // What comes back is dropped: it ends as `Closed`, which its join tells.
+        drop(self.shared.push(child));
+        Join::new(join)
+    }
+
+    /// Has `future` polled to its end when all children have ended.
+    pub(crate) fn defer<F>(&self, future: F, options: Options) -> Result<(), DeferError<F>>
+    where
+        F: Future<Output: Outcome<(), E>>,
+    {
+        if self.shared.is_shut() {
+            return Err(DeferError::new(future));
+        }
+        let site = options.site;
+        let meta = options.with_role(Role::Cleanup).meta();
+        let offered = node::offer(site, future, meta, |cleanup| self.shared.push(cleanup));
+        // Nobody joins it.
+        offered.map(drop).map_err(DeferError::new)
+    }
+
+    /// Has `value` dropped when all children have ended.
+    pub(crate) fn release<R>(&self, value: R, options: Options) -> Result<(), DeferError<R>> {
+        let deferred = self.defer(Release::new(value), options);
+        deferred.map_err(|refused| match refused.into_inner().into_inner() {
+            Some(value) => DeferError::new(value),
+            None => unreachable!("it was never polled"),
+        })
+    }
 }
 
 /// The error of a child that a cancelled nursery refused.
@@ -175,7 +234,8 @@ pub struct ChildContext {
 }
 
 impl ChildContext {
-    /// Cancelled when the child is to come to its end.
+    /// Cancelled when the child is to come to its end: with its nursery, or alone, if it is one that can
+    /// be.
     pub const fn token(&self) -> &CancellationToken {
         &self.token
     }

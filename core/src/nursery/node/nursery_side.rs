@@ -9,6 +9,7 @@ use crate::nursery::node::head::{
     WAITED, drop_future, free, meta, with_end,
 };
 use crate::nursery::options::{Meta, Role};
+use crate::nursery::own::Own;
 use crate::nursery::panics::Panics;
 use crate::observe::Name;
 use crate::reason::Reason;
@@ -56,6 +57,17 @@ impl NurserySide {
     pub(crate) fn meta(&self) -> Option<&Meta> {
         // SAFETY: C1 – our side has not let go.
         unsafe { meta(self.0) }
+    }
+
+    /// Whether there is more to it than its future.
+    #[inline]
+    pub(crate) fn has_meta(&self) -> bool {
+        self.head().vtable.meta.is_some()
+    }
+
+    /// Its own token and what goes with it.
+    pub(crate) fn own(&self) -> Option<&Own> {
+        self.meta()?.own()
     }
 
     pub(crate) fn role(&self) -> Role {
@@ -144,7 +156,17 @@ impl NurserySide {
 
     /// Drops the future, if it is there and ours, and tells the joiner why, whichever of the two
     /// panics. No effect on a child that has ended.
-    pub(crate) fn end(&self, kind: JoinErrorKind, mut reason: Option<Reason>) {
+    pub(crate) fn end(&self, kind: JoinErrorKind, reason: Option<Reason>) {
+        self.end_and(kind, reason, || ());
+    }
+
+    /// As [`end`](Self::end); when the future is gone and before the joiner is told, calls `between`.
+    pub(crate) fn end_and(
+        &self,
+        kind: JoinErrorKind,
+        mut reason: Option<Reason>,
+        between: impl FnOnce(),
+    ) {
         // A lost claim: the spawner is dropping the future, perhaps now, and what lies beside it is his
         // too. (No tool shows what ignoring it does: the clash is on plain fields, in a window of a
         // few instructions that miri did not hit and loom does not see.)
@@ -152,17 +174,19 @@ impl NurserySide {
             return;
         }
         self.head().kind.set(kind);
-        each([false, true].into_iter(), |told| {
-            if told {
+        let mut between = Some(between);
+        each(0..3, |step| match step {
+            // SAFETY: C2 – claimed, and alive.
+            0 if self.is_alive() => unsafe { drop_future(self.0) },
+            0 => {}
+            1 => drop(between.take().map(|between| between())),
+            _ => {
                 // SAFETY: C4 – the payload is ours, `ENDED` is not published yet, and the future is gone:
-                // the step before dropped it, or as much of it as can be.
+                // the first step dropped it, or as much of it as can be.
                 unsafe { with_end(self.0, |end| end.write(reason.take())) };
                 if let Some(joiner) = self.publish(ENDED) {
                     joiner.wake();
                 }
-            } else if self.is_alive() {
-                // SAFETY: C2 – claimed, and alive.
-                unsafe { drop_future(self.0) };
             }
         });
     }
@@ -179,15 +203,15 @@ impl NurserySide {
         }
     }
 
-    /// Drops this side of a child that has ended, if no foreign code is called by that. Most often it is
-    /// one step: the end is published as the nursery lets go.
+    /// Drops this side of a child that has ended, if no foreign code is called by that and there is no
+    /// more to it than its future. Most often it is one step: the end is published as the nursery lets go.
     ///
     /// # Errors
     /// Somebody waits for the end, or the output is to be dropped: the drop does it.
     #[inline]
     pub(crate) fn try_let_go(self) -> Result<(), Self> {
         let head = self.head();
-        if !head.ended.get() || head.vtable.drop_output.is_some() {
+        if !head.ended.get() || head.vtable.drop_output.is_some() || self.has_meta() {
             return Err(self);
         }
         let told = NURSERY_GONE | if head.untold.get() { DONE } else { 0 };
