@@ -6,6 +6,7 @@ use crate::nursery::ended::Span;
 use crate::nursery::join_error::JoinError;
 use crate::nursery::node::head::{
     ABANDONED, CLAIMED, DONE, ENDED, JOIN_GONE, LetGo, Node, STARTED, WAITED, drop_future, meta,
+    with_end,
 };
 use crate::sync::Ordering;
 use core::marker::PhantomData;
@@ -53,7 +54,7 @@ impl<T> JoinSide<T> {
     unsafe fn end(&self) -> JoinError {
         let head = self.head();
         // SAFETY: C4 – (caller).
-        let reason = head.end.with_mut(|end| unsafe { (*end).take() });
+        let reason = unsafe { with_end(self.0, |end| (*end).take()) };
         // SAFETY: C1 – our side has not let go.
         let meta = unsafe { meta(self.0) };
         let name = meta.and_then(|meta| meta.name.take());

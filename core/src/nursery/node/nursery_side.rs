@@ -6,7 +6,7 @@ use crate::nursery::ended::Origin;
 use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::head::{
     ABANDONED, CLAIMED, Claim, DONE, ENDED, Exit, JOIN_GONE, LetGo, NURSERY_GONE, Node, STARTED,
-    WAITED, drop_future, free, meta,
+    WAITED, drop_future, free, meta, with_end,
 };
 use crate::nursery::options::{Meta, Role};
 use crate::nursery::own::Own;
@@ -156,22 +156,19 @@ impl NurserySide {
 
     /// Drops the future, if it is there and ours, and tells the joiner why, whichever of the two
     /// panics. No effect on a child that has ended.
-    pub(crate) fn end(&self, kind: JoinErrorKind, reason: Option<Reason>) {
+    pub(crate) fn end(&self, kind: JoinErrorKind, mut reason: Option<Reason>) {
         // A lost claim: the spawner is dropping the future, perhaps now, and what lies beside it is his
         // too. (No tool shows what ignoring it does: the clash is on plain fields, in a window of a
         // few instructions that miri did not hit and loom does not see.)
         if self.head().ended.get() || !self.claim(0) {
             return;
         }
-        let head = self.head();
-        head.kind.set(kind);
-        // SAFETY: C4 – the payload is ours and `ENDED` is not published yet.
-        let none = head
-            .end
-            .with_mut(|end| unsafe { core::mem::replace(&mut *end, reason) });
-        debug_assert!(none.is_none(), "a child ends once");
+        self.head().kind.set(kind);
         each([false, true].into_iter(), |told| {
             if told {
+                // SAFETY: C4 – the payload is ours, `ENDED` is not published yet, and the future is gone:
+                // the step before dropped it, or as much of it as can be.
+                unsafe { with_end(self.0, |end| end.write(reason.take())) };
                 if let Some(joiner) = self.publish(ENDED) {
                     joiner.wake();
                 }
@@ -210,7 +207,7 @@ impl NurserySide {
         loop {
             if state & JOIN_GONE != 0 {
                 // SAFETY: C1 – the join side is gone and we have not let go: the block is ours.
-                unsafe { free(self.0, false) };
+                unsafe { free(self.0, state) };
                 break;
             }
             if state & WAITED != 0 {
