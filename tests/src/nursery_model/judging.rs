@@ -243,6 +243,12 @@ impl Nursery {
         let first = self.cancelled.is_none();
         if first {
             self.cancelled = Some(why);
+            // One that could be cancelled alone waits for a token of its own.
+            for (number, kid) in self.kids.iter().enumerate() {
+                if kid.graceful && kid.named {
+                    turns.may_wake(number);
+                }
+            }
             if turns.polling {
                 self.drains.0 = Some(self.now);
             }
