@@ -559,9 +559,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         tell::cancelled(&self.shared);
         let grace = self.shared.grace;
         let now = self.watch.now(&self.shared);
-        let end = now.zip(grace).map(|(now, grace)| now + grace);
-        self.watch.due = end.unwrap_or(Instant::NEVER);
-        self.watch.arm(&self.shared);
+        let is_over = self.wait_for(now.zip(grace));
         self.shared.poller.drain.set(now.map(|now| (now, now)));
         // Youngest first: what came in last, what waits, what runs, the body.
         for node in self.shared.take() {
@@ -580,12 +578,20 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         }
         tell::told_all(&self.shared);
         // The grace may be nothing, and it may have been forced already.
-        let is_over = now.is_some_and(|now| self.watch.due.is_due(now));
         if self.shared.is_forced() {
             self.drop_forced();
         } else if is_over {
             self.drop_graceful();
         }
+    }
+
+    /// Sets the watch to the end of a time that begins now. True: there is none, and it has ended.
+    fn wait_for(&mut self, time: Option<(Instant, Duration)>) -> bool {
+        let end = time.map_or(Instant::NEVER, |(now, time)| now + time);
+        let is_over = time.is_some_and(|(now, _)| end.is_due(now));
+        self.watch.due = if is_over { Instant::NEVER } else { end };
+        self.watch.arm(&self.shared);
+        is_over
     }
 
     /// Nobody has more time, in whichever phase. (In the first, this is done when the drain begins.)
@@ -655,11 +661,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         self.shared.refuse_children();
         self.cleaning.get_or_insert_default().cut = self.shared.poller.cut.get();
         let now = self.cleanup.and_then(|_| self.watch.now(&self.shared));
-        let end = now.zip(self.cleanup).map(|(now, budget)| now + budget);
-        self.watch.due = end.unwrap_or(Instant::NEVER);
-        self.watch.arm(&self.shared);
-        // The budget may be nothing.
-        if now.is_some_and(|now| self.watch.due.is_due(now)) {
+        if self.wait_for(now.zip(self.cleanup)) {
             self.hurry();
         }
     }
