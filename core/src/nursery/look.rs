@@ -45,16 +45,21 @@ fn look(shared: &Shared, now: Option<Instant>) -> Snapshot {
     for running in unsafe { poller.running.iter() } {
         // One that has ended in this turn is still in the list.
         if running.is_alive() {
-            children.push(child(shared, &running, false, now));
+            children.push(child(shared, &running, None, now));
         }
     }
     children.reverse();
     // SAFETY: L1, K1 – as above.
-    for queued in unsafe { poller.queue.iter() } {
+    for queued in unsafe { poller.queue.iter().chain(poller.services.iter()) } {
         if !queued.is_abandoned() {
-            children.push(child(shared, &queued, true, now));
+            children.push(child(shared, &queued, Some(ChildState::Queued), now));
         }
     }
+    poller.order.each(|waiting| {
+        if !waiting.is_abandoned() {
+            children.push(child(shared, waiting, Some(ChildState::Waiting), now));
+        }
+    });
     // SAFETY: L4, K1 – as above.
     let (at_work, deferred) = unsafe { (poller.cleanups.at_work(), poller.cleanups.iter()) };
     children.extend(at_work.map(|of| cleanup(&of, ChildState::Running)));
@@ -94,7 +99,7 @@ fn drain_time(shared: &Shared, now: Option<Instant>) -> Option<Duration> {
 fn child(
     shared: &Shared,
     child: &NurserySide,
-    queued: bool,
+    waits: Option<ChildState>,
     now: Option<Instant>,
 ) -> ChildSnapshot {
     let meta = child.meta();
@@ -104,9 +109,8 @@ fn child(
         let at = meta.map_or(Instant::NEVER, at);
         now.filter(|_| at != Instant::NEVER).map(|now| now - at)
     };
-    let id = origin.number.id();
-    let state = match role {
-        _ if queued => ChildState::Queued,
+    let has_begun = origin.number.id().is_some();
+    let at_work = || match role {
         Role::Graceful if child.own().is_some_and(Own::is_told) => ChildState::Draining {
             notice: shared.is_timed().then_some(Duration::ZERO),
             drain: child.own().and_then(|own| own.since_told(now)),
@@ -115,15 +119,17 @@ fn child(
             notice: meta.and_then(|meta| meta.notice.get()),
             drain: drain_time(shared, now),
         },
-        _ if id.is_none() => ChildState::Starting,
+        _ if !has_begun => ChildState::Starting,
         _ => ChildState::Running,
     };
-    let begun = meta.filter(|_| id.is_some());
+    let state = waits.unwrap_or_else(at_work);
+    let begun = meta.filter(|_| has_begun);
     ChildSnapshot {
         name: child.name(),
-        id,
+        id: child.who().number.id(),
         site: origin.site,
         kind: match role {
+            _ if child.is_service() => ChildKind::Service,
             Role::Graceful => ChildKind::Graceful,
             Role::Shielded => ChildKind::Shielded,
             Role::Plain | Role::Cleanup | Role::Request => ChildKind::Plain,

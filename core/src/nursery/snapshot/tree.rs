@@ -59,7 +59,7 @@ pub enum ScopeState {
 pub struct ChildSnapshot {
     /// Its name.
     pub name: Option<Name>,
-    /// Its number; `None` if it was not polled yet.
+    /// Its number, or the id that was [asked](crate::Join::id) for; `None` if there was none yet.
     pub id: Option<Id>,
     /// Where it was spawned.
     pub site: &'static Location<'static>,
@@ -85,6 +85,8 @@ pub enum ChildKind {
     Graceful,
     /// A [critical section](crate::Handle::shield).
     Shielded,
+    /// A [service](crate::Child::service), plain or graceful.
+    Service,
     /// No child, but a [cleanup](crate::Handle::defer).
     Cleanup,
 }
@@ -95,6 +97,8 @@ pub enum ChildKind {
 pub enum ChildState {
     /// It waited for room under the limit.
     Queued,
+    /// It waited for [others](crate::Child::after) to end.
+    Waiting,
     /// A cleanup that waited for its turn.
     Deferred,
     /// It had its place and was not polled yet.
@@ -130,6 +134,7 @@ impl ChildKind {
             ChildKind::Plain => "plain",
             ChildKind::Graceful => "graceful",
             ChildKind::Shielded => "shielded",
+            ChildKind::Service => "service",
             ChildKind::Cleanup => "cleanup",
         }
     }
@@ -140,6 +145,7 @@ impl ChildState {
     pub(super) fn word(self) -> &'static str {
         match self {
             ChildState::Queued => "queued",
+            ChildState::Waiting => "waiting",
             ChildState::Deferred => "deferred",
             ChildState::Starting => "starting",
             ChildState::Running => "running",
@@ -195,7 +201,10 @@ impl ChildSnapshot {
         fmt_with(|f| {
             f.write_str(self.state.word())?;
             let since = match self.state {
-                ChildState::Queued | ChildState::Starting | ChildState::Deferred => self.age,
+                ChildState::Queued
+                | ChildState::Waiting
+                | ChildState::Starting
+                | ChildState::Deferred => self.age,
                 ChildState::Running => self.running,
                 ChildState::Draining { drain, .. } => drain,
             };
