@@ -149,7 +149,7 @@ impl<'a> Ended<'a> {
 
     /// Whether it was ever polled.
     pub(crate) fn has_begun(&self) -> bool {
-        self.is_body() || self.origin.number.has_begun()
+        self.is_body() || self.is_cleanup() || self.origin.number.has_begun()
     }
 
     /// "child … (spawned at …) failed 2s after the cancellation (noticed after 1s)", with `how` for
