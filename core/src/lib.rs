@@ -104,9 +104,11 @@ pub use nursery::{
     handle::{Child, Handle, LocalChild, LocalHandle},
     join::{Join, LocalSpawnWait, SpawnWait},
     join_error::{JoinError, JoinErrorKind},
+    options::Priority,
     policy::{FailFast, FirstSuccess, KeepGoing, Policy, Verdict},
     report::{CleanupStats, Drained, Report, Stats},
     spawner::ChildContext,
+    start::{Start, Started},
 };
 #[cfg(feature = "alloc")]
 pub use observe::{Id, Key, Name};

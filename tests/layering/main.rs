@@ -62,6 +62,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "fixed_nursery/waiters.rs",
     "nursery/cleanup.rs",
     "nursery/cutting.rs",
+    "nursery/handoff.rs",
     "nursery/join.rs",
     "nursery/list.rs",
     "nursery/node.rs",

@@ -10,7 +10,7 @@ use core::time::Duration;
 /// How many children came to which end. The body is not counted.
 ///
 /// Of every child that was given to the nursery, exactly one of `done`, `failed`, `panicked`,
-/// `cancelled` and `forced` counts in the end. Those that count nowhere: a child that was given up
+/// `cancelled`, `forced` and `skipped` counts in the end. Those that count nowhere: a child that was given up
 /// while it waited for room, and what lived when a nursery was dropped (or, without the feature `std`,
 /// when a panic came).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Stats {
     /// Graceful and shielded children that were dropped because their time was over or `force()` was
     /// called.
     pub forced: usize,
+    /// Children that never started, because one for whom they waited had no output.
+    pub skipped: usize,
 }
 
 /// The whole story of a nursery that has ended.
@@ -41,8 +43,8 @@ pub struct Report {
     pub stats: Stats,
     /// How many cleanups came to which end.
     pub cleanups: CleanupStats,
-    /// The graceful children that were running when the nursery was cancelled, in the order in which
-    /// they ended; among them the shielded ones that were forced; then the cleanups that were.
+    /// The graceful children that were running when the nursery was cancelled, or they alone, in the order
+    /// in which they ended; among them the shielded ones that were forced; then the cleanups that were.
     pub drained: Vec<Drained>,
 }
 

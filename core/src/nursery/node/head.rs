@@ -6,6 +6,7 @@ use crate::nursery::ended::{Number, Origin, Site};
 use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::options::Meta;
 use crate::nursery::panics::Panics;
+use crate::observe::Id;
 use crate::reason::Reason;
 use crate::sync::{AtomicUsize, Ordering, UnsafeCell, dealloc};
 use crate::wake::cell::WakeCell;
@@ -22,6 +23,8 @@ pub(super) const CLAIMED: usize = 1 << 4;
 pub(super) const ABANDONED: usize = 1 << 5;
 pub(super) const NURSERY_GONE: usize = 1 << 6;
 pub(super) const JOIN_GONE: usize = 1 << 7;
+/// How many bits the above are. In those beyond lies the child's id, if it was asked.
+pub(super) const FLAGS: u32 = 8;
 
 /// The head of every child's block.
 pub(crate) struct Node {
@@ -71,6 +74,20 @@ impl Node {
             site: self.site,
             number: self.number.get(),
         }
+    }
+
+    /// The child's id, if it was asked.
+    pub(super) fn asked(&self) -> Option<Id> {
+        Id::from_word(self.state.load(Ordering::Relaxed) >> FLAGS)
+    }
+
+    /// As [`origin`](Self::origin), with the id that was asked.
+    pub(super) fn who(&self) -> Origin {
+        let mut origin = self.origin();
+        if let Some(id) = self.asked() {
+            origin.number = origin.number.asked(id);
+        }
+        origin
     }
 }
 
