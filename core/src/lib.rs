@@ -20,7 +20,7 @@
 //! | 3 | `spawn` | executors, seen from here | [`Spawn`] |
 //! | 4 | `token` | the tree of tokens, a token in a `static`, and what libraries take | [`CancellationToken`], [`StaticToken`], [`CancelSignal`] |
 //! | 5 | `set` | polling only what was woken | [`FutureSet`], [`FixedSet`] |
-//! | 6 | `nursery` | scopes of children | [`Nursery`], [`LocalNursery`], [`Handle`], [`Join`] |
+//! | 6 | `nursery` | scopes of children, and who watches them | [`Nursery`], [`LocalNursery`], [`Handle`], [`Join`], [`Observer`], [`Snapshot`] |
 //! | 6 | `fixed_nursery` | scopes of children without an allocator | [`FixedNursery`] |
 //! | 6 | `ext` | combinators | [`FutureExt`], [`StreamExt`] |
 //! | 7 | `log` | the types above in defmt's logs | feature `defmt` |
@@ -102,11 +102,14 @@ pub use nursery::{
     ended::Ended,
     failure::{Cause, ChildError, Failure},
     handle::{Child, Handle, LocalChild, LocalHandle},
+    histogram::Histogram,
     join::{Join, LocalSpawnWait, SpawnWait},
     join_error::{JoinError, JoinErrorKind},
+    observer::{Ending, Mark, ObservedChild, ObservedScope, Observer},
     options::Priority,
     policy::{FailFast, FirstSuccess, KeepGoing, Policy, Verdict},
     report::{CleanupStats, Drained, Report, Stats},
+    snapshot::tree::{ChildKind, ChildSnapshot, ChildState, ScopeState, Snapshot},
     spawner::ChildContext,
     start::{Start, Started},
 };

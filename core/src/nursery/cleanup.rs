@@ -34,6 +34,7 @@ use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::{Exit, NurserySide, Outcome};
 use crate::nursery::report::{CleanupStats, Drained};
 use crate::nursery::shared::Shared;
+use crate::nursery::tell;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
@@ -96,12 +97,14 @@ impl Cleaning {
         let cleaned = match (exit, error) {
             (Exit::Done, _) => {
                 self.stats.done += 1;
+                tell::cleaned_up(shared, &cleanup, None);
                 // SAFETY: `poll` gave `Done`.
                 unsafe { cleanup.done() };
                 Cleaned::Ended
             }
             (Exit::Failed, Some(error)) => {
                 self.stats.failed += 1;
+                tell::cleaned_up(shared, &cleanup, Some(JoinErrorKind::Failed));
                 let name = cleanup.last_name();
                 let record = Record::new(name, cleanup.origin(), Span::default());
                 cleanup.end(JoinErrorKind::Failed, None);
@@ -109,6 +112,7 @@ impl Cleaning {
             }
             _ => {
                 self.stats.panicked += 1;
+                tell::cleaned_up(shared, &cleanup, Some(JoinErrorKind::Panicked));
                 cleanup.end(JoinErrorKind::Panicked, None);
                 Cleaned::Ended
             }
@@ -124,6 +128,7 @@ impl Cleaning {
             return Cleaned::Pending;
         }
         self.stats.forced += 1;
+        tell::cleaned_up(shared, &cleanup, Some(JoinErrorKind::Forced));
         let (name, origin) = (cleanup.last_name(), cleanup.origin());
         let forced = Drained::new(name, origin, Span::default(), true);
         shared.poller.drained.borrow_mut().push(forced);

@@ -67,6 +67,7 @@ use crate::nursery::report::Report;
 use crate::nursery::request;
 use crate::nursery::running::{End, Running};
 use crate::nursery::shared::{Shared, bit};
+use crate::nursery::tell;
 use crate::nursery::waiting;
 use crate::nursery::watch::Watch;
 use crate::reason::Reason;
@@ -205,6 +206,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             && self.shared.poller.cleanups.is_empty();
         if over && self.shared.shut_if_empty() {
             self.phase = Phase::Ended;
+            tell::closed(&self.shared);
             return Poll::Ready(());
         }
         if !begun.registered {
@@ -216,8 +218,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         Poll::Pending
     }
 
-    /// The body has ended: whether that was all. If only those are left who wait in vain, they are skipped;
-    /// if only services are, they are dismissed.
+    /// The body has ended: whether no child is left. If only those are left who wait in vain, they are
+    /// skipped; if only services are, they are dismissed.
     fn is_childless(&mut self) -> bool {
         let serving = self.shared.poller.serving.get();
         if self.set.len() > serving || !self.queue().is_empty() {
@@ -236,6 +238,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     /// The first turn: a deadline in the past cancels before anything is polled.
     fn open(&mut self) {
         self.phase = Phase::Running;
+        self.shared.poller.site.set(Some(self.site));
+        tell::opened(&self.shared);
         self.token_wait = Some(self.shared.token.clone().cancelled_owned());
         let inherited = self.shared.token.deadline().unwrap_or(Instant::NEVER);
         let deadline = self.watch.due.min(inherited);
@@ -310,6 +314,12 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             return;
         }
         self.shared.guard(|| body.set(None));
+        let kind = match &polled {
+            Some(Poll::Ready(Err(_))) => Some(JoinErrorKind::Failed),
+            None => Some(JoinErrorKind::Panicked),
+            _ => None,
+        };
+        tell::body_ended(&self.shared, kind);
         let who = Record::new(None, Origin::body(self.site), Span::default());
         match polled {
             Some(Poll::Ready(Ok(output))) => {
@@ -470,6 +480,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 
     /// What came in and is no child is dealt with, according to its role, in every phase.
     fn sort_out(&mut self, node: NurserySide) -> Option<NurserySide> {
+        tell::admitted(&self.shared, &node);
         match node.role() {
             Role::Plain | Role::Graceful => return Some(node),
             Role::Shielded => self.start_shielded(node),
@@ -519,6 +530,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         } else {
             // Its spawner gave up; only the place is of interest.
             cutting::leave(&self.shared, &child);
+            tell::given_up(&self.shared, &child);
             self.shared.swept(1);
             self.places += usize::from(child.head().placed.get());
         }
@@ -585,6 +597,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         waiting::settle(&self.shared);
         self.phase = Phase::Draining;
         self.token_wait = None;
+        tell::cancelled(&self.shared);
         let grace = self.shared.grace;
         let now = self.watch.now(&self.shared);
         let is_over = self.wait_for(now.zip(grace));
@@ -607,7 +620,9 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         if is_there(body.as_mut()) {
             self.shared.poller.cut.set(true);
             self.shared.guard(|| body.set(None));
+            tell::body_ended(&self.shared, Some(JoinErrorKind::Cancelled));
         }
+        tell::told_all(&self.shared);
         // The grace may be nothing, and it may have been forced already.
         if self.shared.is_forced() {
             self.drop_forced();
@@ -714,7 +729,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         };
         let report = Report {
             name: shared.name.clone(),
-            stats: shared.counts.stats(),
+            stats: shared.stats(),
             cleanups: cleaning.unwrap_or_default().stats,
             drained: shared.poller.drained.take(),
         };
@@ -750,48 +765,54 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 }
 
 impl<E, M: Mode> Engine<'_, E, M> {
+    /// After [`close`](Self::close) and the drop of the body: tells that it is over, unless that was told.
+    pub(crate) fn closed(&self) {
+        tell::body_ended(&self.shared, Some(JoinErrorKind::Closed));
+        tell::closed(&self.shared);
+        self.shared.poller.panics.resume();
+    }
+
     /// N9: shuts, and drops the children youngest first, then all else that is not ours, whoever
     /// panics. No effect a second time.
     pub(crate) fn close(&mut self) {
         let shared = &self.shared;
-        let incoming = Queue::default();
+        let late = Queue::default();
         let early = self.phase != Phase::Ended;
         if early {
             self.phase = Phase::Ended;
             for node in shared.shut().reversed() {
                 match node.role() {
                     Role::Cleanup => shared.poller.cleanups.push(node),
-                    _ => incoming.push(node),
+                    _ => late.push(node),
                 }
             }
             // One that was kept came before the drop; nobody waits for it any more.
             shared.poller.panics.forget();
         }
-        each(0..11, |step| match step {
+        each(0..10, |step| match step {
             0 => {
                 if early {
                     shared.token.cancel_with(Reason::dropped());
                 }
             }
-            1 => drop(incoming.take().reversed()),
-            2 => drop(waiting::take(shared)),
-            3 => drop(
-                shared
-                    .poller
-                    .queue
-                    .take()
-                    .reversed()
-                    .chain(shared.poller.services.take()),
-            ),
-            4 => cutting::close_all(shared),
-            5 => self.set.clear(),
-            6 => drop(shared.poller.cleanups.take_all()),
-            7 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),
-            8 => {
+            1 => drop(late.take().reversed()),
+            2 => {
+                let waiting = waiting::take(shared);
+                let queued = shared.poller.queue.take().reversed();
+                let services = shared.poller.services.take();
+                each(waiting.chain(queued).chain(services), |child| {
+                    tell::end(shared, &child, JoinErrorKind::Closed, None);
+                });
+            }
+            3 => cutting::close_all(shared),
+            4 => self.set.clear(),
+            5 => drop(shared.poller.cleanups.take_all()),
+            6 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),
+            7 => {
                 shared.poller.timetable.clear();
                 self.watch.stop();
             }
-            9 => self.policy = M::fail_fast(),
+            8 => self.policy = M::fail_fast(),
             // A panic of what the set let go of.
             _ => shared.poller.panics.resume(),
         });

@@ -1,9 +1,11 @@
 //! What is said about one child beside its future.
 
 use crate::nursery::ended::Site;
+use crate::nursery::observer::Inside;
 use crate::nursery::own::Own;
 use crate::nursery::skip::Skip;
 use crate::observe::{Id, Key, Name};
+use crate::time::Instant;
 use crate::token::CancellationToken;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -43,6 +45,8 @@ pub(crate) struct Options {
     pub(crate) site: Site,
     pub(crate) name: Option<Name>,
     pub(crate) role: Role,
+    /// Of a nested scope: see [`Meta::scope`].
+    pub(crate) scope: Option<Inside>,
     /// `None`: none of it. Boxed, so that other children do not carry it about.
     more: Option<Box<More>>,
 }
@@ -76,14 +80,16 @@ impl Options {
             site,
             name: None,
             role: Role::Plain,
+            scope: None,
             more: None,
         }
     }
 
-    /// `None`: nothing worth memory.
+    /// `None`: nothing worth memory. `watched`: somebody wants to know more than that it is there.
     #[inline]
-    pub(crate) fn aside(self) -> Option<Meta> {
-        let is_more = self.name.is_some() || self.role != Role::Plain || self.more.is_some();
+    pub(crate) fn aside(self, watched: bool) -> Option<Meta> {
+        let is_more =
+            watched || self.name.is_some() || self.role != Role::Plain || self.more.is_some();
         is_more.then(|| self.meta())
     }
 
@@ -91,6 +97,9 @@ impl Options {
         Meta {
             name: Cell::new(self.name),
             role: self.role,
+            scope: self.scope,
+            admitted: Cell::new(Instant::NEVER),
+            started: Cell::new(Instant::NEVER),
             notice: Cell::new(None),
             drain: Cell::new(None),
             more: self.more,
@@ -146,6 +155,11 @@ impl Options {
 pub(crate) struct Meta {
     pub(crate) name: Cell<Option<Name>>,
     pub(crate) role: Role,
+    /// What the nursery shares that runs in this child: it is there for as long as the child's future is.
+    pub(crate) scope: Option<Inside>,
+    /// If ages are kept: when the nursery took it up, and when it was polled first; else `NEVER`.
+    pub(crate) admitted: Cell<Instant>,
+    pub(crate) started: Cell<Instant>,
     /// From the cancellation to its first poll after that.
     pub(crate) notice: Cell<Option<Duration>>,
     /// From the cancellation to its end.

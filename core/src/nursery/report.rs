@@ -1,13 +1,15 @@
 //! What a nursery did: counts while it runs, a report when it has ended.
 
 use crate::nursery::ended::{Ended, Number, Origin, Span};
+use crate::nursery::histogram::Histogram;
 use crate::observe::{Id, Name};
 use alloc::vec::Vec;
 use core::fmt;
 use core::panic::Location;
 use core::time::Duration;
 
-/// How many children came to which end. The body is not counted.
+/// How many children came to which end, how many have not, and how long the graceful ones took after a
+/// cancellation. The body is not counted. A plain value: reading it allocates nothing.
 ///
 /// Of every child that was given to the nursery, exactly one of `done`, `failed`, `panicked`,
 /// `cancelled`, `forced` and `skipped` counts in the end. Those that count nowhere: a child that was given up
@@ -31,6 +33,17 @@ pub struct Stats {
     pub forced: usize,
     /// Children that never started, because one for whom they waited had no output.
     pub skipped: usize,
+    /// Children that have started and not ended.
+    pub active: usize,
+    /// Children that wait for room under the limit, as far as the nursery has seen them. (Those that gave
+    /// up waiting count until it sweeps them out.)
+    pub queued: usize,
+    /// Of graceful children: the times from when the nursery saw the cancellation to the child's first
+    /// poll after that. Empty without a timer.
+    pub notice: Histogram,
+    /// Of graceful children: the times from when the nursery saw the cancellation to the child's end.
+    /// Empty without a timer.
+    pub drain: Histogram,
 }
 
 /// The whole story of a nursery that has ended.

@@ -30,7 +30,8 @@
 //!
 //! - **H1** A node on the stack is owned by the stack; `take` and `shut` hand the ownership over.
 //! - **H2** The `poller` fields are touched only by the nursery's own future, which is in one
-//!   place at a time.
+//!   place at a time. A nursery around it may look at them in its own poll, between the polls of its
+//!   children: the inner future lives in one of those and rests then.
 //! - **H3** `report` is null, or a box of ours that is never replaced.
 //!
 //! # Orderings
@@ -51,10 +52,12 @@
 //! both of "end only if empty", carry no memory: a pusher follows no pointer that it reads, and the
 //! end finds no node. No model can fail on them.
 
-use crate::nursery::ended::{Origin, Record, Span};
+use crate::nursery::ended::{Origin, Record, Site, Span};
+use crate::nursery::histogram::Times;
 use crate::nursery::limit::Room;
 use crate::nursery::list::{Chain, Cleanups, Queue, RunningList};
 use crate::nursery::node::{Node, NurserySide};
+use crate::nursery::observer::Eye;
 use crate::nursery::order::Order;
 use crate::nursery::panics::{Panic, Panics, attempt};
 use crate::nursery::ranks::Queues;
@@ -104,6 +107,11 @@ pub(crate) struct Shared {
     pub(crate) token: CancellationToken,
     pub(crate) name: Option<Name>,
     pub(crate) grace: Option<Duration>,
+    /// There is an observer, or ages are kept: each child has a `Meta`.
+    pub(crate) watched: bool,
+    pub(crate) observer: Option<Eye>,
+    /// Children keep when they came and started.
+    pub(crate) aged: bool,
     /// There is a timer. Set before the nursery runs.
     timed: AtomicUsize,
     phase: AtomicUsize,
@@ -130,6 +138,9 @@ pub(crate) struct Poller {
     pub(crate) running: RunningList,
     /// What is to be done when all children have ended.
     pub(crate) cleanups: Cleanups,
+    /// From its first poll to its end: where it was set running.
+    pub(crate) site: Cell<Option<Site>>,
+    pub(crate) body_ended: Cell<bool>,
     /// Places of children that have gone since the nursery looked last.
     pub(crate) freed: Cell<usize>,
     /// Something was dropped before its end.
@@ -172,6 +183,9 @@ impl Shared {
             token: CancellationToken::new(),
             name: None,
             grace: None,
+            watched: false,
+            observer: None,
+            aged: false,
             timed: AtomicUsize::new(0),
             phase: AtomicUsize::new(0),
             abandoned: AtomicUsize::new(0),
@@ -221,6 +235,7 @@ impl Shared {
             notice: meta.notice.get(),
             drain: meta.drain.get(),
         };
+        self.counts.times.note(span);
         let drained = Drained::new(child.name(), child.who(), span, forced);
         poller.drained.borrow_mut().push(drained);
         span
@@ -335,9 +350,26 @@ impl Shared {
         self.phase.load(Ordering::Acquire) & phase::FORCED != 0
     }
 
+    /// Whether all children have ended, and the cleanups begun.
+    pub(crate) fn is_cleaning(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) & phase::CLEANING != 0
+    }
+
     /// From now on no child gets in.
     pub(crate) fn refuse_children(&self) {
         self.phase.fetch_or(phase::CLEANING, Ordering::Relaxed);
+    }
+
+    /// The counts, as they are now.
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = self.counts.stats();
+        // What lived when it was dropped counts nowhere.
+        if self.is_shut() {
+            stats.active = 0;
+        } else {
+            stats.queued = self.poller.queue.len();
+        }
+        stats
     }
 
     /// A spawner is about to give up a child that lies in inbox or queue. Counted before the nursery
@@ -408,28 +440,58 @@ pub(crate) struct Counts {
     cancelled: AtomicUsize,
     forced: AtomicUsize,
     skipped: AtomicUsize,
+    /// Those that ended without a poll, in one of the ways above.
+    unbegun: AtomicUsize,
+    times: Times,
 }
 
 macro_rules! counters {
     ($($name:ident)*) => {
         impl Counts {
             fn new() -> Self {
-                Counts { $($name: AtomicUsize::new(0)),* }
+                Counts {
+                    $($name: AtomicUsize::new(0),)*
+                    unbegun: AtomicUsize::new(0),
+                    times: Times::new(),
+                }
             }
 
-            pub(crate) fn stats(&self) -> Stats {
-                Stats { $($name: self.$name.load(Ordering::Relaxed)),* }
+            fn stats(&self) -> Stats {
+                let (notice, drain) = self.times.read();
+                let mut stats = Stats {
+                    $($name: self.$name.load(Ordering::Relaxed),)*
+                    active: 0,
+                    queued: 0,
+                    notice,
+                    drain,
+                };
+                // Read while they change, they may not fit together.
+                let ended = 0 $(+ stats.$name)* - stats.started;
+                let begun = ended.saturating_sub(self.unbegun.load(Ordering::Relaxed));
+                stats.active = stats.started.saturating_sub(begun);
+                stats
             }
 
             $(
                 /// One more: how many there are. H2: only the nursery counts.
                 pub(crate) fn $name(&self) -> usize {
-                    let count = self.$name.load(Ordering::Relaxed) + 1;
-                    self.$name.store(count, Ordering::Relaxed);
-                    count
+                    Self::count(&self.$name)
                 }
             )*
         }
     };
 }
 counters!(started done failed panicked cancelled forced skipped);
+
+impl Counts {
+    fn count(counter: &AtomicUsize) -> usize {
+        let count = counter.load(Ordering::Relaxed) + 1;
+        counter.store(count, Ordering::Relaxed);
+        count
+    }
+
+    /// A child that has been counted among the ended was never polled. H2, as above.
+    pub(crate) fn unbegun(&self) {
+        Self::count(&self.unbegun);
+    }
+}

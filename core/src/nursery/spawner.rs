@@ -78,7 +78,7 @@ impl<'env, E> Spawner<'env, E> {
         F: Future<Output: Outcome<T, E>>,
     {
         let site = options.site;
-        match options.aside() {
+        match options.aside(self.shared.watched) {
             None => self.submit(site, future, ()),
             Some(meta) => self.submit(site, future, meta),
         }
@@ -94,7 +94,7 @@ impl<'env, E> Spawner<'env, E> {
         F: Future<Output = Result<T, E>>,
     {
         let site = options.site;
-        match options.aside() {
+        match options.aside(self.shared.watched) {
             None => self.try_submit(site, future, ()),
             Some(meta) => self.try_submit(site, future, meta),
         }
@@ -106,7 +106,7 @@ impl<'env, E> Spawner<'env, E> {
         F: Future<Output = Result<T, E>>,
     {
         let site = options.site;
-        match options.aside() {
+        match options.aside(self.shared.watched) {
             None => self.submit_wait(site, future, ()),
             Some(meta) => self.submit_wait(site, future, meta),
         }
