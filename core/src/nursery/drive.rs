@@ -472,7 +472,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
                 JoinErrorKind::Forced,
                 self.shared.token.reason(),
             );
-            self.shared.guard(|| drop(child));
+            cutting::part(&self.shared, child);
         } else {
             self.start(child);
         }
@@ -636,7 +636,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         let end = time.map_or(Instant::NEVER, |(now, time)| now + time);
         let is_over = time.is_some_and(|(now, _)| end.is_due(now));
         self.watch.due = if is_over { Instant::NEVER } else { end };
-        self.watch.arm(&self.shared);
+        self.watch.arm_anew(&self.shared);
         is_over
     }
 

@@ -117,8 +117,15 @@ impl Options {
 
     /// A critical section. Of what was said before, it has the name.
     pub(crate) fn shielded(mut self, budget: Duration) -> Self {
+        self.more = None;
         self.more().own = Some(Own::shielded(budget));
         self.with_role(Role::Shielded)
+    }
+
+    /// A cleanup. Of what was said before, it has the name.
+    pub(crate) fn cleanup(mut self) -> Self {
+        self.more = None;
+        self.with_role(Role::Cleanup)
     }
 
     /// What few children have.

@@ -12,7 +12,7 @@ use crate::nursery::ended::{Number, Origin, Site, Span};
 use crate::nursery::join::{Join, SpawnWait};
 use crate::nursery::join_error::{JoinError, JoinErrorKind};
 use crate::nursery::node::{self, Outcome};
-use crate::nursery::options::{Aside, Meta, Options, Role};
+use crate::nursery::options::{Aside, Meta, Options};
 use crate::nursery::request::ask;
 use crate::nursery::shared::Shared;
 use crate::reason::Reason;
@@ -201,7 +201,7 @@ impl<'env, E> Spawner<'env, E> {
             return Err(DeferError::new(future));
         }
         let site = options.site;
-        let meta = options.with_role(Role::Cleanup).meta();
+        let meta = options.cleanup().meta();
         let offered = node::offer(site, future, meta, |cleanup| self.shared.push(cleanup));
         // Nobody joins it.
         offered.map(drop).map_err(DeferError::new)
