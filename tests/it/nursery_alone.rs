@@ -219,7 +219,7 @@ fn the_nurserys_time_and_the_childrens_share_an_alarm() {
     task.stall();
     assert_eq!(log.take(), "");
     clock.advance(SEC);
-    let failure = task.finish().map(|()| ()).unwrap_err();
+    let failure = task.finish().unwrap_err();
     assert_eq!(log.take(), "told");
     let why = failure.cancelled().unwrap().kind();
     assert_eq!(why, ReasonKind::DeadlineExceeded);
@@ -285,7 +285,7 @@ fn a_child_knows_its_deadline_by_its_token() {
     let join = child
         .deadline(at)
         .spawn_graceful(|cx| async move { Ok(cx.token().deadline()) });
-    let mut task = Task::new(n.run(async { join.await }));
+    let mut task = Task::new(n.run(join));
     assert_eq!(task.finish().unwrap(), Some(at));
     assert_eq!(outer.deadline(), None);
 }
@@ -422,7 +422,7 @@ fn without_a_timer_a_child_told_alone_takes_its_time() {
             Ok(7)
         }
     });
-    let mut task = Task::new(n.run(async { join.await }));
+    let mut task = Task::new(n.run(join));
     task.stall();
     stop.cancel();
     task.stall();
