@@ -106,10 +106,12 @@ pub use nursery::{
     join::{Join, LocalSpawnWait, SpawnWait},
     join_error::{JoinError, JoinErrorKind},
     observer::{Ending, Mark, ObservedChild, ObservedScope, Observer},
+    options::Priority,
     policy::{FailFast, FirstSuccess, KeepGoing, Policy, Verdict},
     report::{CleanupStats, Drained, Report, Stats},
     snapshot::tree::{ChildKind, ChildSnapshot, ChildState, ScopeState, Snapshot},
     spawner::ChildContext,
+    start::{Start, Started},
 };
 #[cfg(feature = "alloc")]
 pub use observe::{Id, Key, Name};

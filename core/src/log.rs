@@ -175,6 +175,8 @@ impl Format for JoinErrorKind {
             JoinErrorKind::Panicked => write!(f, "Panicked"),
             JoinErrorKind::Cancelled => write!(f, "Cancelled"),
             JoinErrorKind::Forced => write!(f, "Forced"),
+            JoinErrorKind::Skipped => write!(f, "Skipped"),
+            JoinErrorKind::Unstarted => write!(f, "Unstarted"),
             JoinErrorKind::Closed => write!(f, "Closed"),
         }
     }

@@ -13,6 +13,7 @@
 //! | `histogram` | durations by order of magnitude |
 //! | `report` | counts and the final report |
 //! | `failure` | the outcome's error |
+//! | `skip` | why a child that waited for others never started |
 //! | `join_error` | the join's error |
 //! | `policy` | what an error does to the siblings |
 //! | `observer` | who watches |
@@ -26,6 +27,8 @@
 //! | `options` | what is said about one child |
 //! | `node` | one child's memory |
 //! | `list` | the queue for room, the list of running children |
+//! | `ranks` | which children come first |
+//! | `order` | who waits for whom |
 //! | `shared` | what nursery and handles share: the inbox |
 //! | `tell` | telling the observer |
 //! | `cleanup` | what is done when all children have ended |
@@ -33,7 +36,10 @@
 //! | `request` | what is asked of the nursery's own poll |
 //! | `look` | taking a snapshot |
 //! | `cutting` | ending children before their end, with the nursery or alone |
+//! | `waiting` | children that wait for others: their turn comes, or they are skipped |
 //! | `watch` | the alarm, and what it is set to |
+//! | `handoff` | a value on its way from a child that has started |
+//! | `start` | waiting until a child says that it has started |
 //! | `scope` | a nursery as a child |
 //! | `map` | children made from an iterator |
 //! | `spawner` | giving a child to the nursery |
@@ -47,6 +53,7 @@ pub(crate) mod ended;
 pub(crate) mod histogram;
 pub(crate) mod report;
 pub(crate) mod failure;
+pub(crate) mod skip;
 pub(crate) mod join_error;
 pub(crate) mod policy;
 pub(crate) mod observer;
@@ -60,6 +67,8 @@ pub(crate) mod own;
 pub(crate) mod options;
 pub(crate) mod node;
 pub(crate) mod list;
+pub(crate) mod ranks;
+pub(crate) mod order;
 pub(crate) mod shared;
 pub(crate) mod tell;
 pub(crate) mod cleanup;
@@ -67,7 +76,10 @@ pub(crate) mod join;
 pub(crate) mod request;
 pub(crate) mod look;
 pub(crate) mod cutting;
+pub(crate) mod waiting;
 pub(crate) mod watch;
+pub(crate) mod handoff;
+pub(crate) mod start;
 pub(crate) mod scope;
 pub(crate) mod map;
 pub(crate) mod spawner;

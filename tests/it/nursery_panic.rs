@@ -533,6 +533,29 @@ fn n8_a_panic_that_was_kept_goes_with_a_nursery_that_is_dropped() {
 }
 
 #[test]
+fn n8_payloads_of_payloads_are_dropped_too() {
+    /// Panics when it is dropped, with the next of its kind for payload.
+    struct Nested(usize, Arc<()>);
+    impl Drop for Nested {
+        fn drop(&mut self) {
+            if let Some(rest) = self.0.checked_sub(1) {
+                panic_any(Nested(rest, Arc::clone(&self.1)));
+            }
+        }
+    }
+    let alive = Arc::new(());
+    let payload = Nested(5, Arc::clone(&alive));
+    let n = N::new();
+    let h = n.handle();
+    drop(h.spawn_graceful(|_| pending::<Result<(), Bad>>()));
+    drop(h.spawn(async move { panic_any(payload) }) as Join<()>);
+    let mut task = Task::new(n.run(pending::<Result<(), Bad>>()));
+    task.stall();
+    drop(task);
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+#[test]
 fn n8_children_body_and_options_panic_in_a_drop_and_all_are_dropped() {
     struct Waits(
         Log,

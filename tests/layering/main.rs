@@ -63,6 +63,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "nursery/cleanup.rs",
     "nursery/cutting.rs",
     "nursery/histogram.rs",
+    "nursery/handoff.rs",
     "nursery/join.rs",
     "nursery/list.rs",
     "nursery/look.rs",

@@ -10,6 +10,7 @@ mod set_fixed;
 mod nursery;
 mod nursery_cleanup;
 mod nursery_room;
+mod nursery_order;
 mod fixed_nursery;
 mod static_token;
 mod time;

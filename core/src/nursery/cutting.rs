@@ -1,9 +1,9 @@
 //! Ending children before their end: with their nursery, or alone.
 //!
-//! | | running | waiting for room |
+//! | | running | waiting for room or for others |
 //! |---|---|---|
-//! | with the nursery | [`cut_all`] of one role | [`refuse`] |
-//! | alone, by name or key | [`cancel_where`]: plain ones are cut, graceful ones told | [`refuse`] |
+//! | with the nursery | [`cut_all`] of one role | [`cancel`], or [`refuse`] if it just came |
+//! | alone, by name or key | [`cancel_where`]: plain ones are cut, graceful ones told | [`cancel`] |
 //! | alone, by their own token or time | they see it when they are polled: [`cut`] | [`purge`] |
 //!
 //! A child that is cut alone does not make the nursery's outcome a failure: it was asked for.
@@ -13,15 +13,19 @@
 //! Children are dropped, joiners and watchers of tokens woken, through [`Shared::guard`]: none of it
 //! reaches the list or the queue, which stay as they are meanwhile (L2), or have been left by the child.
 
-use crate::nursery::ended::{Number, Span};
+use crate::nursery::ended::{Number, Record, Span};
 use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::NurserySide;
 use crate::nursery::options::{Meta, Role};
+use crate::nursery::order::Turn;
 use crate::nursery::report::Drained;
 use crate::nursery::shared::Shared;
+use crate::nursery::skip::Skip;
 use crate::nursery::tell;
+use crate::observe::Id;
 use crate::reason::Reason;
 use crate::wake::batch::each;
+use alloc::boxed::Box;
 
 /// Drops a running child before its end, and counts it.
 pub(crate) fn cut(
@@ -30,9 +34,7 @@ pub(crate) fn cut(
     kind: JoinErrorKind,
     reason: Option<Reason>,
 ) {
-    if shared.token.is_cancelled() {
-        shared.poller.cut.set(true);
-    }
+    note_cut(shared, child);
     if kind == JoinErrorKind::Forced {
         shared.counts.forced();
     } else {
@@ -49,7 +51,15 @@ pub(crate) fn cut(
         }
         _ => {}
     }
+    fell(shared, child);
     shared.guard(|| tell::end(shared, child, kind, reason));
+}
+
+/// The nursery's outcome is that something was cut short, unless it was a service or one alone.
+pub(crate) fn note_cut(shared: &Shared, child: &NurserySide) {
+    if shared.token.is_cancelled() && !child.is_service() {
+        shared.poller.cut.set(true);
+    }
 }
 
 /// Why a child is cut: its own token's reason, if that was cancelled first, else the nursery's.
@@ -77,38 +87,90 @@ pub(crate) fn close_all(shared: &Shared) {
     });
 }
 
-/// A child that has left inbox or queue never starts, and counts as cancelled.
+/// A child that has left inbox or queue never starts, and counts as cancelled; or as skipped, if that is
+/// so already.
 pub(crate) fn refuse(shared: &Shared, child: NurserySide) {
-    let why = reason(shared, &child);
-    refuse_with(shared, child, why);
+    match shared.poller.order.turn(child.after()) {
+        Turn::Never(because) => skip(shared, child, because),
+        _ => cancel(shared, child, None),
+    }
 }
 
-fn refuse_with(shared: &Shared, child: NurserySide, why: Option<Reason>) {
-    leave(shared, &child);
-    if child.claim(0) {
-        if shared.token.is_cancelled() {
-            shared.poller.cut.set(true);
-        }
+/// It never starts, and counts as cancelled: for this reason, or for its own or the nursery's.
+pub(crate) fn cancel(shared: &Shared, child: NurserySide, why: Option<Reason>) {
+    never_starts(shared, child, |child| {
+        note_cut(shared, child);
         shared.counts.cancelled();
+        let why = why.or_else(|| reason(shared, child));
         shared.counts.unbegun();
-        shared.guard(|| tell::end(shared, &child, JoinErrorKind::Cancelled, why));
+        shared.guard(|| tell::end(shared, child, JoinErrorKind::Cancelled, why));
+    });
+}
+
+/// It never starts, because of one for whom it waited.
+pub(crate) fn skip(shared: &Shared, child: NurserySide, because: Skip) {
+    never_starts(shared, child, |child| {
+        shared.counts.skipped();
+        shared.counts.unbegun();
+        if let Some(more) = child.meta().and_then(Meta::more) {
+            more.skip.set(Some(Box::new(because)));
+        }
+        shared.guard(|| tell::end(shared, child, JoinErrorKind::Skipped, None));
+    });
+}
+
+/// It came when all had ended: as one that came after the end, it counts nowhere.
+pub(crate) fn turn_away(shared: &Shared, child: NurserySide) {
+    never_starts(shared, child, |child| {
+        shared.guard(|| tell::end(shared, child, JoinErrorKind::Closed, None));
+    });
+}
+
+fn never_starts(shared: &Shared, child: NurserySide, end: impl FnOnce(&NurserySide)) {
+    leave(shared, &child);
+    if child.claim(0) {
+        fell(shared, &child);
+        end(&child);
     } else {
         tell::given_up(shared, &child);
         shared.swept(1);
+    }
+    part(shared, child);
+}
+
+/// It is about to end without output: who waits for it is to be skipped.
+pub(crate) fn fell(shared: &Shared, child: &NurserySide) {
+    if let Some(id) = child.asked() {
+        let who = Record::new(child.name(), child.who(), Span::default());
+        shared.poller.order.fell(id, who);
+    }
+}
+
+/// Lets go of a child that has ended, with foreign code.
+pub(crate) fn part(shared: &Shared, child: NurserySide) {
+    let joiner = child.tell();
+    // Who asks from here on is told the end with the id.
+    if let Some(id) = child.asked() {
+        tell_order(shared, &child, id);
+    }
+    if let Some(joiner) = joiner {
+        shared.guard(|| joiner.wake());
     }
     shared.guard(|| drop(child));
 }
 
-/// A child that came when all had ended: as one that came after the end, it counts nowhere.
-pub(crate) fn turn_away(shared: &Shared, child: NurserySide) {
-    leave(shared, &child);
-    if child.claim(0) {
-        shared.guard(|| tell::end(shared, &child, JoinErrorKind::Closed, None));
-    } else {
-        tell::given_up(shared, &child);
-        shared.swept(1);
+#[cold]
+fn tell_order(shared: &Shared, child: &NurserySide, id: Id) {
+    let poller = &shared.poller;
+    if !child.is_done() {
+        // Asked since `fell`; the name is the join side's by now.
+        let who = Record::new(None, child.who(), Span::default());
+        return poller.order.fell(id, who);
     }
-    shared.guard(|| drop(child));
+    poller.order.done(id);
+    // The policy is to be told the same.
+    let who = poller.done.take();
+    poller.done.set(who.map(|_| child.who()));
 }
 
 /// Nobody is to be woken for it any more.
@@ -136,19 +198,30 @@ pub(crate) fn is_over(shared: &Shared, child: &NurserySide) -> bool {
 
 /// Children that wait for room and are cancelled alone never start.
 pub(crate) fn purge(shared: &Shared) {
-    for child in shared.poller.queue.extract(|child| is_over(shared, child)) {
-        refuse(shared, child);
-    }
+    extract(
+        shared,
+        |child| is_over(shared, child),
+        |child| {
+            cancel(shared, child, None);
+        },
+    );
 }
 
 /// Children whose spawners gave up leave the queue.
 pub(crate) fn sweep(shared: &Shared) {
-    for child in shared.poller.queue.extract(NurserySide::is_abandoned) {
+    extract(shared, NurserySide::is_abandoned, |child| {
         leave(shared, &child);
         tell::given_up(shared, &child);
         shared.swept(1);
         shared.guard(|| drop(child));
-    }
+    });
+}
+
+/// Those that have not started, and for which `pick` is true.
+fn extract(shared: &Shared, pick: impl Fn(&NurserySide) -> bool, end: impl Fn(NurserySide) + Copy) {
+    shared.poller.queue.extract(&pick).for_each(end);
+    shared.poller.services.extract(&pick).for_each(end);
+    shared.poller.order.extract(&pick).for_each(end);
 }
 
 /// Cancels children alone, among those that are running or wait for room: the youngest first, and of the
@@ -164,6 +237,7 @@ pub(crate) fn cancel_where(shared: &Shared, reason: &Reason, pick: impl Fn(&Meta
         }
         if let Some(own) = child.own() {
             shared.guard(|| own.token.cancel_with(reason.clone()));
+            shared.guard(|| own.nudge());
         }
         if child.role() == Role::Plain {
             cut(
@@ -175,10 +249,25 @@ pub(crate) fn cancel_where(shared: &Shared, reason: &Reason, pick: impl Fn(&Meta
             poller.thinned.set(true);
         }
     }
-    for child in poller.queue.extract(is_meant) {
+    extract(shared, is_meant, |child| {
         if let Some(own) = child.own() {
             shared.guard(|| own.token.cancel_with(reason.clone()));
         }
-        refuse_with(shared, child, Some(reason.clone()));
+        cancel(shared, child, Some(reason.clone()));
+    });
+}
+
+/// The others have ended: the services are told, or dropped at their next poll.
+#[cold]
+pub(crate) fn dismiss(shared: &Shared) {
+    // SAFETY: L2 – as in `cut_all`.
+    for child in unsafe { shared.poller.running.iter() } {
+        if child.is_alive() && child.is_service() {
+            if let Some(own) = child.own() {
+                if shared.guard(|| own.token.cancel_with(Reason::explicit())) == Some(true) {
+                    shared.guard(|| own.nudge());
+                }
+            }
+        }
     }
 }

@@ -62,14 +62,15 @@ use crate::nursery::node::NurserySide;
 use crate::nursery::options::Role;
 use crate::nursery::panics::attempt;
 use crate::nursery::policy::{Policy, Verdict};
+use crate::nursery::ranks::{Queues, Sets};
 use crate::nursery::report::Report;
 use crate::nursery::request;
 use crate::nursery::running::{End, Running};
 use crate::nursery::shared::{Shared, bit};
 use crate::nursery::tell;
+use crate::nursery::waiting;
 use crate::nursery::watch::Watch;
 use crate::reason::Reason;
-use crate::set::growing::FutureSet;
 use crate::sync::Arc;
 use crate::time::Instant;
 use crate::token::{CancellationToken, WaitForCancellationFutureOwned};
@@ -104,7 +105,7 @@ enum Phase {
 
 pub(crate) struct Engine<'env, E, M: Mode> {
     // D1: before `shared`.
-    set: FutureSet<Running<E>>,
+    set: Sets<Running<E>>,
     desk: Desk,
     pub(crate) shared: Arc<Shared>,
     phase: Phase,
@@ -137,7 +138,7 @@ pub(crate) struct Engine<'env, E, M: Mode> {
 impl<'env, E, M: Mode> Engine<'env, E, M> {
     #[track_caller]
     pub(crate) fn new() -> Self {
-        let mut set = FutureSet::new();
+        let mut set = Sets::new();
         let desk = set.desk();
         Engine {
             set,
@@ -210,15 +211,28 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         }
         if !begun.registered {
             cx.waker().wake_by_ref();
-        } else if yielding {
+        } else if self.shared.poller.again.take() || yielding {
             // By way of the desk: then no other wake follows.
             self.desk.ring(bit::INBOX);
         }
         Poll::Pending
     }
 
-    fn is_childless(&self) -> bool {
-        self.set.is_empty() && self.queue().is_empty()
+    /// The body has ended: whether that was all. If only those are left who wait in vain, they are skipped;
+    /// if only services are, they are dismissed.
+    fn is_childless(&mut self) -> bool {
+        let serving = self.shared.poller.serving.get();
+        if self.set.len() > serving || !self.queue().is_empty() {
+            return false;
+        }
+        if serving == 0 && self.shared.poller.order.is_empty() {
+            return true;
+        }
+        if self.shared.is_inbox_empty() {
+            waiting::give_up(&self.shared);
+            cutting::dismiss(&self.shared);
+        }
+        self.set.is_empty()
     }
 
     /// The first turn: a deadline in the past cancels before anything is polled.
@@ -329,8 +343,9 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
                 self.shared.panicked(panic);
             }
             self.places += self.shared.poller.freed.take();
+            let moved = self.shared.poller.order.has_news() && waiting::settle(&self.shared);
             let cancelled = self.phase == Phase::Running && self.shared.token.is_cancelled();
-            if !cancelled && (self.queue().is_empty() || self.places == 0) {
+            if !cancelled && !moved && (self.queue().is_empty() || self.places == 0) {
                 // Who came in during this turn comes before those who ask for the places later. His
                 // ring brings the turn in which he is polled.
                 self.admit();
@@ -364,7 +379,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 
     // -------------------------------------------------------------- children in
 
-    fn queue(&self) -> &Queue {
+    fn queue(&self) -> &Queues {
         &self.shared.poller.queue
     }
 
@@ -383,12 +398,16 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
                 self.queue().push(child);
             }
         }
+        while let Some(child) = self.shared.poller.services.pop() {
+            self.start(child);
+        }
         if self.shared.poller.thinned.take() {
             self.set.retain(|running| running.is_alive());
             // Their places are free, and perhaps nobody is left.
-            self.desk.ring(bit::INBOX);
+            self.shared.poller.again.set(true);
         }
-        if self.shared.wants_sweep(self.queue().len()) {
+        let waiting = self.queue().len() + self.shared.poller.order.len();
+        if self.shared.wants_sweep(waiting) {
             cutting::sweep(&self.shared);
         }
         while !self.queue().is_empty() {
@@ -425,10 +444,10 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             let waker = self.desk.waker(bit::QUEUE);
             own.watch(&self.shared.poller.timetable, &waker);
             if cutting::is_over(&self.shared, &child) {
-                return cutting::refuse(&self.shared, child);
+                return cutting::cancel(&self.shared, child, None);
             }
         }
-        self.queue().push(child);
+        waiting::enter(&self.shared, child);
     }
 
     /// Its time begins, if it has any of its own.
@@ -453,7 +472,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
                 JoinErrorKind::Forced,
                 self.shared.token.reason(),
             );
-            self.shared.guard(|| drop(child));
+            cutting::part(&self.shared, child);
         } else {
             self.start(child);
         }
@@ -476,7 +495,27 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         if child.head().awaited.get() {
             self.start_awaited(child);
         } else if child.start() {
+            self.run(child);
+        }
+    }
+
+    #[inline(always)]
+    fn run(&mut self, child: NurserySide) {
+        if child.has_meta() {
+            self.run_aside(child);
+        } else {
             self.set.push(Running::new(child, &self.shared));
+        }
+    }
+
+    #[inline(never)]
+    fn run_aside(&mut self, child: NurserySide) {
+        let priority = child.priority();
+        let serving = &self.shared.poller.serving;
+        serving.set(serving.get() + usize::from(child.is_service()));
+        let running = Running::new(child, &self.shared);
+        if self.set.push_with(running, priority) {
+            self.shared.poller.again.set(true);
         }
     }
 
@@ -484,7 +523,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     fn start_awaited(&mut self, child: NurserySide) {
         if child.start() {
             let waiting = child.take_waiting();
-            self.set.push(Running::new(child, &self.shared));
+            self.run(child);
             if let Some(waker) = waiting {
                 self.shared.guard(|| waker.wake());
             }
@@ -554,23 +593,28 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         if self.phase != Phase::Running || !self.shared.token.is_cancelled() {
             return;
         }
+        // Who fell before is why others are skipped.
+        waiting::settle(&self.shared);
         self.phase = Phase::Draining;
         self.token_wait = None;
         tell::cancelled(&self.shared);
         let grace = self.shared.grace;
         let now = self.watch.now(&self.shared);
-        let end = now.zip(grace).map(|(now, grace)| now + grace);
-        self.watch.due = end.unwrap_or(Instant::NEVER);
-        self.watch.arm(&self.shared);
+        let is_over = self.wait_for(now.zip(grace));
         self.shared.poller.drain.set(now.map(|now| (now, now)));
         // Youngest first: what came in last, what waits, what runs, the body.
+        let late = Queue::default();
         for node in self.shared.take() {
             if let Some(child) = self.sort_out(node) {
-                self.queue().push(child);
+                late.push(child);
             }
         }
-        for child in self.queue().take().reversed() {
+        for child in late.take().reversed() {
             cutting::refuse(&self.shared, child);
+        }
+        let parked = waiting::take(&self.shared);
+        for child in parked.chain(self.queue().take().reversed()) {
+            cutting::cancel(&self.shared, child, None);
         }
         self.end_running(Role::Plain, JoinErrorKind::Cancelled);
         if is_there(body.as_mut()) {
@@ -580,12 +624,20 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         }
         tell::told_all(&self.shared);
         // The grace may be nothing, and it may have been forced already.
-        let is_over = now.is_some_and(|now| self.watch.due.is_due(now));
         if self.shared.is_forced() {
             self.drop_forced();
         } else if is_over {
             self.drop_graceful();
         }
+    }
+
+    /// Sets the watch to the end of a time that begins now. True: there is none, and it has ended.
+    fn wait_for(&mut self, time: Option<(Instant, Duration)>) -> bool {
+        let end = time.map_or(Instant::NEVER, |(now, time)| now + time);
+        let is_over = time.is_some_and(|(now, _)| end.is_due(now));
+        self.watch.due = if is_over { Instant::NEVER } else { end };
+        self.watch.arm_anew(&self.shared);
+        is_over
     }
 
     /// Nobody has more time, in whichever phase. (In the first, this is done when the drain begins.)
@@ -655,11 +707,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         self.shared.refuse_children();
         self.cleaning.get_or_insert_default().cut = self.shared.poller.cut.get();
         let now = self.cleanup.and_then(|_| self.watch.now(&self.shared));
-        let end = now.zip(self.cleanup).map(|(now, budget)| now + budget);
-        self.watch.due = end.unwrap_or(Instant::NEVER);
-        self.watch.arm(&self.shared);
-        // The budget may be nothing.
-        if now.is_some_and(|now| self.watch.due.is_due(now)) {
+        if self.wait_for(now.zip(self.cleanup)) {
             self.hurry();
         }
     }
@@ -716,6 +764,13 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     }
 }
 
+/// Ends children that have not started, of a nursery that is dropped, whoever panics.
+fn close_waiting(shared: &Shared, children: impl Iterator<Item = NurserySide>) {
+    each(children, |child| {
+        tell::end(shared, &child, JoinErrorKind::Closed, None);
+    });
+}
+
 impl<E, M: Mode> Engine<'_, E, M> {
     /// After [`close`](Self::close) and the drop of the body: tells that it is over, unless that was told.
     pub(crate) fn closed(&self) {
@@ -728,38 +783,40 @@ impl<E, M: Mode> Engine<'_, E, M> {
     /// panics. No effect a second time.
     pub(crate) fn close(&mut self) {
         let shared = &self.shared;
-        let late = Queue::default();
+        let incoming = Queue::default();
         let early = self.phase != Phase::Ended;
         if early {
             self.phase = Phase::Ended;
             for node in shared.shut().reversed() {
                 match node.role() {
                     Role::Cleanup => shared.poller.cleanups.push(node),
-                    _ => late.push(node),
+                    _ => incoming.push(node),
                 }
             }
             // One that was kept came before the drop; nobody waits for it any more.
             shared.poller.panics.forget();
         }
-        each(0..10, |step| match step {
+        each(0..11, |step| match step {
             0 => {
                 if early {
                     shared.token.cancel_with(Reason::dropped());
                 }
             }
-            1 => drop(late.take().reversed()),
-            2 => each(shared.poller.queue.take().reversed(), |child| {
-                tell::end(shared, &child, JoinErrorKind::Closed, None);
-            }),
-            3 => cutting::close_all(shared),
-            4 => self.set.clear(),
-            5 => drop(shared.poller.cleanups.take_all()),
-            6 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),
-            7 => {
+            1 => drop(incoming.take().reversed()),
+            2 => close_waiting(shared, waiting::take(shared)),
+            3 => {
+                let queued = shared.poller.queue.take().reversed();
+                close_waiting(shared, queued.chain(shared.poller.services.take()));
+            }
+            4 => cutting::close_all(shared),
+            5 => self.set.clear(),
+            6 => drop(shared.poller.cleanups.take_all()),
+            7 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),
+            8 => {
                 shared.poller.timetable.clear();
                 self.watch.stop();
             }
-            8 => self.policy = M::fail_fast(),
+            9 => self.policy = M::fail_fast(),
             // A panic of what the set let go of.
             _ => shared.poller.panics.resume(),
         });

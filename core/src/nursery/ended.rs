@@ -19,10 +19,20 @@ impl Number {
     const BODY: Number = Number(usize::MAX);
     /// A cleanup that has begun. Cleanups are not numbered.
     pub(crate) const CLEANUP: Number = Number(usize::MAX - 1);
+    /// Of one whose id was asked: it was polled.
+    const BEGUN: usize = 1 << (usize::BITS - 2);
 
     /// The child that was polled first as the `n`th.
     pub(crate) const fn new(n: usize) -> Self {
         Number(n)
+    }
+
+    /// The child whose id was asked, in place of the number it has.
+    pub(crate) const fn asked(self, id: Id) -> Self {
+        match self {
+            Number::NONE => Number(id.get()),
+            _ => Number(id.get() | Number::BEGUN),
+        }
     }
 
     pub(crate) const fn of(id: Option<Id>) -> Self {
@@ -35,7 +45,15 @@ impl Number {
     pub(crate) const fn id(self) -> Option<Id> {
         match self {
             Number::BODY | Number::CLEANUP => None,
-            Number(n) => Id::new(n),
+            Number(n) => Id::new(n & !Number::BEGUN),
+        }
+    }
+
+    /// Whether it was ever polled.
+    const fn has_begun(self) -> bool {
+        match self.id() {
+            Some(id) if id.is_asked() => self.0 & Number::BEGUN != 0,
+            id => id.is_some(),
         }
     }
 }
@@ -91,7 +109,8 @@ impl<'a> Ended<'a> {
         self.name.map(|name| &**name)
     }
 
-    /// The child's number. `None` for the body, for a cleanup, and for a child that was never polled.
+    /// The child's number. `None` for the body, for a cleanup, and for a child that was never polled,
+    /// unless its id [was asked](crate::Join::id).
     pub fn id(&self) -> Option<Id> {
         self.origin.number.id()
     }
@@ -130,7 +149,7 @@ impl<'a> Ended<'a> {
 
     /// Whether it was ever polled.
     pub(crate) fn has_begun(&self) -> bool {
-        self.origin.number != Number::NONE
+        self.is_body() || self.origin.number.has_begun()
     }
 
     /// "child … (spawned at …) failed 2s after the cancellation (noticed after 1s)", with `how` for

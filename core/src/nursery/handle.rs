@@ -3,18 +3,20 @@
 //! The types for children that cross threads and for those that do not are written once: they differ
 //! in the bounds of what is spawned and in a marker. What they do is the `spawner`'s.
 
+use crate::nursery::handoff::Handoff;
 use crate::nursery::join::{Join, LocalSpawnWait, SpawnWait};
 use crate::nursery::join_error::JoinError;
 use crate::nursery::look;
 use crate::nursery::map::{Collect, InOrder, Map};
 use crate::nursery::mode::{Local, Mode, Threads};
-use crate::nursery::options::Options;
+use crate::nursery::options::{Options, Priority};
 use crate::nursery::own::Own;
 use crate::nursery::report::{Report, Stats};
 use crate::nursery::request;
 use crate::nursery::snapshot::tree::Snapshot;
 use crate::nursery::spawner::{ChildContext, Spawner};
-use crate::observe::{Key, Name};
+use crate::nursery::start::{Start, Started};
+use crate::observe::{Id, Key, Name};
 use crate::reason::Reason;
 use crate::set::growing::FutureSet;
 use crate::spawn::TrySpawnError;
@@ -273,6 +275,54 @@ macro_rules! handles {
                 self.child().spawn_wait_graceful(make)
             }
 
+            /// Spawns a plain child and waits until it says that it has started: gives the value that
+            /// it says it with, and its [`Join`]. `make` is called here, at once.
+            ///
+            /// If the child ends before that, or the nursery is cancelled, it gives the child's
+            /// [`JoinError`]; a child that ended well all the same was
+            /// [`Unstarted`](crate::JoinErrorKind::Unstarted). Its error goes to the nursery's outcome, as
+            /// that of any child. If the future is dropped before that, the child is cancelled alone. A
+            /// child that has said it is one like others.
+            ///
+            /// ```
+            #[doc = concat!("use umbel_core::{JoinError, ", stringify!($Nursery), "};")]
+            /// # use core::{future::{Future, pending}, pin::pin, task::{Context, Poll, Waker}};
+            /// # fn block_on<F: Future>(f: F) -> F::Output {
+            /// #     let mut f = pin!(f);
+            /// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
+            /// # }
+            ///
+            #[doc = concat!("let n = ", stringify!($Nursery), "::<JoinError>::new();")]
+            /// let h = n.handle();
+            /// let port = block_on(n.run(async {
+            ///     let (port, server) = h
+            ///         .start(|started| async move {
+            ///             let port = 8080; // … bound, so that clients may come
+            ///             let _ = started.send(port);
+            ///             // … serves
+            ///             Ok("done")
+            ///         })
+            ///         .await?;
+            ///     assert_eq!(server.await?, "done");
+            ///     Ok(port)
+            /// }));
+            /// assert_eq!(port.unwrap(), 8080);
+            /// ```
+            ///
+            /// It is [`nursery.start`][1] of Trio; there the error of a child that has not started goes to
+            /// who waits for it.
+            ///
+            /// [1]: https://trio.readthedocs.io/en/stable/reference-core.html#trio.Nursery.start
+            #[track_caller]
+            pub fn start<V, T, F>(&self, make: impl FnOnce(Started<V>) -> F) -> Start<V, T>
+            where
+                V: $($output)*,
+                T: $($output)*,
+                F: $($child)*,
+            {
+                self.child().start(make)
+            }
+
             /// Runs `make(item)` as a child for each item, and gives the outputs in the order of the
             /// items.
             ///
@@ -455,6 +505,102 @@ macro_rules! handles {
                 self
             }
 
+            /// Puts the child before or behind others: of the children that were woken, those of a higher
+            /// priority are polled first, and of those that wait for room they start first. Each is still
+            /// polled at most once a turn of the nursery, so none is starved once it runs; one that
+            /// waits for room waits until no higher one does. Allocates.
+            pub fn priority(mut self, priority: Priority) -> Self {
+                self.options.more().priority = priority;
+                self
+            }
+
+            /// Makes it a service: a child for the others, that is cancelled (alone,
+            /// [`Explicit`](crate::ReasonKind::Explicit)) when the body and all others have ended. A plain one is
+            /// dropped then, a graceful one told, and has the nursery's grace. That it was cut is no
+            /// failure of the nursery, but an error of its own is, as that of any child.
+            ///
+            /// It takes no place under the limit, for the others might wait for it: it starts at once,
+            /// and `try_spawn` of it is never `Full`. Children that it spawns are others. Who
+            /// [waits](Self::after) for a service waits in vain. Allocates.
+            ///
+            /// ```
+            #[doc = concat!("use umbel_core::{JoinError, ", stringify!($Nursery), "};")]
+            /// # use core::{future::{Future, pending}, pin::pin, task::{Context, Poll, Waker}};
+            /// # fn block_on<F: Future>(f: F) -> F::Output {
+            /// #     let mut f = pin!(f);
+            /// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
+            /// # }
+            ///
+            #[doc = concat!("let n = ", stringify!($Nursery), "::<JoinError>::new();")]
+            /// let h = n.handle();
+            /// let sum = block_on(n.run(async {
+            ///     drop(h.child().name("heartbeat").service().spawn::<(), _>(pending()));
+            ///     let sums = h.parallel([1, 2].map(|n| async move { Ok(n) })).await?;
+            ///     Ok(sums.iter().sum::<i32>())
+            /// }));
+            /// assert_eq!(sum.unwrap(), 3);
+            /// ```
+            pub fn service(mut self) -> Self {
+                let nursery = &self.handle.0.shared.token;
+                self.options.own(nursery);
+                self.options.more().service = true;
+                self
+            }
+
+            /// Starts the child only when the children with these [ids](crate::Join::id) have ended well.
+            ///
+            /// When one of them ends without output (it failed, panicked, was cancelled, forced,
+            /// skipped or refused), the child is dropped without ever having started: its
+            /// `Join` says [`Skipped`](crate::JoinErrorKind::Skipped), and
+            /// [because of whom](crate::JoinError::waited_for); its own id may be waited for, too. That does not
+            /// fail the nursery, nor does it hide why the other one ended. In a nursery that is cancelled
+            /// while it waits, it is `Cancelled`.
+            ///
+            /// It takes its place under the limit when all of them have ended, behind those that
+            /// queue by then; `try_spawn` of such a child is never `Full`, and `spawn_wait` waits for
+            /// both. Ids of other nurseries' children never come: who waits for one is skipped when nothing
+            /// else is left in the nursery and the body has ended.
+            ///
+            /// As an id exists only after its child was spawned, no children can wait for one another.
+            /// Allocates.
+            ///
+            /// ```
+            #[doc = concat!("use umbel_core::{JoinError, ", stringify!($Nursery), "};")]
+            /// # use core::{cell::RefCell, future::Future, pin::pin, task::{Context, Poll, Waker}};
+            /// # use std::sync::Mutex;
+            /// # fn block_on<F: Future>(f: F) -> F::Output {
+            /// #     let mut f = pin!(f);
+            /// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
+            /// # }
+            ///
+            /// let log = Mutex::new(vec![]);
+            /// let step = |name: &'static str| {
+            ///     let log = &log;
+            ///     async move { Ok(log.lock().unwrap().push(name)) }
+            /// };
+            #[doc = concat!("let n = ", stringify!($Nursery), "::<JoinError>::new();")]
+            /// let h = n.handle();
+            /// block_on(n.run(async {
+            ///     let schema = h.spawn(step("schema"));
+            ///     let data = h.child().after(&[schema.id()]).spawn(step("data"));
+            ///     h.child().after(&[schema.id(), data.id()]).spawn(step("index")).await
+            /// }))
+            /// .unwrap();
+            /// assert_eq!(*log.lock().unwrap(), ["schema", "data", "index"]);
+            /// ```
+            ///
+            /// # Panics
+            ///
+            /// If one of the ids was not got from a `Join`, but from what tells about a child of which it was
+            /// not asked.
+            #[track_caller]
+            pub fn after(mut self, ids: &[Id]) -> Self {
+                let asked = ids.iter().all(|id| id.is_asked());
+                assert!(asked, "a child waits for ids that were got from `Join::id`");
+                self.options.more().after.extend_from_slice(ids);
+                self
+            }
+
             /// Cancels the child alone, with
             /// [`ReasonKind::DeadlineExceeded`](crate::ReasonKind::DeadlineExceeded), at `at`: a plain one
             /// is dropped at its await point, or before it starts, if it still waits for room; a
@@ -514,8 +660,9 @@ macro_rules! handles {
             ///
             /// It is what `abort_handle()` is in tokio and a `Job` in Kotlin.
             pub fn cancel_handle(&mut self) -> CancellationToken {
-                let nursery = &self.handle.0.shared.token;
-                self.options.own(nursery).token.clone()
+                let own = self.options.own(&self.handle.0.shared.token);
+                own.watched = true;
+                own.token.clone()
             }
 
             #[track_caller]
@@ -597,6 +744,35 @@ macro_rules! handles {
             {
                 let (options, cx) = self.handle.0.graceful(self.options);
                 $waits(self.handle.0.spawn_wait(make(cx), options))
+            }
+
+            #[doc = concat!("As [`", stringify!($Handle), "::start`].")]
+            pub fn start<V, T, F>(mut self, make: impl FnOnce(Started<V>) -> F) -> Start<V, T>
+            where
+                V: $($output)*,
+                T: $($output)*,
+                F: $($child)*,
+            {
+                let token = self.cancel_handle();
+                let handoff = Arc::new(Handoff::new());
+                let join = self.spawn(make(Started::new(&handoff)));
+                Start::new(handoff, join, token)
+            }
+
+            #[doc = concat!("As [`", stringify!($Handle), "::start`], of a graceful child.")]
+            pub fn start_graceful<V, T, F>(
+                mut self,
+                make: impl FnOnce(ChildContext, Started<V>) -> F,
+            ) -> Start<V, T>
+            where
+                V: $($output)*,
+                T: $($output)*,
+                F: $($child)*,
+            {
+                let token = self.cancel_handle();
+                let handoff = Arc::new(Handoff::new());
+                let join = self.spawn_graceful(|cx| make(cx, Started::new(&handoff)));
+                Start::new(handoff, join, token)
             }
         }
 

@@ -4,6 +4,7 @@ use crate::nursery::join_error::{JoinError, JoinErrorKind};
 use crate::nursery::mode::{Local, Mode};
 use crate::nursery::node::{JoinSide, NurserySide};
 use crate::nursery::shared::Shared;
+use crate::observe::Id;
 use crate::sync::Arc;
 use core::fmt;
 use core::future::Future;
@@ -40,6 +41,25 @@ impl<T> Join<T> {
 }
 
 impl<T> Join<T> {
+    /// The child's id, for [`after`](crate::Child::after); the same one at every call. From now on it is
+    /// the child's [id](crate::Ended::id) everywhere, and how the child ended is kept until its nursery is
+    /// gone, in some words of memory. Unique in the process; children that were refused as they were
+    /// spawned, in a nursery that was cancelled, share one.
+    ///
+    /// Lock-free. Allocates nothing. May be called in an interrupt.
+    ///
+    /// # Panics
+    ///
+    /// If the output has been read; and if the process has used up its ids, which are 2⁵⁴ on 64-bit
+    /// targets, four millions on 32-bit ones.
+    pub fn id(&self) -> Id {
+        match &self.0 {
+            Inner::Child(child) => child.id(),
+            Inner::Refused(_) => Id::REFUSED,
+            Inner::Taken => panic!("a child's id is to be asked before its output is read"),
+        }
+    }
+
     /// What there is to join now, without waiting: `None` if the child has not ended. For joins that
     /// are looked at when the nursery has ended.
     ///
@@ -60,6 +80,25 @@ impl<T> Join<T> {
         match Pin::new(&mut self).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(result) => Some(result),
             Poll::Pending => None,
+        }
+    }
+}
+
+impl<T> Join<T> {
+    /// Waits for the child's end, and leaves its output where it is.
+    pub(crate) fn poll_end(&mut self, cx: &Context<'_>) -> Poll<()> {
+        match &self.0 {
+            Inner::Child(child) => child.poll_end(cx),
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// Why a child that has ended never said that it had started.
+    pub(crate) fn into_unstarted(self) -> JoinError {
+        match self.0 {
+            Inner::Child(child) => child.ended().unwrap_or_else(|| child.unstarted()),
+            Inner::Refused(error) => error,
+            Inner::Taken => unreachable!("nobody has read it"),
         }
     }
 }
@@ -157,7 +196,7 @@ impl<T, E> SpawnWait<'_, T, E> {
             child.end(JoinErrorKind::Cancelled, Some(reason));
             return join.ended().map(Err);
         }
-        let placed = shared.room.try_take();
+        let placed = child.wants_place() && shared.room.try_take();
         child.head().placed.set(placed);
         child.head().awaited.set(!placed);
         if !placed {

@@ -1,6 +1,7 @@
 //! Why a join has no value.
 
 use crate::nursery::ended::{Ended, Origin, Span};
+use crate::nursery::skip::Skip;
 use crate::observe::Name;
 use crate::reason::{Reason, ReasonKind};
 use alloc::boxed::Box;
@@ -48,6 +49,7 @@ struct Inner {
     name: Option<Name>,
     origin: Origin,
     span: Span,
+    skip: Option<Box<Skip>>,
 }
 
 /// The kinds of [`JoinError`].
@@ -59,11 +61,16 @@ pub enum JoinErrorKind {
     /// The child panicked while it was polled. The panic itself goes to whoever polls the nursery.
     /// Only with the feature `std`: without it nothing is caught, and the `Join` says `Closed`.
     Panicked,
-    /// The nursery was cancelled: the child was dropped at its await point or never started.
+    /// The nursery was cancelled, or the child alone: it was
+    /// dropped at its await point or never started.
     Cancelled,
     /// A graceful child that was dropped when the grace was over or `force()` was called; or a
     /// [shielded](crate::Handle::shield) one, when its time was over.
     Forced,
+    /// One of those [for whom it waited](crate::Child::after) had no output: the child never started.
+    Skipped,
+    /// The child ended well, but never said that it had [started](crate::Handle::start).
+    Unstarted,
     /// The nursery had ended, or was dropped.
     Closed,
 }
@@ -82,7 +89,14 @@ impl JoinError {
             name,
             origin,
             span,
+            skip: None,
         }))
+    }
+
+    /// It was skipped because of this one.
+    pub(crate) fn with_skip(mut self, skip: Option<Box<Skip>>) -> Self {
+        self.0.skip = skip;
+        self
     }
 
     /// What became of the child.
@@ -90,9 +104,15 @@ impl JoinError {
         self.0.kind
     }
 
-    /// Why the nursery was cancelled, if the child was cancelled or forced.
+    /// Why the nursery was cancelled, or the child alone, if the child was cancelled or forced.
     pub fn reason(&self) -> Option<&Reason> {
         self.0.reason.as_ref()
+    }
+
+    /// If the child was skipped: the one because of whom, of those for whom it waited. `None` if nobody
+    /// knows any more who that was: its id was asked after its end, or is that of another nursery's child.
+    pub fn waited_for(&self) -> Option<Ended<'_>> {
+        self.0.skip.as_ref()?.who()
     }
 
     /// Which child, and how long it took.
@@ -120,10 +140,15 @@ impl fmt::Display for JoinError {
             (JoinErrorKind::Cancelled, true) => "was cancelled",
             (JoinErrorKind::Cancelled, false) => "was cancelled before it began",
             (JoinErrorKind::Forced, _) => "was forced",
+            (JoinErrorKind::Skipped, _) => "was skipped",
+            (JoinErrorKind::Unstarted, _) => "ended without saying that it had started",
             (JoinErrorKind::Closed, true) => "was dropped with its nursery",
             (JoinErrorKind::Closed, false) => "never began: its nursery had ended",
         };
         who.tell(f, how)?;
+        if let Some(skip) = &self.0.skip {
+            write!(f, ": {skip}")?;
+        }
         match self.reason() {
             // It says no more than that it was cancelled.
             Some(reason) if reason.kind() == ReasonKind::Explicit => Ok(()),

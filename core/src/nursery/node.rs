@@ -3,15 +3,15 @@
 //! # Layout
 //!
 //! One allocation: `Node` (head) · `Meta` (only for named or graceful children) · payload. The
-//! payload is the future until it ends, then the output in the same bytes. The head knows neither
-//! type: a table of functions made per future type does.
+//! payload is the future until it ends, then in the same bytes the output, or the reason why there is
+//! none. The head knows neither type: a table of functions made per future type does.
 //!
 //! # State
 //!
 //! | bit | meaning | set by | never together with |
 //! |---|---|---|---|
 //! | `DONE` | the output stands in the payload | nursery | `ENDED` |
-//! | `ENDED` | ended without output; `end` says why | nursery | `DONE` |
+//! | `ENDED` | ended without output; the payload says why | nursery | `DONE` |
 //! | `WAITED` | there is, or was, a waker in `joiner` | join | – |
 //! | `STARTED` | it has its place under the limit | nursery | – |
 //! | `CLAIMED` | the nursery wants the payload: its own if `ABANDONED` did not come first | nursery | – |
@@ -53,9 +53,10 @@
 //!   if `ABANDONED` came before `CLAIMED`, to the join side. It never moves.
 //! - **C3** After `DONE` the payload holds the output. It belongs to the join side until that sets
 //!   `JOIN_GONE`; then, unless `taken`, to who frees the block.
-//! - **C4** `end`, `kind` and `number` belong to the payload's owner until that has published `ENDED`, and
-//!   then to the join side; after `DONE` they stay his. So does what is in a `Meta`, except that it never
-//!   belongs to a spawner that gave up: then it stays the nursery's.
+//! - **C4** `kind`, `number` and what is in a `Meta` belong to the payload's owner until that has
+//!   published `ENDED`, and then to the join side; after `DONE` they stay his. (What is in
+//!   a `Meta` never belongs to a spawner that gave up: then it stays the nursery's.) From `ENDED` on the
+//!   payload is an `Option<Reason>` and goes the same way; who frees the block drops what is left.
 //! - **C5** The plain fields belong to the maker until the node is pushed, then to the nursery; `taken`
 //!   to the join side, and then to who frees the block.
 //! - **C6** The table's functions are those of the type with which the block was made.
@@ -64,7 +65,7 @@
 //!
 //! | site | op | order | pairs with |
 //! |---|---|---|---|
-//! | publish `DONE`/`ENDED`/`STARTED` | `fetch_or` | AcqRel | the join side's load: publishes output, `end` |
+//! | publish `DONE`/`ENDED`/`STARTED` | `fetch_or` | AcqRel | the join side's load: publishes output, reason |
 //! | publish `DONE` and let go | load, CAS | Acquire, AcqRel / Acquire | as the one above and the last one |
 //! | look at the state | load | Acquire | the publications above |
 //! | `WAITED` | `fetch_or` | Relaxed | nothing: of this and a publication, both of one word, one comes first; the look after it acquires |

@@ -3,10 +3,12 @@
 use crate::nursery::ended::Site;
 use crate::nursery::observer::Inside;
 use crate::nursery::own::Own;
-use crate::observe::{Key, Name};
+use crate::nursery::skip::Skip;
+use crate::observe::{Id, Key, Name};
 use crate::time::Instant;
 use crate::token::CancellationToken;
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::cell::Cell;
 use core::panic::Location;
 use core::time::Duration;
@@ -26,6 +28,18 @@ pub(crate) enum Role {
     Request,
 }
 
+/// Which children come first; see [`Child::priority`](crate::Child::priority).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// After the others.
+    Low,
+    /// As children are by themselves.
+    #[default]
+    Normal,
+    /// Before the others.
+    High,
+}
+
 /// What a spawn says about its child beside the future.
 pub(crate) struct Options {
     pub(crate) site: Site,
@@ -43,6 +57,13 @@ pub(crate) struct More {
     /// It can be cancelled alone.
     pub(crate) own: Option<Own>,
     pub(crate) key: Option<Key>,
+    pub(crate) priority: Priority,
+    /// It is cancelled when all others have ended, and takes no place.
+    pub(crate) service: bool,
+    /// It waits for these.
+    pub(crate) after: Vec<Id>,
+    /// Because of whom it was skipped. Its owner's, as the other cells of [`Meta`].
+    pub(crate) skip: Cell<Option<Box<Skip>>>,
 }
 
 impl Options {
@@ -96,8 +117,15 @@ impl Options {
 
     /// A critical section. Of what was said before, it has the name.
     pub(crate) fn shielded(mut self, budget: Duration) -> Self {
+        self.more = None;
         self.more().own = Some(Own::shielded(budget));
         self.with_role(Role::Shielded)
+    }
+
+    /// A cleanup. Of what was said before, it has the name.
+    pub(crate) fn cleanup(mut self) -> Self {
+        self.more = None;
+        self.with_role(Role::Cleanup)
     }
 
     /// What few children have.
@@ -149,6 +177,22 @@ impl Meta {
         self.more()?.own.as_ref()
     }
 
+    pub(crate) fn after(&self) -> &[Id] {
+        self.more().map_or(&[], |more| &more.after)
+    }
+
+    pub(crate) fn priority(&self) -> Priority {
+        self.more().map_or(Priority::Normal, |more| more.priority)
+    }
+
+    pub(crate) fn is_service(&self) -> bool {
+        self.more().is_some_and(|more| more.service)
+    }
+
+    pub(crate) fn take_skip(&self) -> Option<Box<Skip>> {
+        self.more()?.skip.take()
+    }
+
     pub(crate) fn has_key(&self, key: &Key) -> bool {
         self.more()
             .is_some_and(|more| more.key.as_ref() == Some(key))
@@ -171,6 +215,9 @@ pub(crate) trait Aside {
 
     /// The name of a child that is not even made.
     fn into_name(self) -> Option<Name>;
+
+    /// Whether the child takes a place, if there is one, when it is spawned.
+    fn wants_place(&self) -> bool;
 }
 
 impl Aside for () {
@@ -179,6 +226,11 @@ impl Aside for () {
     fn into_name(self) -> Option<Name> {
         None
     }
+
+    #[inline]
+    fn wants_place(&self) -> bool {
+        true
+    }
 }
 
 impl Aside for Meta {
@@ -186,5 +238,10 @@ impl Aside for Meta {
 
     fn into_name(self) -> Option<Name> {
         self.name.into_inner()
+    }
+
+    /// Not if it waits for others: when they have ended. A service never.
+    fn wants_place(&self) -> bool {
+        self.after().is_empty() && !self.is_service()
     }
 }

@@ -1,7 +1,9 @@
 //! The token that a child has for itself, so that it can be cancelled alone.
 //!
-//! It is a child of the nursery's token. Its cancellation wakes who is to look at it: the child, or for
-//! one that waits for room the nursery.
+//! It is a child of the nursery's token. Who is to look at it (the child, or for one that waits for room the
+//! nursery) is woken when the nursery itself has cancelled it; and by its cancellation if somebody outside
+//! has a handle. (Not otherwise: then the nursery's own cancellation would wake children that do not look at
+//! it.)
 //!
 //! | state | is left when |
 //! |---|---|
@@ -23,8 +25,12 @@ use core::time::Duration;
 
 pub(crate) struct Own {
     pub(crate) token: CancellationToken,
-    /// Whoever is to look is woken by it. `None`: not yet, or no more.
+    /// Somebody outside may cancel it at any time.
+    pub(crate) watched: bool,
+    /// Whoever is to look is woken by it, if it is `watched`. `None`: not yet, or no more.
     wait: RefCell<Option<WaitForCancellationFutureOwned>>,
+    /// Who is to look.
+    waker: Cell<Option<Waker>>,
     /// It is to end by then.
     deadline: Instant,
     /// Or so long after it came in.
@@ -44,7 +50,9 @@ impl Own {
     fn of(token: CancellationToken) -> Self {
         Own {
             token,
+            watched: false,
             wait: RefCell::new(None),
+            waker: Cell::new(None),
             deadline: Instant::NEVER,
             timeout: None,
             due: Cell::new(Instant::NEVER),
@@ -85,13 +93,22 @@ impl Own {
 
     /// `waker` is to be woken when there is reason to look. To be called before looking.
     pub(crate) fn watch(&self, timetable: &Timetable, waker: &Waker) {
+        self.waker.set(Some(waker.clone()));
         self.watch_token(waker);
         self.schedule(timetable, waker);
     }
 
+    /// The nursery itself has cancelled it, alone: who is to look is woken.
+    pub(crate) fn nudge(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake_by_ref();
+            self.waker.set(Some(waker));
+        }
+    }
+
     /// As [`watch`](Self::watch), again with the same waker: `due` stands in the timetable already.
     pub(crate) fn watch_token(&self, waker: &Waker) {
-        if self.token.is_cancelled() {
+        if !self.watched || self.token.is_cancelled() {
             return;
         }
         let mut wait = self.wait.borrow_mut();

@@ -12,7 +12,7 @@ use core::time::Duration;
 /// cancellation. The body is not counted. A plain value: reading it allocates nothing.
 ///
 /// Of every child that was given to the nursery, exactly one of `done`, `failed`, `panicked`,
-/// `cancelled` and `forced` counts in the end. Those that count nowhere: a child that was given up
+/// `cancelled`, `forced` and `skipped` counts in the end. Those that count nowhere: a child that was given up
 /// while it waited for room, and what lived when a nursery was dropped (or, without the feature `std`,
 /// when a panic came).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Stats {
     /// Graceful and shielded children that were dropped because their time was over or `force()` was
     /// called.
     pub forced: usize,
+    /// Children that never started, because one for whom they waited had no output.
+    pub skipped: usize,
     /// Children that have started and not ended.
     pub active: usize,
     /// Children that wait for room under the limit, as far as the nursery has seen them. (Those that gave
@@ -54,8 +56,8 @@ pub struct Report {
     pub stats: Stats,
     /// How many cleanups came to which end.
     pub cleanups: CleanupStats,
-    /// The graceful children that were running when the nursery was cancelled, in the order in which
-    /// they ended; among them the shielded ones that were forced; then the cleanups that were.
+    /// The graceful children that were running when the nursery was cancelled, or they alone, in the order
+    /// in which they ended; among them the shielded ones that were forced; then the cleanups that were.
     pub drained: Vec<Drained>,
 }
 

@@ -14,7 +14,7 @@
 //!
 //! [`Panics`]: crate::nursery::panics::Panics
 
-use crate::nursery::cutting::{cut, is_over, leave, reason};
+use crate::nursery::cutting::{cut, fell, is_over, leave, note_cut, part, reason};
 use crate::nursery::ended::{Number, Record, Span};
 use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::{Exit, NurserySide};
@@ -174,7 +174,7 @@ fn tell_alone(shared: &Shared, child: &NurserySide, own: &Own, waker: &Waker) {
     let now = poller.now.get();
     if shared.is_timed() && now.is_none() {
         poller.wants_time.set(true);
-        waker.wake_by_ref();
+        shared.guard(|| waker.wake_by_ref());
         return;
     }
     own.tell(now, shared.grace);
@@ -224,17 +224,16 @@ fn failed<E>(shared: &Shared, child: &NurserySide, exit: Exit, error: Option<E>)
         _ => (JoinErrorKind::Panicked, None),
     };
     tell::ended(shared, child, &Ending::without(kind, reason.as_ref()));
+    fell(shared, child);
     let end = match (exit, error) {
         (Exit::Failed, Some(error)) => {
-            let record = Record::new(child.last_name(), child.origin(), span);
+            let record = Record::new(child.last_name(), child.who(), span);
             shared.poller.failed.set(Some(record));
             panics.catch(|| child.end(kind, None));
             End::Failed(error)
         }
         (Exit::Cut, _) => {
-            if shared.token.is_cancelled() {
-                shared.poller.cut.set(true);
-            }
+            note_cut(shared, child);
             shared.counts.cancelled();
             panics.catch(|| child.end(kind, reason));
             End::Counted
@@ -264,14 +263,18 @@ impl<E> Drop for Running<E> {
         // SAFETY: taken once, here.
         let child = unsafe { ManuallyDrop::take(&mut self.child) };
         if let Err(child) = child.try_let_go() {
-            part(shared, child);
+            leave_and_part(shared, child);
         }
     }
 }
 
-/// Lets go of a child, with foreign code.
+/// Lets go of a child that is no plain one, or with foreign code.
 #[inline(never)]
-fn part(shared: &Shared, child: NurserySide) {
+fn leave_and_part(shared: &Shared, child: NurserySide) {
+    if child.is_service() {
+        let serving = &shared.poller.serving;
+        serving.set(serving.get() - 1);
+    }
     leave(shared, &child);
-    shared.guard(|| drop(child));
+    part(shared, child);
 }

@@ -40,6 +40,7 @@
 //! |---|---|---|---|
 //! | push | CAS | AcqRel / Acquire | take: publishes the node |
 //! | does it take children | load, load; `fetch_or` | Relaxed | nothing: a hint, push and nursery decide |
+//! | is it empty | load | Relaxed | nothing: a hint, the end decides |
 //! | take, shut | swap | AcqRel | push |
 //! | end only if empty | CAS null → `SHUT` | AcqRel / Acquire | push: one of them sees the other |
 //! | counts | load, store | Relaxed | nothing: numbers for people, one writer |
@@ -57,7 +58,9 @@ use crate::nursery::limit::Room;
 use crate::nursery::list::{Chain, Cleanups, Queue, RunningList};
 use crate::nursery::node::{Node, NurserySide};
 use crate::nursery::observer::Eye;
+use crate::nursery::order::Order;
 use crate::nursery::panics::{Panic, Panics, attempt};
+use crate::nursery::ranks::Queues;
 use crate::nursery::report::{Drained, Report, Stats};
 use crate::nursery::timetable::Timetable;
 use crate::observe::Name;
@@ -124,7 +127,13 @@ pub(crate) struct Shared {
 #[derive(Default)]
 pub(crate) struct Poller {
     /// Children that wait for room.
-    pub(crate) queue: Queue,
+    pub(crate) queue: Queues,
+    /// Services that are to start: they need no room.
+    pub(crate) services: Queue,
+    /// Services at work.
+    pub(crate) serving: Cell<usize>,
+    /// Children that wait for others.
+    pub(crate) order: Order,
     /// The list of running children.
     pub(crate) running: RunningList,
     /// What is to be done when all children have ended.
@@ -142,6 +151,8 @@ pub(crate) struct Poller {
     pub(crate) now: Cell<Option<Instant>>,
     /// The next turn is to read it.
     pub(crate) wants_time: Cell<bool>,
+    /// There is to be another turn. (Rung for at the end of this one: the outer task's waker is foreign.)
+    pub(crate) again: Cell<bool>,
     /// Running children that were told alone: the time is read every turn.
     pub(crate) told: Cell<usize>,
     /// Children in the set have been dropped in their places.
@@ -225,7 +236,7 @@ impl Shared {
             drain: meta.drain.get(),
         };
         self.counts.times.note(span);
-        let drained = Drained::new(child.name(), child.origin(), span, forced);
+        let drained = Drained::new(child.name(), child.who(), span, forced);
         poller.drained.borrow_mut().push(drained);
         span
     }
@@ -277,6 +288,11 @@ impl Shared {
         self.inbox
             .compare_exchange(ptr::null_mut(), SHUT, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
+    }
+
+    /// Whether nothing has come in.
+    pub(crate) fn is_inbox_empty(&self) -> bool {
+        self.inbox.load(Ordering::Relaxed).is_null()
     }
 
     /// Whether the nursery has ended or is gone.
@@ -423,6 +439,7 @@ pub(crate) struct Counts {
     panicked: AtomicUsize,
     cancelled: AtomicUsize,
     forced: AtomicUsize,
+    skipped: AtomicUsize,
     /// Those that ended without a poll, in one of the ways above.
     unbegun: AtomicUsize,
     times: Times,
@@ -464,7 +481,7 @@ macro_rules! counters {
         }
     };
 }
-counters!(started done failed panicked cancelled forced);
+counters!(started done failed panicked cancelled forced skipped);
 
 impl Counts {
     fn count(counter: &AtomicUsize) -> usize {

@@ -12,7 +12,7 @@ use crate::nursery::ended::{Number, Origin, Site, Span};
 use crate::nursery::join::{Join, SpawnWait};
 use crate::nursery::join_error::{JoinError, JoinErrorKind};
 use crate::nursery::node::{self, Outcome};
-use crate::nursery::options::{Aside, Meta, Options, Role};
+use crate::nursery::options::{Aside, Meta, Options};
 use crate::nursery::request::ask;
 use crate::nursery::shared::Shared;
 use crate::reason::Reason;
@@ -121,8 +121,9 @@ impl<'env, E> Spawner<'env, E> {
             drop(future);
             return Join::refused(cancelled(reason, site, aside));
         }
+        let wants_place = aside.wants_place();
         let (child, join) = node::new(site, future, aside);
-        let placed = self.shared.room.try_take();
+        let placed = wants_place && self.shared.room.try_take();
         child.head().placed.set(placed);
         // What comes back is dropped: it ends as `Closed`, which its join tells.
         if self.shared.push(child).is_err() && placed {
@@ -144,15 +145,18 @@ impl<'env, E> Spawner<'env, E> {
         if self.shared.token.is_cancelled() || !self.shared.takes_children() {
             return Err(TrySpawnError::Closed(future));
         }
-        if !self.shared.room.try_take() {
+        let placed = aside.wants_place();
+        if placed && !self.shared.room.try_take() {
             return Err(TrySpawnError::Full(future));
         }
         let offered = node::offer(site, future, aside, |child| {
-            child.head().placed.set(true);
+            child.head().placed.set(placed);
             self.shared.push(child)
         });
         offered.map(Join::new).map_err(|future| {
-            self.shared.room.give();
+            if placed {
+                self.shared.room.give();
+            }
             TrySpawnError::Closed(future)
         })
     }
@@ -197,7 +201,7 @@ impl<'env, E> Spawner<'env, E> {
             return Err(DeferError::new(future));
         }
         let site = options.site;
-        let meta = options.with_role(Role::Cleanup).meta();
+        let meta = options.cleanup().meta();
         let offered = node::offer(site, future, meta, |cleanup| self.shared.push(cleanup));
         // Nobody joins it.
         offered.map(drop).map_err(DeferError::new)

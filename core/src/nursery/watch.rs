@@ -84,15 +84,23 @@ impl<'env, M: Mode> Watch<'env, M> {
 
     /// Sets the alarm, if it is to be set anew.
     pub(crate) fn arm(&mut self, shared: &Shared) {
-        let first = self.due.min(shared.poller.timetable.first());
-        if first == self.set_to {
-            return;
+        if self.first(shared) != self.set_to {
+            self.arm_anew(shared);
         }
+    }
+
+    fn first(&self, shared: &Shared) -> Instant {
+        self.due.min(shared.poller.timetable.first())
+    }
+
+    /// Sets the alarm, whatever it was set to.
+    pub(crate) fn arm_anew(&mut self, shared: &Shared) {
+        let first = self.first(shared);
         self.set_to = first;
         self.ask(shared, |alarm| alarm.set(first));
         if self.is_ringing(shared) {
             self.rang = true;
-            self.desk.ring(bit::ALARM);
+            shared.poller.again.set(true);
         }
     }
 
@@ -113,7 +121,7 @@ impl<'env, M: Mode> Watch<'env, M> {
             || poller.drain.get().is_some()
             || poller.told.get() > 0
             || !poller.timetable.is_empty();
-        (wanted || rang) && self.look_closely(shared, wanted, rang)
+        (wanted || rang || self.rang) && self.look_closely(shared, wanted, rang)
     }
 
     #[inline(never)]

@@ -43,7 +43,7 @@
 use crate::sync::{alloc, dealloc, pick};
 use crate::wake::batch::steps;
 use crate::wake::immortal::Immortal;
-use crate::wake::owner::Owner;
+use crate::wake::owner::{Owner, Retiring};
 use crate::wake::ready::{self, BITS, Header};
 use ::alloc::alloc::handle_alloc_error;
 use core::alloc::Layout;
@@ -244,13 +244,14 @@ impl<F> Chunks<F> {
             self.del_all(chunk);
             self.del_room(chunk);
         }
+        let mut retiring = owner.as_mut().map(Owner::retiring);
         // SAFETY: C1, C4 – nothing leads to the chunk any more.
-        unsafe { Self::release(owner, chunk) };
+        unsafe { Self::release(&mut retiring, chunk) };
     }
 
     /// # Safety
-    /// `chunk` is empty and nothing of ours leads to it; `owner` is the one that made its header.
-    unsafe fn release(owner: &mut Option<Owner>, chunk: *mut Chunk) {
+    /// `chunk` is empty and nothing of ours leads to it; `retiring` is of the owner that made its header.
+    unsafe fn release(retiring: &mut Option<Retiring<'_>>, chunk: *mut Chunk) {
         // SAFETY: C1 – it is still allocated, with this layout.
         let (header, layout) = unsafe {
             (
@@ -258,9 +259,9 @@ impl<F> Chunks<F> {
                 Self::layout((*chunk).full.count_ones() as usize),
             )
         };
-        if let Some(owner) = owner {
+        if let Some(retiring) = retiring {
             // SAFETY: `grow` got the header from this owner; it goes with the chunk.
-            unsafe { owner.retire(header) };
+            unsafe { retiring.retire(header) };
         }
         // SAFETY: C1 – as above.
         unsafe { dealloc(chunk.cast(), layout) };
@@ -422,10 +423,11 @@ impl<F> Chunks<F> {
     pub(crate) unsafe fn remove_polled(&mut self, owner: &mut Option<Owner>, place: Place) {
         struct Vacate<'a, F>(&'a mut Chunks<F>, &'a mut Option<Owner>, Place);
         impl<F> Drop for Vacate<'_, F> {
-            #[cold]
+            // Inlined, so that the guard is nowhere in memory while all goes well.
+            #[inline(always)]
             fn drop(&mut self) {
                 // SAFETY: C2 – the future is dropped, or as much of it as can be.
-                unsafe { self.0.vacate(self.1, self.2) };
+                unsafe { self.0.vacate_panicked(self.1, self.2) };
             }
         }
         // SAFETY: C2 – by contract the slot holds a future; nobody sees it again: `vacate` clears its
@@ -459,6 +461,17 @@ impl<F> Chunks<F> {
                 }
             }
         }
+    }
+
+    /// [`vacate`](Self::vacate) on the way out of a panic.
+    ///
+    /// # Safety
+    /// As there.
+    #[cold]
+    #[inline(never)]
+    unsafe fn vacate_panicked(&mut self, owner: &mut Option<Owner>, place: Place) {
+        // SAFETY: (caller) as here.
+        unsafe { self.vacate(owner, place) };
     }
 
     /// # Safety
@@ -527,6 +540,7 @@ impl<F> Chunks<F> {
         }
         let mut chunk = self.all;
         *self = Self::new();
+        let mut retiring = owner.as_mut().map(Owner::retiring);
         steps(|| {
             if chunk.is_null() {
                 return false;
@@ -536,6 +550,16 @@ impl<F> Chunks<F> {
             unsafe {
                 if core::mem::needs_drop::<F>() {
                     let mut left = Left(chunk, (*chunk).live);
+                    // Where there is no gap, the bits need not be looked for one by one.
+                    if left.1 & left.1.wrapping_add(1) == 0 {
+                        let index = left.1.count_ones() as usize;
+                        let mut slot = Self::slot(Place { chunk, index });
+                        while left.1 != 0 {
+                            left.1 >>= 1;
+                            slot = slot.sub(1);
+                            slot.drop_in_place();
+                        }
+                    }
                     while left.1 != 0 {
                         let index = left.1.ilog2() as usize;
                         left.1 &= !(1 << index);
@@ -544,7 +568,7 @@ impl<F> Chunks<F> {
                 }
                 let empty = chunk;
                 chunk = (*chunk).all[1];
-                Self::release(owner, empty);
+                Self::release(&mut retiring, empty);
             }
             true
         });

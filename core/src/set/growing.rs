@@ -200,14 +200,13 @@ impl<F: Future> FutureSet<F> {
     /// rest.
     #[inline(always)]
     pub(crate) fn poll_local(&mut self) -> Option<F::Output> {
-        /// Drops a child that panicked. With `std` it may panic in that, too: the first panic unwinds on.
         struct Panicked<'a, F>(&'a mut FutureSet<F>, Place);
         impl<F> Drop for Panicked<'_, F> {
-            #[cold]
+            // Inlined, so that the guard is nowhere in memory while all goes well.
+            #[inline(always)]
             fn drop(&mut self) {
-                let FutureSet { chunks, owner, .. } = &mut *self.0;
                 // SAFETY: `next` gave the place, and nothing was removed since.
-                each(once(self.1), |place| unsafe { chunks.remove(owner, place) });
+                unsafe { self.0.remove_panicked(self.1) };
             }
         }
         while let Some(place) = self.chunks.next(&mut self.owner) {
@@ -226,6 +225,20 @@ impl<F: Future> FutureSet<F> {
             }
         }
         None
+    }
+}
+
+impl<F> FutureSet<F> {
+    /// Drops a child that panicked. With `std` it may panic in that, too: the first panic unwinds on.
+    ///
+    /// # Safety
+    /// As for [`Chunks::remove`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn remove_panicked(&mut self, place: Place) {
+        let FutureSet { chunks, owner, .. } = self;
+        // SAFETY: (caller) as here.
+        each(once(place), |place| unsafe { chunks.remove(owner, place) });
     }
 }
 

@@ -50,12 +50,20 @@ pub(crate) fn each<I: Iterator>(mut items: I, mut act: impl FnMut(I::Item)) {
 }
 
 /// Drops a panic that nobody is to see.
+///
+/// Its payload may panic when it is dropped, and the payload of that again: so they go, one after
+/// another. One that brings forth a new one for ever is leaked in the end.
 #[cfg(feature = "std")]
 pub(crate) fn swallow(panic: alloc::boxed::Box<dyn core::any::Any + Send>) {
     use core::panic::AssertUnwindSafe;
 
-    // A payload may panic when it is dropped, and its payload again: that one is leaked.
-    core::mem::forget(std::panic::catch_unwind(AssertUnwindSafe(|| drop(panic))));
+    const GENERATIONS: usize = 16;
+    let mut next = Some(panic);
+    for _ in 0..GENERATIONS {
+        let Some(panic) = next else { return };
+        next = std::panic::catch_unwind(AssertUnwindSafe(|| drop(panic))).err();
+    }
+    core::mem::forget(next);
 }
 
 /// See above.

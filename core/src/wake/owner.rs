@@ -5,10 +5,11 @@
 
 use super::immortal::Immortal;
 use super::ready::{
-    ALL, CLOSED, DESK, Desk, Header, POLLING, get_header, get_shared, give_back, release,
+    ALL, CLOSED, DESK, Desk, Header, POLLING, Returning, get_header, get_shared, give_back, release,
 };
 use super::taker::Taker;
 use crate::sync::Ordering;
+use core::marker::PhantomData;
 use core::ptr;
 use core::task::{Context, Waker};
 
@@ -59,16 +60,17 @@ impl Owner {
     /// `header` came from `header` of this owner, has not been retired, and is not used by the
     /// caller any more.
     pub(crate) unsafe fn retire(&mut self, header: Immortal<Header>) {
-        // SAFETY: R5 – the header is ours.
-        header
-            .chunk
-            .with_mut(|chunk| unsafe { *chunk = ptr::null_mut() });
-        if header.ready.swap(ALL, Ordering::AcqRel) == 0 {
-            // SAFETY: R2 – we changed `ready` from 0, and just retired it.
-            unsafe { give_back(header, self.taker.shared) }
+        // SAFETY: (caller) as here.
+        unsafe { self.retiring().retire(header) };
+    }
+
+    /// For many headers at once.
+    #[inline]
+    pub(crate) fn retiring(&mut self) -> Retiring<'_> {
+        Retiring {
+            back: Returning::new(self.taker.shared),
+            _owner: PhantomData,
         }
-        // Otherwise somebody has the queue right: `begin` finds the header dead, or a pusher finds
-        // CLOSED.
     }
 
     /// The header of the owner's own bits. Made on first call; retired with the owner. May
@@ -122,6 +124,30 @@ impl Owner {
     }
 }
 
+/// Takes headers out of service; the last of them are back in the pool when this is dropped.
+pub(crate) struct Retiring<'a> {
+    back: Returning,
+    _owner: PhantomData<&'a mut Owner>,
+}
+
+impl Retiring<'_> {
+    /// # Safety
+    /// As for [`Owner::retire`].
+    #[inline]
+    pub(crate) unsafe fn retire(&mut self, header: Immortal<Header>) {
+        // SAFETY: R5 – (caller) the header is the owner's.
+        header
+            .chunk
+            .with_mut(|chunk| unsafe { *chunk = ptr::null_mut() });
+        if header.ready.swap(ALL, Ordering::AcqRel) == 0 {
+            // SAFETY: R2 – we changed `ready` from 0, and just retired it.
+            unsafe { self.back.give_back(header) }
+        }
+        // Otherwise somebody has the queue right: `begin` finds the header dead, or a pusher finds
+        // CLOSED.
+    }
+}
+
 // An owner is pointers to blocks and numbers; its rights (R2, R4, R5) are tied to it, not to a
 // thread.
 const _: () = {
@@ -143,7 +169,7 @@ impl Drop for Owner {
             unsafe { give_back(header, shared) }
         });
         // SAFETY: R3 – the owner's unit.
-        unsafe { release(shared) };
+        unsafe { release(shared, 1) };
         drop(wakers);
     }
 }

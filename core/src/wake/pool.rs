@@ -8,14 +8,15 @@
 //!
 //! | word | meaning | changed by |
 //! |---|---|---|
-//! | `Slab::free` | a set bit: this block is free | `get` clears it, `put` sets it |
-//! | `Pool::permits` | free blocks that nobody has a claim to yet | `get` takes one *before* it looks for a bit, `put` gives one *after* it has set a bit |
+//! | `Slab::free` | a set bit: this block is free | `get` clears it, `put` and `flush` set it |
+//! | `Pool::permits` | free blocks that nobody has a claim to yet | `get` takes one *before* it looks for a bit, `put` and `flush` give one *after* they have set a bit |
 //! | `Pool::hint` | the slab to look into first | anybody; only a hint |
 //!
 //! | transition | who, and how | model |
 //! |---|---|---|
 //! | `permits` − 1, then a bit of `free` → 0 | `get`; CAS, CAS | `who_has_a_permit_finds_a_block` |
 //! | a bit of `free` → 1, then `permits` + 1 | `put`; `fetch_or`, `fetch_add` | `a_block_goes_from_thread_to_thread` |
+//! | bits of one slab → 1, then `permits` + as many | `flush`, of a [`Batch`]; as above | as above |
 //! | `slabs`: a slab more | `get` without a permit; CAS | `two_takers_of_an_empty_pool` |
 //! | none: there is a permit | `get` | `takers_collide_and_the_pool_stays_small` |
 //!
@@ -26,9 +27,10 @@
 //! - **P2** Set bits ≥ permits + permits taken whose bit is not yet cleared. So who has a permit
 //!   finds a bit, unless others make progress; nobody waits for anybody.
 //! - **P3** A slab is made only if there is no permit: the pool never holds more blocks than were
-//!   in use (or on their way in or out) at one time, rounded up to a slab. A pool that is emptied
-//!   by one taker while he keeps a single block (the usual cure for ABA) has no such bound.
-//! - **P4** A bit is changed by who has the block (`put`) or by who wins the CAS (`get`): bitmaps
+//!   in use at one time (or on their way out, or in: at most a slab's for each batch), rounded up to a
+//!   slab. A pool that is emptied by one taker while he keeps a single block (the usual cure for ABA)
+//!   has no such bound.
+//! - **P4** A bit is changed by who has the block (`flush`) or by who wins the CAS (`get`): bitmaps
 //!   know no ABA.
 //!
 //! # Orderings
@@ -37,16 +39,16 @@
 //! |---|---|---|---|---|
 //! | take a permit | CAS `permits` | AcqRel | every earlier give (a chain of RMWs) | the bits set before |
 //! | give a permit | `fetch_add` | AcqRel | take | the bit set before it |
-//! | take a block | CAS `free` | Acquire | `put` of that block | what its last owner did to it |
-//! | put a block | `fetch_or` | Release | take | the same |
+//! | take a block | CAS `free` | Acquire | the flush with that block | what its last owner did to it |
+//! | flush | `fetch_or` | Release | take | the same |
 //! | link a slab | CAS `slabs` | Release | loads of `slabs`, Acquire | the slab |
 //! | hint | store / load | Release / Acquire | each other | the slab |
 //!
 //! The order on `permits` is what lets `claim` see the bit at once. With Relaxed it would look again
 //! until it does, which no model tells apart.
 //!
-//! `get` may allocate; `put` is wait-free, never allocates, and may run in an interrupt. No foreign
-//! code runs here.
+//! `get` may allocate; `put` and `flush` are wait-free, never allocate, and may run in an interrupt. No
+//! foreign code runs here.
 
 #[cfg(all(test, not(umbel_loom)))]
 mod tests;
@@ -71,6 +73,23 @@ struct Slab<T> {
     /// Written before the slab is published, never after.
     next: *mut Slab<T>,
     blocks: [T; PER_SLAB],
+}
+
+/// Blocks of one slab that go back together. They are lost unless it is flushed.
+pub(crate) struct Batch<T> {
+    slab: *mut Slab<T>,
+    bits: usize,
+    count: usize,
+}
+
+impl<T> Batch<T> {
+    pub(crate) const fn new() -> Self {
+        Batch {
+            slab: ptr::null_mut(),
+            bits: 0,
+            count: 0,
+        }
+    }
 }
 
 pub(crate) struct Pool<T> {
@@ -183,16 +202,46 @@ impl<T: Block> Pool<T> {
     /// # Safety
     /// `block` came from `get` of this pool, and the caller alone may return it, once.
     pub(crate) unsafe fn put(&self, block: Immortal<T>) {
+        let mut batch = Batch::new();
+        // SAFETY: (caller) as here.
+        unsafe { self.put_later(&mut batch, block) };
+        self.flush(&mut batch);
+    }
+
+    /// Takes a block back with the next ones of the same slab, at the latest in [`flush`](Self::flush).
+    /// How many were taken back now.
+    ///
+    /// # Safety
+    /// As for [`put`](Self::put); all of a batch come from this pool.
+    #[inline]
+    pub(crate) unsafe fn put_later(&self, batch: &mut Batch<T>, block: Immortal<T>) -> usize {
         let slab = block
             .as_ptr()
             .map_addr(|addr| addr & !(align_of::<Slab<T>>() - 1))
             .cast::<Slab<T>>();
         let blocks = slab.addr() + core::mem::offset_of!(Slab<T>, blocks);
         let index = (block.as_ptr().addr() - blocks) / size_of::<T>();
-        self.hint.store(slab, Ordering::Release);
-        // SAFETY: P1 – a slab is aligned to at least its size, so the mask led to the block's own.
-        unsafe { &(*slab).free }.fetch_or(1 << index, Ordering::Release);
-        self.permits.fetch_add(1, Ordering::AcqRel);
+        let mut back = 0;
+        if slab != batch.slab {
+            back = self.flush(batch);
+            batch.slab = slab;
+        }
+        batch.bits |= 1 << index;
+        batch.count += 1;
+        back
+    }
+
+    /// Takes back what is in a batch; how many they were.
+    #[inline]
+    pub(crate) fn flush(&self, batch: &mut Batch<T>) -> usize {
+        let Batch { slab, bits, count } = core::mem::replace(batch, Batch::new());
+        if count != 0 {
+            self.hint.store(slab, Ordering::Release);
+            // SAFETY: P1 – a slab is aligned to at least its size, so the mask led to the blocks' own.
+            unsafe { &(*slab).free }.fetch_or(bits, Ordering::Release);
+            self.permits.fetch_add(count, Ordering::AcqRel);
+        }
+        count
     }
 
     /// Blocks made, and how many of them are in use. Exact while nobody gets or puts.

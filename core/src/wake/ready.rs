@@ -60,7 +60,7 @@
 //! | 17 | even → even | a notifier; `fetch_add` | `wake_against_two_new_outer_wakers` |
 //! | 18 | even → `LAST` → `EMPTY` | the end of a set, no token being out; `fetch_add`, store | `n_07_wake_against_drop_and_pool_reuse` |
 //! | 19 | even → odd → `LAST` → `EMPTY` | the end of a set, tokens being out, then the last notifier | `n_07_wake_against_drop_and_block_reuse` |
-//! | 20 | `outstanding`: 1 → 0 | who gives back the last block, waker or owner; `fetch_sub` | `wake_against_the_end_of_a_set` |
+//! | 20 | `outstanding`: n → 0 | who gives back the last n blocks, waker or owner; `fetch_sub` | `wake_against_the_end_of_a_set` |
 //!
 //! # Life
 //!
@@ -149,7 +149,7 @@
 
 use super::immortal::{Block, Immortal};
 #[cfg(feature = "alloc")]
-use super::pool::Pool;
+use super::pool::{Batch, Pool};
 #[cfg(feature = "alloc")]
 use crate::sync::global;
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering, UnsafeCell, const_fn};
@@ -498,14 +498,57 @@ pub(super) unsafe fn give_back(header: Immortal<Header>, shared: Immortal<Shared
     // SAFETY: R2 – who has the queue right of a retired header returns it, and there is one such.
     unsafe { HEADERS.put(header) };
     // SAFETY: R3 – the header's unit.
-    unsafe { release(shared) };
+    unsafe { release(shared, 1) };
+}
+
+/// Retired headers of one set that return to the pool together, those of one slab of it at a time; the
+/// last ones when this is dropped.
+#[cfg(feature = "alloc")]
+pub(super) struct Returning {
+    shared: Immortal<Shared>,
+    batch: Batch<Header>,
+}
+
+#[cfg(feature = "alloc")]
+impl Returning {
+    #[inline]
+    pub(super) fn new(shared: Immortal<Shared>) -> Self {
+        Returning {
+            shared,
+            batch: Batch::new(),
+        }
+    }
+
+    /// # Safety
+    /// As for [`give_back`].
+    #[inline]
+    pub(super) unsafe fn give_back(&mut self, header: Immortal<Header>) {
+        // SAFETY: R2 – as in `give_back`.
+        let back = unsafe { HEADERS.put_later(&mut self.batch, header) };
+        if back != 0 {
+            // SAFETY: R3 – the headers' units.
+            unsafe { release(self.shared, back) };
+        }
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Drop for Returning {
+    #[inline]
+    fn drop(&mut self) {
+        let back = HEADERS.flush(&mut self.batch);
+        if back != 0 {
+            // SAFETY: R3 – as above.
+            unsafe { release(self.shared, back) };
+        }
+    }
 }
 
 /// # Safety
-/// The caller gives up one unit of `outstanding`.
+/// The caller gives up so many units of `outstanding`, at least one.
 #[cfg(feature = "alloc")]
-pub(super) unsafe fn release(shared: Immortal<Shared>) {
-    if shared.outstanding.fetch_sub(1, Ordering::AcqRel) == 1 {
+pub(super) unsafe fn release(shared: Immortal<Shared>, units: usize) {
+    if shared.outstanding.fetch_sub(units, Ordering::AcqRel) == units {
         // SAFETY: R3 – no unit is left, so nobody is to push to this shared any more.
         unsafe { SHAREDS.put(shared) };
     }

@@ -7,6 +7,7 @@ use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::head::{Claim, Exit, Node, VTable, drop_future};
 use crate::nursery::options::Aside;
 use crate::nursery::panics::Panics;
+use crate::reason::Reason;
 use crate::sync::{AtomicUsize, UnsafeCell, alloc};
 use crate::wake::cell::WakeCell;
 use ::alloc::alloc::handle_alloc_error;
@@ -46,6 +47,8 @@ union Payload<F, T> {
         reason = "written through a pointer; here for its size and alignment"
     )]
     output: ManuallyDrop<T>,
+    #[allow(dead_code, reason = "as above")]
+    end: ManuallyDrop<Option<Reason>>,
 }
 
 pub(super) struct Typed<F, T, E, M>(PhantomData<(F, T, E, M)>);
@@ -81,7 +84,7 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
             state: AtomicUsize::new(0),
             joiner: WakeCell::new(),
             site,
-            end: UnsafeCell::new(None),
+            end: UnsafeCell::new(()),
             kind: Cell::new(JoinErrorKind::Closed),
             has_future: Cell::new(true),
             taken: Cell::new(false),

@@ -6,6 +6,7 @@ use crate::nursery::ended::{Number, Origin, Site};
 use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::options::Meta;
 use crate::nursery::panics::Panics;
+use crate::observe::Id;
 use crate::reason::Reason;
 use crate::sync::{AtomicUsize, Ordering, UnsafeCell, dealloc};
 use crate::wake::cell::WakeCell;
@@ -22,6 +23,8 @@ pub(super) const CLAIMED: usize = 1 << 4;
 pub(super) const ABANDONED: usize = 1 << 5;
 pub(super) const NURSERY_GONE: usize = 1 << 6;
 pub(super) const JOIN_GONE: usize = 1 << 7;
+/// How many bits the above are. In those beyond lies the child's id, if it was asked.
+pub(super) const FLAGS: u32 = 8;
 
 /// The head of every child's block.
 pub(crate) struct Node {
@@ -31,8 +34,8 @@ pub(crate) struct Node {
     pub(super) joiner: WakeCell,
     /// Where it was spawned.
     pub(super) site: Site,
-    /// C4: why it ended.
-    pub(super) end: UnsafeCell<Option<Reason>>,
+    /// No memory; tells loom of each touch of the reason in the payload.
+    pub(super) end: UnsafeCell<()>,
     /// C4: how it ended.
     pub(super) kind: Cell<JoinErrorKind>,
     /// The payload's owner: whether the future is in it (C2).
@@ -71,6 +74,20 @@ impl Node {
             site: self.site,
             number: self.number.get(),
         }
+    }
+
+    /// The child's id, if it was asked.
+    pub(super) fn asked(&self) -> Option<Id> {
+        Id::from_word(self.state.load(Ordering::Relaxed) >> FLAGS)
+    }
+
+    /// As [`origin`](Self::origin), with the id that was asked.
+    pub(super) fn who(&self) -> Origin {
+        let mut origin = self.origin();
+        if let Some(id) = self.asked() {
+            origin.number = origin.number.asked(id);
+        }
+        origin
     }
 }
 
@@ -118,6 +135,21 @@ pub(super) unsafe fn meta<'a>(node: NonNull<Node>) -> Option<&'a Meta> {
     Some(unsafe { node.byte_add(at).cast::<Meta>().as_ref() })
 }
 
+/// Touches the payload as what it is from `ENDED` on: why the child ended.
+///
+/// # Safety
+/// The payload is the caller's (C4), and what lay in it before is gone.
+pub(super) unsafe fn with_end<R>(
+    node: NonNull<Node>,
+    touch: impl FnOnce(*mut Option<Reason>) -> R,
+) -> R {
+    // SAFETY: C1 – (caller) the block lives.
+    let head = unsafe { node.as_ref() };
+    // SAFETY: C6 – the payload lies there, within the block.
+    let end = unsafe { node.byte_add(head.vtable.payload).cast() };
+    head.end.with_mut(|_| touch(end.as_ptr()))
+}
+
 /// # Safety
 /// The payload is the caller's and holds the future.
 pub(super) unsafe fn drop_future(node: NonNull<Node>) {
@@ -132,9 +164,9 @@ pub(super) unsafe fn drop_future(node: NonNull<Node>) {
 /// Drops what is left in a block and frees it, also while a drop unwinds.
 ///
 /// # Safety
-/// C1: both sides have let go, and nobody else has seen that. `has_output`: `DONE` was set.
+/// C1: both sides have let go, and nobody else has seen that. `state` was the state before.
 #[inline]
-pub(super) unsafe fn free(node: NonNull<Node>, has_output: bool) {
+pub(super) unsafe fn free(node: NonNull<Node>, state: usize) {
     struct Free(NonNull<Node>);
     impl Drop for Free {
         #[inline]
@@ -155,7 +187,10 @@ pub(super) unsafe fn free(node: NonNull<Node>, has_output: bool) {
     // SAFETY: C1 – as above.
     let head = unsafe { node.as_ref() };
     debug_assert!(!head.has_future.get(), "a child's future outlived its end");
-    if has_output && !head.taken.get() {
+    if state & ENDED != 0 {
+        // SAFETY: C4 – the join side is gone: what it has left of the reason is ours.
+        drop(unsafe { with_end(node, |end| (*end).take()) });
+    } else if state & DONE != 0 && !head.taken.get() {
         if let Some(drop_output) = head.vtable.drop_output {
             // SAFETY: C3 – the join side is gone and did not take the output.
             unsafe { drop_output(node) };
@@ -185,7 +220,7 @@ impl Drop for LetGo {
         }
         if old & GONE != 0 {
             // SAFETY: C1 – the other side's bit was set: ours is the second.
-            unsafe { free(self.node, old & DONE != 0) };
+            unsafe { free(self.node, old) };
         }
     }
 }

@@ -3,10 +3,13 @@
 //! States, invariants and orderings are told in the [face](super).
 
 use crate::nursery::ended::Span;
-use crate::nursery::join_error::JoinError;
+use crate::nursery::join_error::{JoinError, JoinErrorKind};
 use crate::nursery::node::head::{
-    ABANDONED, CLAIMED, DONE, ENDED, JOIN_GONE, LetGo, Node, STARTED, WAITED, drop_future, meta,
+    ABANDONED, CLAIMED, DONE, ENDED, FLAGS, JOIN_GONE, LetGo, Node, STARTED, WAITED, drop_future,
+    meta, with_end,
 };
+use crate::nursery::options::Meta;
+use crate::observe::Id;
 use crate::sync::Ordering;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -53,7 +56,7 @@ impl<T> JoinSide<T> {
     unsafe fn end(&self) -> JoinError {
         let head = self.head();
         // SAFETY: C4 – (caller).
-        let reason = head.end.with_mut(|end| unsafe { (*end).take() });
+        let reason = unsafe { with_end(self.0, |end| (*end).take()) };
         // SAFETY: C1 – our side has not let go.
         let meta = unsafe { meta(self.0) };
         let name = meta.and_then(|meta| meta.name.take());
@@ -61,7 +64,32 @@ impl<T> JoinSide<T> {
             notice: meta.notice.get(),
             drain: meta.drain.get(),
         });
-        JoinError::new(head.kind.get(), reason, name, head.origin(), span)
+        let skip = meta.and_then(Meta::take_skip);
+        JoinError::new(head.kind.get(), reason, name, head.who(), span).with_skip(skip)
+    }
+
+    /// The child's id, given now if it was not before.
+    pub(crate) fn id(&self) -> Id {
+        let state = &self.head().state;
+        let mut serial = 0;
+        let mut now = state.load(Ordering::Relaxed);
+        loop {
+            if let Some(id) = Id::from_word(now >> FLAGS) {
+                return id;
+            }
+            if serial == 0 {
+                serial = Id::next_serial(FLAGS);
+            }
+            // The nursery enters the end of a child whose id was asked before. Who asks later is told it
+            // with the id.
+            let ended_well = (now & (DONE | ENDED) != 0).then_some(now & DONE != 0);
+            let asked = now | Id::word(serial, ended_well) << FLAGS;
+            // Relaxed: whether it was asked before the end is decided by this word alone.
+            match state.compare_exchange_weak(now, asked, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => now = asked,
+                Err(other) => now = other,
+            }
+        }
     }
 
     /// Why there is no output, if that is so already.
@@ -69,6 +97,17 @@ impl<T> JoinSide<T> {
         let ended = self.head().state.load(Ordering::Acquire) & ENDED != 0;
         // SAFETY: seen.
         ended.then(|| unsafe { self.end() })
+    }
+
+    /// Waits for the end.
+    pub(crate) fn poll_end(&self, cx: &Context<'_>) -> Poll<()> {
+        self.poll_state(DONE | ENDED, cx.waker()).map(|_| ())
+    }
+
+    /// It has ended well, but should have done something before. Its name is not ours to read.
+    pub(crate) fn unstarted(&self) -> JoinError {
+        let (kind, who) = (JoinErrorKind::Unstarted, self.head().who());
+        JoinError::new(kind, None, None, who, Span::default())
     }
 
     /// The output, or why there is none. Not to be called again after `Ready`.

@@ -5,13 +5,13 @@
 use crate::nursery::ended::Origin;
 use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::head::{
-    ABANDONED, CLAIMED, Claim, DONE, ENDED, Exit, JOIN_GONE, LetGo, NURSERY_GONE, Node, STARTED,
-    WAITED, drop_future, free, meta,
+    ABANDONED, CLAIMED, Claim, DONE, ENDED, Exit, FLAGS, JOIN_GONE, LetGo, NURSERY_GONE, Node,
+    STARTED, WAITED, drop_future, free, meta, with_end,
 };
-use crate::nursery::options::{Meta, Role};
+use crate::nursery::options::{Aside, Meta, Priority, Role};
 use crate::nursery::own::Own;
 use crate::nursery::panics::Panics;
-use crate::observe::Name;
+use crate::observe::{Id, Name};
 use crate::reason::Reason;
 use crate::sync::Ordering;
 use crate::wake::batch::each;
@@ -90,8 +90,44 @@ impl NurserySide {
         self.meta()?.name.take()
     }
 
+    /// Who it is, before anybody can have asked for its id, or to be told again by
+    /// [`who`](Self::who) if somebody has.
+    #[inline]
     pub(crate) fn origin(&self) -> Origin {
         self.head().origin()
+    }
+
+    /// Who it is, with the id that was asked.
+    pub(crate) fn who(&self) -> Origin {
+        self.head().who()
+    }
+
+    /// Its id, if it was asked.
+    pub(crate) fn asked(&self) -> Option<Id> {
+        self.head().asked()
+    }
+
+    pub(crate) fn priority(&self) -> Priority {
+        self.meta().map_or(Priority::Normal, Meta::priority)
+    }
+
+    pub(crate) fn is_service(&self) -> bool {
+        self.meta().is_some_and(Meta::is_service)
+    }
+
+    /// Those for whom it waits.
+    pub(crate) fn after(&self) -> &[Id] {
+        self.meta().map_or(&[], Meta::after)
+    }
+
+    /// Whether it takes a place, if there is one, when it is spawned.
+    pub(crate) fn wants_place(&self) -> bool {
+        self.meta().is_none_or(Aside::wants_place)
+    }
+
+    /// Whether it has ended well, and that is told.
+    pub(crate) fn is_done(&self) -> bool {
+        self.head().state.load(Ordering::Relaxed) & DONE != 0
     }
 
     /// Whether its spawner gave up waiting for room, so that it must not be started.
@@ -164,7 +200,7 @@ impl NurserySide {
     pub(crate) fn end_and(
         &self,
         kind: JoinErrorKind,
-        reason: Option<Reason>,
+        mut reason: Option<Reason>,
         between: impl FnOnce(),
     ) {
         // A lost claim: the spawner is dropping the future, perhaps now, and what lies beside it is his
@@ -173,13 +209,7 @@ impl NurserySide {
         if self.head().ended.get() || !self.claim(0) {
             return;
         }
-        let head = self.head();
-        head.kind.set(kind);
-        // SAFETY: C4 – the payload is ours and `ENDED` is not published yet.
-        let none = head
-            .end
-            .with_mut(|end| unsafe { core::mem::replace(&mut *end, reason) });
-        debug_assert!(none.is_none(), "a child ends once");
+        self.head().kind.set(kind);
         let mut between = Some(between);
         each(0..3, |step| match step {
             // SAFETY: C2 – claimed, and alive.
@@ -187,11 +217,20 @@ impl NurserySide {
             0 => {}
             1 => drop(between.take().map(|between| between())),
             _ => {
+                // SAFETY: C4 – the payload is ours, `ENDED` is not published yet, and the future is gone:
+                // the first step dropped it, or as much of it as can be.
+                unsafe { with_end(self.0, |end| end.write(reason.take())) };
                 if let Some(joiner) = self.publish(ENDED) {
                     joiner.wake();
                 }
             }
         });
+    }
+
+    /// Tells the end of a child that has an output. Whoever waits for it is to be woken.
+    #[must_use]
+    pub(crate) fn tell(&self) -> Option<Waker> {
+        self.head().untold.take().then(|| self.publish(DONE))?
     }
 
     /// Whoever waits for the child's end is to be woken.
@@ -210,7 +249,8 @@ impl NurserySide {
     /// more to it than its future. Most often it is one step: the end is published as the nursery lets go.
     ///
     /// # Errors
-    /// Somebody waits for the end, or the output is to be dropped: the drop does it.
+    /// Somebody waits for the end or has asked for the id, or the output is to be dropped: see
+    /// [`tell`](Self::tell).
     #[inline]
     pub(crate) fn try_let_go(self) -> Result<(), Self> {
         let head = self.head();
@@ -220,13 +260,14 @@ impl NurserySide {
         let told = NURSERY_GONE | if head.untold.get() { DONE } else { 0 };
         let mut state = head.state.load(Ordering::Acquire);
         loop {
+            // Waited for, or its id was asked: there is more to be done.
+            if state & WAITED != 0 || state >> FLAGS != 0 {
+                return Err(self);
+            }
             if state & JOIN_GONE != 0 {
                 // SAFETY: C1 – the join side is gone and we have not let go: the block is ours.
-                unsafe { free(self.0, false) };
+                unsafe { free(self.0, state) };
                 break;
-            }
-            if state & WAITED != 0 {
-                return Err(self);
             }
             match head.state.compare_exchange_weak(
                 state,
@@ -250,10 +291,10 @@ impl Drop for NurserySide {
             node: self.0,
             ours: NURSERY_GONE,
         };
-        if !self.head().untold.take() {
-            self.end(JoinErrorKind::Closed, None);
-        } else if let Some(joiner) = self.publish(DONE) {
-            joiner.wake();
+        match self.tell() {
+            Some(joiner) => joiner.wake(),
+            // No effect if it has ended.
+            None => self.end(JoinErrorKind::Closed, None),
         }
     }
 }

@@ -83,6 +83,8 @@ pub enum ChildKind {
     Plain,
     /// Told when it is cancelled, and polled on.
     Graceful,
+    /// Cancelled when the others have ended.
+    Service,
     /// A [critical section](crate::Handle::shield).
     Shielded,
     /// No child, but a [cleanup](crate::Handle::defer).
@@ -95,6 +97,8 @@ pub enum ChildKind {
 pub enum ChildState {
     /// It waited for room under the limit.
     Queued,
+    /// It waited for others to end.
+    Blocked,
     /// A cleanup that waited for its turn.
     Deferred,
     /// It had its place and was not polled yet.
@@ -129,6 +133,7 @@ impl ChildKind {
         match self {
             ChildKind::Plain => "plain",
             ChildKind::Graceful => "graceful",
+            ChildKind::Service => "service",
             ChildKind::Shielded => "shielded",
             ChildKind::Cleanup => "cleanup",
         }
@@ -140,6 +145,7 @@ impl ChildState {
     pub(super) fn word(self) -> &'static str {
         match self {
             ChildState::Queued => "queued",
+            ChildState::Blocked => "waiting for others",
             ChildState::Deferred => "deferred",
             ChildState::Starting => "starting",
             ChildState::Running => "running",
@@ -195,7 +201,10 @@ impl ChildSnapshot {
         fmt_with(|f| {
             f.write_str(self.state.word())?;
             let since = match self.state {
-                ChildState::Queued | ChildState::Starting | ChildState::Deferred => self.age,
+                ChildState::Queued
+                | ChildState::Blocked
+                | ChildState::Starting
+                | ChildState::Deferred => self.age,
                 ChildState::Running => self.running,
                 ChildState::Draining { drain, .. } => drain,
             };
