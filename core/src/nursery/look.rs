@@ -19,6 +19,7 @@ use crate::nursery::snapshot::tree::{ChildKind, ChildSnapshot, ChildState, Scope
 use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::iter;
 use core::time::Duration;
 
 /// The nursery as it is now, and those in it. V1 is the caller's.
@@ -50,10 +51,12 @@ fn look(shared: &Shared, now: Option<Instant>) -> Snapshot {
         }
     }
     children.reverse();
-    // SAFETY: L1, V1 – as above.
-    for queued in unsafe { poller.services.iter().chain(poller.queue.iter()) } {
-        if !queued.is_abandoned() {
-            children.push(child(shared, &queued, Some(ChildState::Queued), now));
+    for queue in iter::once(&poller.services).chain(poller.queue.all()) {
+        // SAFETY: L1, V1 – as above.
+        for queued in unsafe { queue.iter() } {
+            if !queued.is_abandoned() {
+                children.push(child(shared, &queued, Some(ChildState::Queued), now));
+            }
         }
     }
     poller.order.for_each_parked(|parked| {

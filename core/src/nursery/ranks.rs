@@ -12,7 +12,6 @@ use crate::wake::batch::each;
 use crate::wake::ready::Desk;
 use alloc::boxed::Box;
 use core::future::Future;
-use core::mem::ManuallyDrop;
 use core::pin::Pin;
 use core::task::Context;
 
@@ -144,7 +143,8 @@ pub(crate) struct Queues {
 }
 
 impl Queues {
-    fn all(&self) -> [&Queue; 3] {
+    /// The higher ones first.
+    pub(crate) fn all(&self) -> [&Queue; 3] {
         [&self.high, &self.normal, &self.low]
     }
 
@@ -164,17 +164,6 @@ impl Queues {
             Priority::Low => &self.low,
         };
         queue.push(child);
-    }
-
-    /// The children, in the order in which they start.
-    ///
-    /// # Safety
-    /// None comes or goes while the iterator is used.
-    pub(crate) unsafe fn iter(&self) -> impl Iterator<Item = ManuallyDrop<NurserySide>> {
-        // SAFETY: (caller).
-        self.all()
-            .into_iter()
-            .flat_map(|queue| unsafe { queue.iter() })
     }
 
     /// Takes out the one that comes first.
