@@ -85,11 +85,11 @@ proptest! {
     ) {
         let mut shares = Budget::until(at(length)).split(parts);
         let (mut now, mut before) = (Instant::EPOCH, Duration::ZERO);
-        for step in 0..parts {
+        for (step, percent) in used.into_iter().take(parts).enumerate() {
             let share = shares.step(now).remaining(now);
             prop_assert!(share >= before, "step {step} has less");
             before = share;
-            now += Duration::from_nanos((share.as_nanos() * u128::from(used[step]) / 100) as u64);
+            now += Duration::from_nanos((share.as_nanos() * u128::from(percent) / 100) as u64);
         }
     }
 

@@ -582,10 +582,11 @@ fn n7_a_cleanup_may_have_children_of_its_own() {
         // They borrow from the cleanup.
         let name = String::from("own");
         n.run(async {
-            let one = h.spawn(async { Ok(log_.add(name.as_str())) });
-            let two = h.spawn(async { Ok(log_.add(name.as_str())) });
-            one.await?;
-            Ok(two.await?)
+            let one = h.spawn(ready(Ok(name.as_str())));
+            let two = h.spawn(async { Ok(name.len()) });
+            log_.add(one.await?);
+            log_.add(two.await?.to_string());
+            Ok(())
         })
         .await?;
         Ok(())
@@ -593,7 +594,7 @@ fn n7_a_cleanup_may_have_children_of_its_own() {
     .unwrap();
     h.cancel();
     drop(Task::new(n.run(async { Ok(()) })).finish());
-    assert_eq!(log.take(), "own own");
+    assert_eq!(log.take(), "own 3");
 }
 
 #[test]
@@ -636,16 +637,16 @@ fn n7_a_cleanup_may_be_deferred_from_anywhere_at_any_time() {
 
 #[test]
 fn n7_cleanups_without_end_let_the_outer_task_go_on() {
+    type Again = std::pin::Pin<Box<dyn Future<Output = Result<(), Bad>> + Send>>;
+
     /// Defers itself anew.
-    fn again(h: H<'static>, left: usize) -> impl Future<Output = Result<(), Bad>> + Send {
-        async move {
+    fn again(h: H<'static>, left: usize) -> Again {
+        Box::pin(async move {
             if left > 0 {
-                let again: std::pin::Pin<Box<dyn Future<Output = _> + Send>> =
-                    Box::pin(again(h.clone(), left - 1));
-                h.defer(again).unwrap();
+                h.defer(again(h.clone(), left - 1)).unwrap();
             }
             Ok(())
-        }
+        })
     }
     let n = Nursery::<'static, Bad>::new();
     let h = n.handle();

@@ -46,7 +46,7 @@ pub(crate) fn cut(
     match child.role() {
         Role::Graceful => drop(shared.note_drained(child, true)),
         Role::Shielded => {
-            let forced = Drained::new(child.name(), child.origin(), Span::default(), true);
+            let forced = Drained::new(child.name(), child.who(), Span::default(), true);
             shared.poller.drained.borrow_mut().push(forced);
         }
         _ => {}
@@ -102,7 +102,6 @@ pub(crate) fn cancel(shared: &Shared, child: NurserySide, why: Option<Reason>) {
         note_cut(shared, child);
         shared.counts.cancelled();
         let why = why.or_else(|| reason(shared, child));
-        shared.counts.unbegun();
         shared.guard(|| tell::end(shared, child, JoinErrorKind::Cancelled, why));
     });
 }
@@ -111,7 +110,6 @@ pub(crate) fn cancel(shared: &Shared, child: NurserySide, why: Option<Reason>) {
 pub(crate) fn skip(shared: &Shared, child: NurserySide, because: Skip) {
     never_starts(shared, child, |child| {
         shared.counts.skipped();
-        shared.counts.unbegun();
         if let Some(more) = child.meta().and_then(Meta::more) {
             more.skip.set(Some(Box::new(because)));
         }
@@ -119,18 +117,24 @@ pub(crate) fn skip(shared: &Shared, child: NurserySide, because: Skip) {
     });
 }
 
-/// It came when all had ended: as one that came after the end, it counts nowhere.
-pub(crate) fn turn_away(shared: &Shared, child: NurserySide) {
-    never_starts(shared, child, |child| {
-        shared.guard(|| tell::end(shared, child, JoinErrorKind::Closed, None));
-    });
-}
-
 fn never_starts(shared: &Shared, child: NurserySide, end: impl FnOnce(&NurserySide)) {
     leave(shared, &child);
     if child.claim(0) {
         fell(shared, &child);
+        shared.counts.unbegun();
         end(&child);
+    } else {
+        tell::given_up(shared, &child);
+        shared.swept(1);
+    }
+    shared.guard(|| drop(child));
+}
+
+/// A child that came when all had ended: as one that came after the end, it counts nowhere.
+pub(crate) fn turn_away(shared: &Shared, child: NurserySide) {
+    leave(shared, &child);
+    if child.claim(0) {
+        shared.guard(|| tell::end(shared, &child, JoinErrorKind::Closed, None));
     } else {
         tell::given_up(shared, &child);
         shared.swept(1);

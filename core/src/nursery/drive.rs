@@ -218,8 +218,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         Poll::Pending
     }
 
-    /// The body has ended: whether that was all. If only those are left who wait in vain, they are skipped;
-    /// if only services are, they are dismissed.
+    /// The body has ended: whether no child is left. If only those are left who wait in vain, they are
+    /// skipped; if only services are, they are dismissed.
     fn is_childless(&mut self) -> bool {
         let serving = self.shared.poller.serving.get();
         if self.set.len() > serving || !self.queue().is_empty() {
@@ -764,13 +764,6 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     }
 }
 
-/// Ends children that have not started, of a nursery that is dropped, whoever panics.
-fn close_waiting(shared: &Shared, children: impl Iterator<Item = NurserySide>) {
-    each(children, |child| {
-        tell::end(shared, &child, JoinErrorKind::Closed, None);
-    });
-}
-
 impl<E, M: Mode> Engine<'_, E, M> {
     /// After [`close`](Self::close) and the drop of the body: tells that it is over, unless that was told.
     pub(crate) fn closed(&self) {
@@ -783,40 +776,43 @@ impl<E, M: Mode> Engine<'_, E, M> {
     /// panics. No effect a second time.
     pub(crate) fn close(&mut self) {
         let shared = &self.shared;
-        let incoming = Queue::default();
+        let late = Queue::default();
         let early = self.phase != Phase::Ended;
         if early {
             self.phase = Phase::Ended;
             for node in shared.shut().reversed() {
                 match node.role() {
                     Role::Cleanup => shared.poller.cleanups.push(node),
-                    _ => incoming.push(node),
+                    _ => late.push(node),
                 }
             }
             // One that was kept came before the drop; nobody waits for it any more.
             shared.poller.panics.forget();
         }
-        each(0..11, |step| match step {
+        each(0..10, |step| match step {
             0 => {
                 if early {
                     shared.token.cancel_with(Reason::dropped());
                 }
             }
-            1 => drop(incoming.take().reversed()),
-            2 => close_waiting(shared, waiting::take(shared)),
-            3 => {
+            1 => drop(late.take().reversed()),
+            2 => {
+                let waiting = waiting::take(shared);
                 let queued = shared.poller.queue.take().reversed();
-                close_waiting(shared, queued.chain(shared.poller.services.take()));
+                let services = shared.poller.services.take();
+                each(waiting.chain(queued).chain(services), |child| {
+                    tell::end(shared, &child, JoinErrorKind::Closed, None);
+                });
             }
-            4 => cutting::close_all(shared),
-            5 => self.set.clear(),
-            6 => drop(shared.poller.cleanups.take_all()),
-            7 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),
-            8 => {
+            3 => cutting::close_all(shared),
+            4 => self.set.clear(),
+            5 => drop(shared.poller.cleanups.take_all()),
+            6 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),
+            7 => {
                 shared.poller.timetable.clear();
                 self.watch.stop();
             }
-            9 => self.policy = M::fail_fast(),
+            8 => self.policy = M::fail_fast(),
             // A panic of what the set let go of.
             _ => shared.poller.panics.resume(),
         });

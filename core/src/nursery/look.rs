@@ -2,15 +2,14 @@
 //!
 //! # Invariants
 //!
-//! - **V1** The nursery that is looked at is polled by nobody meanwhile: either this is a part of its own
+//! - **K1** The nursery that is looked at is polled by nobody meanwhile: either this is a part of its own
 //!   poll, between the polls of its children (H2), or its run lies in a child of a nursery of which this
 //!   is true.
-//! - **V2** The `scope` of a `Meta` is the `Shared` of the run that lies in that child's future: it is there
+//! - **K2** The `scope` of a `Meta` is the `Shared` of the run that lies in that child's future: it is there
 //!   while the future is. (Made by `scope` of a handle, which gives the run away to the child at once.)
 //!
 //! Nothing here is foreign code, but for the clones of reasons' errors, which are reference counts.
 
-use crate::nursery::ended::Number;
 use crate::nursery::node::NurserySide;
 use crate::nursery::options::{Meta, Role};
 use crate::nursery::own::Own;
@@ -19,10 +18,9 @@ use crate::nursery::snapshot::tree::{ChildKind, ChildSnapshot, ChildState, Scope
 use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::iter;
 use core::time::Duration;
 
-/// The nursery as it is now, and those in it. V1 is the caller's.
+/// The nursery as it is now, and those in it. K1 is the caller's.
 pub(crate) fn snapshot(shared: &Shared) -> Snapshot {
     look(shared, shared.poller.now.get())
 }
@@ -43,7 +41,7 @@ pub(crate) fn at_ended(shared: &Shared) -> Snapshot {
 fn look(shared: &Shared, now: Option<Instant>) -> Snapshot {
     let poller = &shared.poller;
     let mut children = Vec::new();
-    // SAFETY: L2, V1 – no child comes or goes meanwhile.
+    // SAFETY: L2, K1 – no child comes or goes meanwhile.
     for running in unsafe { poller.running.iter() } {
         // One that has ended in this turn is still in the list.
         if running.is_alive() {
@@ -51,20 +49,18 @@ fn look(shared: &Shared, now: Option<Instant>) -> Snapshot {
         }
     }
     children.reverse();
-    for queue in iter::once(&poller.services).chain(poller.queue.all()) {
-        // SAFETY: L1, V1 – as above.
-        for queued in unsafe { queue.iter() } {
-            if !queued.is_abandoned() {
-                children.push(child(shared, &queued, Some(ChildState::Queued), now));
-            }
+    // SAFETY: L1, K1 – as above.
+    for queued in unsafe { poller.queue.iter().chain(poller.services.iter()) } {
+        if !queued.is_abandoned() {
+            children.push(child(shared, &queued, Some(ChildState::Queued), now));
         }
     }
-    poller.order.for_each_parked(|parked| {
-        if !parked.is_abandoned() {
-            children.push(child(shared, parked, Some(ChildState::Blocked), now));
+    poller.order.each(|waiting| {
+        if !waiting.is_abandoned() {
+            children.push(child(shared, waiting, Some(ChildState::Waiting), now));
         }
     });
-    // SAFETY: L4, V1 – as above.
+    // SAFETY: L4, K1 – as above.
     let (at_work, deferred) = unsafe { (poller.cleanups.at_work(), poller.cleanups.iter()) };
     children.extend(at_work.map(|of| cleanup(&of, ChildState::Running)));
     children.extend(deferred.map(|of| cleanup(&of, ChildState::Deferred)));
@@ -100,7 +96,6 @@ fn drain_time(shared: &Shared, now: Option<Instant>) -> Option<Duration> {
     }
 }
 
-/// `waits`: it has not started.
 fn child(
     shared: &Shared,
     child: &NurserySide,
@@ -108,31 +103,30 @@ fn child(
     now: Option<Instant>,
 ) -> ChildSnapshot {
     let meta = child.meta();
-    let origin = child.who();
-    let has_begun = child.head().number.get() != Number::NONE;
+    let origin = child.origin();
     let role = child.role();
     let since = |at: &dyn Fn(&Meta) -> Instant| {
         let at = meta.map_or(Instant::NEVER, at);
         now.filter(|_| at != Instant::NEVER).map(|now| now - at)
     };
-    let id = origin.number.id();
-    let state = match (waits, role) {
-        (Some(waits), _) => waits,
-        (_, Role::Graceful) if child.own().is_some_and(Own::is_told) => ChildState::Draining {
+    let has_begun = origin.number.id().is_some();
+    let at_work = || match role {
+        Role::Graceful if child.own().is_some_and(Own::is_told) => ChildState::Draining {
             notice: shared.is_timed().then_some(Duration::ZERO),
             drain: child.own().and_then(|own| own.since_told(now)),
         },
-        (_, Role::Graceful) if shared.token.is_cancelled() => ChildState::Draining {
+        Role::Graceful if shared.token.is_cancelled() => ChildState::Draining {
             notice: meta.and_then(|meta| meta.notice.get()),
             drain: drain_time(shared, now),
         },
         _ if !has_begun => ChildState::Starting,
         _ => ChildState::Running,
     };
+    let state = waits.unwrap_or_else(at_work);
     let begun = meta.filter(|_| has_begun);
     ChildSnapshot {
         name: child.name(),
-        id,
+        id: child.who().number.id(),
         site: origin.site,
         kind: match role {
             _ if child.is_service() => ChildKind::Service,
@@ -144,7 +138,7 @@ fn child(
         age: since(&|meta| meta.admitted.get()),
         running: since(&|meta| meta.started.get()),
         scope: begun.and_then(|meta| meta.scope).map(|inner| {
-            // SAFETY: V2 – the child is alive; V1.
+            // SAFETY: K2 – the child is alive; K1.
             let inner = unsafe { inner.0.cast::<Shared>().as_ref() };
             Box::new(look(inner, now))
         }),
@@ -156,7 +150,7 @@ fn cleanup(cleanup: &NurserySide, state: ChildState) -> ChildSnapshot {
     ChildSnapshot {
         name: cleanup.name(),
         id: None,
-        site: cleanup.who().site,
+        site: cleanup.origin().site,
         kind: ChildKind::Cleanup,
         state,
         age: None,

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //!
-//! One allocation: `Node` (head) · `Meta` (only for named or graceful children) · payload. The
+//! One allocation: `Node` (head) · `Meta` (only if there is more to a child than its future) · payload. The
 //! payload is the future until it ends, then in the same bytes the output, or the reason why there is
 //! none. The head knows neither type: a table of functions made per future type does.
 //!
@@ -18,6 +18,7 @@
 //! | `ABANDONED` | its spawner gave up: the payload is his if `CLAIMED` did not come first | join | – |
 //! | `NURSERY_GONE` | the nursery has let go | nursery | – |
 //! | `JOIN_GONE` | the join side has let go | join | – |
+//! | the bits above | the child's id, once it was asked; 0 before | join | – |
 //!
 //! ```text
 //!            push               claim            poll → Ok          release
@@ -44,6 +45,8 @@
 //! | 12 | `JOIN_GONE`, the output taken | the join goes; `fetch_or` | `NURSERY_GONE` | `finish_against_join` |
 //! | 13 | `JOIN_GONE`, not taken | the join goes | `DONE`, `NURSERY_GONE`: who comes second drops the output | `finish_against_dropped_join` |
 //! | 14 | `WAITED` | its join waits; `fetch_or` | 7, 8, 9 | `finish_against_join`, `failure_against_join`, `cut_against_join` |
+//! | 15 | the id | its join is asked; CAS | 7 | `asking_against_the_end` |
+//! | 16 | | | 8 | `asking_against_the_failure` |
 //!
 //! # Invariants
 //!
@@ -53,10 +56,11 @@
 //!   if `ABANDONED` came before `CLAIMED`, to the join side. It never moves.
 //! - **C3** After `DONE` the payload holds the output. It belongs to the join side until that sets
 //!   `JOIN_GONE`; then, unless `taken`, to who frees the block.
-//! - **C4** `kind`, `number` and what is in a `Meta` belong to the payload's owner until that has
-//!   published `ENDED`, and then to the join side; after `DONE` they stay his. (What is in
-//!   a `Meta` never belongs to a spawner that gave up: then it stays the nursery's.) From `ENDED` on the
-//!   payload is an `Option<Reason>` and goes the same way; who frees the block drops what is left.
+//! - **C4** `kind` and `number` belong to the payload's owner until that has published `ENDED`, and then
+//!   to the join side; after `DONE` they stay his, and the join side may read `number`, which is written no
+//!   more. So does what is in a `Meta`, except that it never belongs to a spawner that gave up: then it
+//!   stays the nursery's, as what is in `more` does but for `skip`. From `ENDED` on the payload is an
+//!   `Option<Reason>` and goes the same way; who frees the block drops what is left.
 //! - **C5** The plain fields belong to the maker until the node is pushed, then to the nursery; `taken`
 //!   to the join side, and then to who frees the block.
 //! - **C6** The table's functions are those of the type with which the block was made.
@@ -71,11 +75,16 @@
 //! | `WAITED` | `fetch_or` | Relaxed | nothing: of this and a publication, both of one word, one comes first; the look after it acquires |
 //! | has this side waited? | load | Relaxed | nothing: it is this side that says so |
 //! | claim against abandon | `fetch_or` each | AcqRel | one another: the count of abandoned children, written before, is subtracted after |
+//! | the id | load, CAS | Relaxed | nothing: of this and the end, both of one word, one comes first |
 //! | let go | load, `fetch_or` | Acquire, AcqRel | the other side's: the freer sees every access of the other |
 //!
 //! Most children end well and unawaited: then that is published and the nursery lets go in one step, and
 //! if the join side went first, in none, for there is nobody to be told. A side that finds the other gone
 //! is alone with the block.
+//!
+//! Who asks for the id before the end is published finds the nursery entering that end, since the id stands
+//! in the word that the publication reads; who asks after it sees the end in the same word, and the id says
+//! so.
 //!
 //! Who has the payload is decided by the atomicity of claim and abandon alone: until then only the
 //! spawner has touched it, who published it with the push. No model can fail on their order: it

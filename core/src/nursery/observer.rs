@@ -287,7 +287,7 @@ impl fmt::Display for Ending<'_> {
             JoinErrorKind::Forced => "was forced",
             JoinErrorKind::Closed => "was dropped with its nursery",
             JoinErrorKind::Skipped => "was skipped",
-            JoinErrorKind::Unstarted => "never said that it had started",
+            JoinErrorKind::Unstarted => "ended without saying that it had started",
         })?;
         match self.reason() {
             // It says no more than that it was cancelled.

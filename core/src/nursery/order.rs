@@ -81,6 +81,11 @@ impl Order {
         !self.ended.borrow().is_empty()
     }
 
+    /// Calls `act` for each that waits, in the order in which they came. It may change nothing here.
+    pub(crate) fn each(&self, mut act: impl FnMut(&NurserySide)) {
+        self.parked.borrow().values().for_each(|of| act(&of.child));
+    }
+
     /// It has ended well.
     pub(crate) fn done(&self, id: Id) {
         self.fates.borrow_mut().insert(id, Fate::Done);
@@ -92,12 +97,6 @@ impl Order {
         let mut fates = self.fates.borrow_mut();
         fates.entry(id).or_insert(Fate::Not(who));
         self.ended.borrow_mut().push(id);
-    }
-
-    /// Looks at those who wait, in the order in which they came.
-    pub(crate) fn for_each_parked(&self, look: impl FnMut(&NurserySide)) {
-        let parked = self.parked.borrow();
-        parked.values().map(|parked| &parked.child).for_each(look);
     }
 
     /// Whether it may start.

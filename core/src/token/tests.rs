@@ -1,5 +1,5 @@
 use super::state::State;
-use super::walk::{Wakes, mark_all};
+use super::walk::{ChildWakes, Wakes, mark_all, mark_children};
 use super::*;
 use crate::reason::Reason;
 use crate::sync::Ordering;
@@ -197,6 +197,43 @@ fn an_empty_slot_has_no_reason_to_inherit() {
     let born = root.child_token();
     assert_eq!(born.reason(), Some(Reason::custom(1)));
     assert_ne!(born.node().reason_for_child(), State::LIVE);
+}
+
+/// Of a canceller that was stopped after the first flag, and before those below.
+#[test]
+fn cancel_children_finishes_what_another_has_begun() {
+    for begun_at in 0..2 {
+        let root = CancellationToken::new();
+        let child = root.child_token();
+        let low = child.child_token();
+        let begun = [&root, &child][begun_at];
+        begun.node().cancel(Reason::custom(1)).unwrap();
+        assert!(!low.is_cancelled());
+        root.cancel_children(Reason::custom(2));
+        assert_eq!(low.reason(), Some(Reason::custom(1)));
+        assert!(begun.node().is_done());
+    }
+}
+
+#[test]
+fn a_walker_below_the_children_that_is_dropped_half_way_releases_what_it_holds() {
+    let root = CancellationToken::new();
+    let child = root.child_token();
+    let (_count, waker) = counting();
+    let mut wait = pin!(child.cancelled());
+    let polled = wait.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    let reason = Reason::explicit();
+    // SAFETY: `root` is held throughout, and `reason` stays.
+    let mut wakes = unsafe {
+        assert!(mark_children(root.as_ptr(), &reason));
+        ChildWakes::new(root.as_ptr(), &reason)
+    };
+    wakes.next().unwrap().wake();
+    assert_eq!(strong(&child), 2, "the walker is inside");
+    drop(wakes);
+    assert_eq!(strong(&child), 1);
+    assert!(!child.node().is_woken_by(&reason), "the note is taken back");
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub enum ScopeState {
 pub struct ChildSnapshot {
     /// Its name.
     pub name: Option<Name>,
-    /// Its number; `None` if it was not polled yet.
+    /// Its number, or the id that was [asked](crate::Join::id) for; `None` if there was none yet.
     pub id: Option<Id>,
     /// Where it was spawned.
     pub site: &'static Location<'static>,
@@ -83,10 +83,10 @@ pub enum ChildKind {
     Plain,
     /// Told when it is cancelled, and polled on.
     Graceful,
-    /// Cancelled when the others have ended.
-    Service,
     /// A [critical section](crate::Handle::shield).
     Shielded,
+    /// A [service](crate::Child::service), plain or graceful.
+    Service,
     /// No child, but a [cleanup](crate::Handle::defer).
     Cleanup,
 }
@@ -97,8 +97,8 @@ pub enum ChildKind {
 pub enum ChildState {
     /// It waited for room under the limit.
     Queued,
-    /// It waited for others to end.
-    Blocked,
+    /// It waited for [others](crate::Child::after) to end.
+    Waiting,
     /// A cleanup that waited for its turn.
     Deferred,
     /// It had its place and was not polled yet.
@@ -133,8 +133,8 @@ impl ChildKind {
         match self {
             ChildKind::Plain => "plain",
             ChildKind::Graceful => "graceful",
-            ChildKind::Service => "service",
             ChildKind::Shielded => "shielded",
+            ChildKind::Service => "service",
             ChildKind::Cleanup => "cleanup",
         }
     }
@@ -145,7 +145,7 @@ impl ChildState {
     pub(super) fn word(self) -> &'static str {
         match self {
             ChildState::Queued => "queued",
-            ChildState::Blocked => "waiting for others",
+            ChildState::Waiting => "waiting",
             ChildState::Deferred => "deferred",
             ChildState::Starting => "starting",
             ChildState::Running => "running",
@@ -202,7 +202,7 @@ impl ChildSnapshot {
             f.write_str(self.state.word())?;
             let since = match self.state {
                 ChildState::Queued
-                | ChildState::Blocked
+                | ChildState::Waiting
                 | ChildState::Starting
                 | ChildState::Deferred => self.age,
                 ChildState::Running => self.running,
