@@ -11,7 +11,7 @@
 //! | `cancelled` | scope | INFO | `reason` |
 //! | `body ended` | scope | DEBUG | `outcome` |
 //! | `cleaned up` | scope | DEBUG; WARN if it was forced or panicked | `name`, `site`, `outcome` |
-//! | `closed` | scope | INFO | the counts: `started`, `done`, `failed`, `panicked`, `cancelled`, `forced` |
+//! | `closed` | scope | INFO | the counts: `started`, `done`, `failed`, `panicked`, `cancelled`, `forced`, `skipped` |
 //! | `started` | child | DEBUG | |
 //! | `told` | child | DEBUG | `reason` |
 //! | `ended` | child | DEBUG; WARN if it was forced or panicked | `outcome`, `reason`, `notice`, `drain` |
@@ -131,6 +131,7 @@ impl Observer for TracingObserver {
             panicked = stats.panicked,
             cancelled = stats.cancelled,
             forced = stats.forced,
+            skipped = stats.skipped,
             "closed"
         );
         self.forget(scope.mark());
@@ -204,6 +205,7 @@ fn outcome(how: &Ending<'_>) -> &'static str {
         Some(JoinErrorKind::Cancelled) => "cancelled",
         Some(JoinErrorKind::Forced) => "forced",
         Some(JoinErrorKind::Closed) => "dropped",
+        Some(JoinErrorKind::Skipped) => "skipped",
         Some(_) => "ended otherwise",
     }
 }

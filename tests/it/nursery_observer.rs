@@ -464,6 +464,10 @@ fn a_panic_of_an_observer_is_as_one_of_a_child() {
         let mut task = Task::new(nursery.run::<(), _>(pending()));
         let panicked = catch_unwind(AssertUnwindSafe(|| drop(task.finish()))).is_err();
         assert!(tape.is_empty(), "event {n}");
+        assert!(
+            h.report().is_some(),
+            "after event {n} it did not come to its end"
+        );
         assert_eq!(h.stats().active, 0);
         if !panicked {
             assert!(n > 12, "{n} events");

@@ -227,6 +227,28 @@ fn it_is_asked_from_anywhere_in_order_with_the_spawns() {
 }
 
 #[test]
+fn who_has_gone_is_not_shown() {
+    let n = N::new().limit(2);
+    let h = n.handle();
+    drop(h.child().name("gone").spawn(pending::<Result<(), E>>()));
+    drop(h.child().name("here").spawn(pending::<Result<(), E>>()));
+    let mut given_up = Task::new(h.child().name("given up").spawn_wait(async { Ok(()) }));
+    given_up.stall();
+    let mut task = Task::new(n.run(async { Ok(()) }));
+    task.stall();
+    drop(given_up);
+    // In one turn: the first has been dropped and is still in its place.
+    h.cancel_named("gone", Reason::explicit());
+    let mut asked = Task::new(h.snapshot());
+    asked.stall();
+    task.stall();
+    assert_eq!(
+        asked.finish().to_string(),
+        "scope: running, 1 cancelled\n└─ \"here\" #2: running\n"
+    );
+}
+
+#[test]
 fn an_ended_nursery_shows_its_counts() {
     let n = N::new().name("short");
     let h = n.handle();

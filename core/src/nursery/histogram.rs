@@ -43,14 +43,15 @@ const BUCKETS: usize = if cfg!(umbel_loom) { 2 } else { 32 };
 ///         Ok(())
 ///     }
 /// }));
-/// drop(h.spawn(async { h.cancel(); Ok(()) }));
 /// let mut run = pin!(n.run(async { Ok(()) }));
 /// # let mut poll = || run.as_mut().poll(&mut Context::from_waker(Waker::noop()));
 /// # assert!(poll().is_pending());
+/// // … while it runs:
+/// h.cancel();
 /// # assert!(poll().is_pending());
 /// # clock.advance(Duration::from_millis(3));
 /// # assert!(poll().is_ready());
-/// // … awaited:
+/// // … when it has ended, three milliseconds later:
 /// let stats = h.stats();
 /// assert_eq!(stats.notice.to_string(), "1 below 1µs"); // the clock stood still
 /// assert_eq!(stats.drain.to_string(), "1 below 4.096ms");

@@ -49,7 +49,7 @@ fn observe_child(
     };
     let seen = ObservedChild {
         mark: Mark::of(child.as_ptr()),
-        who: Ended::new(name.as_ref(), child.origin(), span),
+        who: Ended::new(name.as_ref(), child.who(), span),
         graceful: meta.role == Role::Graceful,
         scope: meta.scope.map(|inner| Mark::of(inner.0.as_ptr())),
     };
@@ -98,7 +98,7 @@ pub(crate) fn cleaned_up(shared: &Shared, cleanup: &NurserySide, kind: Option<Jo
         return;
     };
     let name = meta.name.take();
-    let who = Ended::new(name.as_ref(), cleanup.origin(), Span::default());
+    let who = Ended::new(name.as_ref(), cleanup.who(), Span::default());
     let how = kind.map_or(Ending::DONE, |kind| Ending::without(kind, None));
     observe(shared, |observer, scope| {
         observer.cleaned_up(scope, &who, &how)

@@ -146,6 +146,7 @@ fn stats(f: &mut fmt::Formatter<'_>, stats: &Stats) -> fmt::Result {
         .plain("panicked", stats.panicked)?
         .plain("cancelled", stats.cancelled)?
         .plain("forced", stats.forced)?
+        .plain("skipped", stats.skipped)?
         .plain("active", stats.active)?
         .plain("queued", stats.queued)?;
     histogram(object.key("notice")?, &stats.notice)?;

@@ -28,6 +28,7 @@ impl Text {
             (stats.panicked, "panicked"),
             (stats.cancelled, "cancelled"),
             (stats.forced, "forced"),
+            (stats.skipped, "skipped"),
         ];
         for (n, how) in ends.into_iter().filter(|(n, _)| *n > 0) {
             write!(f, ", {n} {how}")?;
