@@ -252,6 +252,37 @@ fn cancel_children_finishes_what_another_has_begun() {
     }
 }
 
+/// Another canceller of `root` has set all flags below, and left waking to the first.
+#[test]
+fn who_cancelled_first_wakes_where_others_have_marked() {
+    let root = CancellationToken::new();
+    let child = root.child_token();
+    let low = child.child_token();
+    let (count, waker) = counting();
+    let mut wait = pin!(low.cancelled());
+    let polled = wait.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    root.node().cancel(Reason::custom(1)).unwrap();
+    root.cancel();
+    assert!(child.node().is_done() && count.0.load(SeqCst) == 0);
+    // SAFETY: `root` is held.
+    assert!(unsafe { mark_all(root.as_ptr()) }, "somebody may wait");
+}
+
+/// A walk that has come back from a child with a reason of its own hands down the parent's.
+#[test]
+fn a_reason_of_ones_own_is_not_the_siblings() {
+    let root = CancellationToken::new();
+    let own = root.child_token();
+    let low = own.child_token();
+    let sibling = root.child_token();
+    // Not yet below, so that the walk goes there.
+    own.node().cancel(Reason::custom(1)).unwrap();
+    root.cancel_with(Reason::custom(2));
+    assert_eq!(low.reason(), Some(Reason::custom(1)));
+    assert_eq!(sibling.reason(), Some(Reason::custom(2)));
+}
+
 #[test]
 fn a_walker_below_the_children_that_is_dropped_half_way_releases_what_it_holds() {
     let root = CancellationToken::new();
