@@ -28,6 +28,15 @@ fn counting() -> (Arc<Count>, Waker) {
     (count.clone(), count.into())
 }
 
+#[derive(Debug)]
+struct Error(#[allow(dead_code, reason = "counted")] Arc<()>);
+impl core::fmt::Display for Error {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("why")
+    }
+}
+impl core::error::Error for Error {}
+
 fn strong(token: &CancellationToken) -> u32 {
     token.node().strong().load(Ordering::Relaxed)
 }
@@ -83,14 +92,6 @@ fn burial_in_a_walk_parks_the_reason_and_keeps_the_memory() {
         }
         let (_count, waker) = counting();
         let why = Arc::new(());
-        #[derive(Debug)]
-        struct Error(#[allow(dead_code, reason = "counted")] Arc<()>);
-        impl core::fmt::Display for Error {
-            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                f.write_str("why")
-            }
-        }
-        impl core::error::Error for Error {}
         {
             let mut wait = pin!(child.cancelled());
             assert!(
@@ -132,6 +133,42 @@ fn burial_in_a_walk_parks_the_reason_and_keeps_the_memory() {
         drop(root);
         assert_eq!(Arc::strong_count(&why), 1);
     }
+}
+
+/// What walks have buried at two levels, below two siblings: back from one arena, to the next.
+#[test]
+fn a_burial_finds_all_that_was_parked() {
+    let dies_in_walk = |token: CancellationToken| {
+        let node = token.as_ptr();
+        // SAFETY: the walker's way: hold the node and, by its handle, the parent.
+        unsafe {
+            assert!((*node).upgrade());
+            drop(token);
+            super::death::release_in_walk(node);
+        }
+    };
+    let why = Arc::new(());
+    let root = CancellationToken::new();
+    let children = [0; 2].map(|_| root.child_token());
+    for child in &children {
+        for low in [0; 2].map(|_| child.child_token()) {
+            low.cancel_with(Reason::error(Error(why.clone())));
+            dies_in_walk(low);
+        }
+    }
+    children.into_iter().for_each(dies_in_walk);
+    assert_eq!(Arc::strong_count(&why), 5, "parked");
+    drop(root);
+    assert_eq!(Arc::strong_count(&why), 1);
+}
+
+/// In several segments, and several words of one.
+#[test]
+fn every_one_of_many_children_is_cancelled() {
+    let root = CancellationToken::new();
+    let children: Vec<_> = (0..300).map(|_| root.child_token()).collect();
+    root.cancel();
+    assert!(children.iter().all(CancellationToken::is_cancelled));
 }
 
 #[test]
@@ -213,6 +250,37 @@ fn cancel_children_finishes_what_another_has_begun() {
         assert_eq!(low.reason(), Some(Reason::custom(1)));
         assert!(begun.node().is_done());
     }
+}
+
+/// Another canceller of `root` has set all flags below, and left waking to the first.
+#[test]
+fn who_cancelled_first_wakes_where_others_have_marked() {
+    let root = CancellationToken::new();
+    let child = root.child_token();
+    let low = child.child_token();
+    let (count, waker) = counting();
+    let mut wait = pin!(low.cancelled());
+    let polled = wait.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    root.node().cancel(Reason::custom(1)).unwrap();
+    root.cancel();
+    assert!(child.node().is_done() && count.0.load(SeqCst) == 0);
+    // SAFETY: `root` is held.
+    assert!(unsafe { mark_all(root.as_ptr()) }, "somebody may wait");
+}
+
+/// A walk that has come back from a child with a reason of its own hands down the parent's.
+#[test]
+fn a_reason_of_ones_own_is_not_the_siblings() {
+    let root = CancellationToken::new();
+    let own = root.child_token();
+    let low = own.child_token();
+    let sibling = root.child_token();
+    // Not yet below, so that the walk goes there.
+    own.node().cancel(Reason::custom(1)).unwrap();
+    root.cancel_with(Reason::custom(2));
+    assert_eq!(low.reason(), Some(Reason::custom(1)));
+    assert_eq!(sibling.reason(), Some(Reason::custom(2)));
 }
 
 #[test]
