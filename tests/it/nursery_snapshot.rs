@@ -197,9 +197,11 @@ fn it_is_asked_from_anywhere_in_order_with_the_spawns() {
     let (all, asked) = (&seen, h.clone());
     drop(h.child().name("a").spawn(async move {
         // In a child; the nursery is being polled.
-        all.borrow_mut().push(asked.snapshot().await);
+        let seen = asked.snapshot().await;
+        all.borrow_mut().push(seen);
         asked.cancel();
-        all.borrow_mut().push(asked.snapshot().await);
+        let seen = asked.snapshot().await;
+        all.borrow_mut().push(seen);
         Ok(())
     }));
     drop(h.child().name("b").spawn_graceful(|_| async { Ok(()) }));
