@@ -15,12 +15,12 @@
 //! | 0 | `sync` | the facade over atomics | – |
 //! | 1 | `wake` | slots, cells and bitsets that wakers wait in | [`pool_stats`], [`WakePool`] |
 //! | 2 | `reason` | why something was cancelled | [`Reason`], [`Cancelled`] |
-//! | 2 | `time` | instants, clocks, virtual time | [`Instant`], [`Timer`], [`ManualClock`] |
+//! | 2 | `time` | instants, budgets, clocks, virtual time | [`Instant`], [`Timer`], [`Budget`], [`ManualClock`] |
 //! | 3 | `observe` | names and numbers | [`Name`], [`Id`] |
 //! | 3 | `spawn` | executors, seen from here | [`Spawn`] |
 //! | 4 | `token` | the tree of tokens, a token in a `static`, and what libraries take | [`CancellationToken`], [`StaticToken`], [`CancelSignal`] |
 //! | 5 | `set` | polling only what was woken | [`FutureSet`], [`FixedSet`] |
-//! | 6 | `nursery` | scopes of children | [`Nursery`], [`LocalNursery`], [`Handle`], [`Join`] |
+//! | 6 | `nursery` | scopes of children, and who watches them | [`Nursery`], [`LocalNursery`], [`Handle`], [`Join`], [`Observer`], [`Snapshot`] |
 //! | 6 | `fixed_nursery` | scopes of children without an allocator | [`FixedNursery`] |
 //! | 6 | `ext` | combinators | [`FutureExt`], [`StreamExt`] |
 //! | 7 | `log` | the types above in defmt's logs | feature `defmt` |
@@ -49,7 +49,7 @@
 //! | `portable-atomic` | targets without compare-and-swap; the program chooses portable-atomic's backend |
 //! | `defmt` | tokens, reasons, errors and instants in defmt's logs |
 //!
-//! Without `alloc` there are reasons, clocks, `Spawn`, `StaticToken`, `CancelSignal`, `or_cancelled`,
+//! Without `alloc` there are reasons, clocks, budgets, `Spawn`, `StaticToken`, `CancelSignal`, `or_cancelled`,
 //! `take_until_cancelled`, `FixedSet` and `FixedNursery`.
 //!
 //! # Wakers that outlive
@@ -98,14 +98,18 @@ pub use fixed_nursery::{
 #[cfg(feature = "alloc")]
 pub use nursery::{
     LocalNursery, LocalRun, Nursery, Run,
+    cleanup::DeferError,
     ended::Ended,
     failure::{Cause, ChildError, Failure},
     handle::{Child, Handle, LocalChild, LocalHandle},
+    histogram::Histogram,
     join::{Join, LocalSpawnWait, SpawnWait},
     join_error::{JoinError, JoinErrorKind},
+    observer::{Ending, Mark, ObservedChild, ObservedScope, Observer},
     options::Priority,
     policy::{FailFast, FirstSuccess, KeepGoing, Policy, Verdict},
-    report::{Drained, Report, Stats},
+    report::{CleanupStats, Drained, Report, Stats},
+    snapshot::tree::{ChildKind, ChildSnapshot, ChildState, ScopeState, Snapshot},
     spawner::ChildContext,
     start::{Start, Started},
 };
@@ -121,7 +125,7 @@ pub use spawn::{Spawn, SpawnError, TrySpawnError};
     any(target_has_atomic = "64", feature = "portable-atomic")
 ))]
 pub use time::manual::{ManualClock, ManualSleep};
-pub use time::{Clock, Instant, Timer};
+pub use time::{Budget, Clock, Instant, Shares, Timer};
 pub use token::{CancelSignal, Full, StaticChild, StaticDrive, StaticRun, StaticToken, StaticWait};
 #[cfg(feature = "alloc")]
 pub use token::{

@@ -10,11 +10,14 @@
 //! | room | what it holds |
 //! |---|---|
 //! | `ended` | who ended, and how long it took |
+//! | `histogram` | durations by order of magnitude |
 //! | `report` | counts and the final report |
 //! | `failure` | the outcome's error |
 //! | `skip` | why a child that waited for others never started |
 //! | `join_error` | the join's error |
 //! | `policy` | what an error does to the siblings |
+//! | `observer` | who watches |
+//! | `snapshot` | what a nursery looks like, in words |
 //! | `deadline` | the one alarm |
 //! | `mode` | what crosses threads and what stays |
 //! | `limit` | places for running children |
@@ -27,8 +30,11 @@
 //! | `ranks` | which children come first |
 //! | `order` | who waits for whom |
 //! | `shared` | what nursery and handles share: the inbox |
+//! | `tell` | telling the observer |
+//! | `cleanup` | what is done when all children have ended |
 //! | `join` | awaiting a child |
 //! | `request` | what is asked of the nursery's own poll |
+//! | `look` | taking a snapshot |
 //! | `cutting` | ending children before their end, with the nursery or alone |
 //! | `waiting` | children that wait for others: their turn comes, or they are skipped |
 //! | `watch` | the alarm, and what it is set to |
@@ -38,16 +44,20 @@
 //! | `map` | children made from an iterator |
 //! | `spawner` | giving a child to the nursery |
 //! | `handle` | the handles: spawning, steering |
+//! | `resource` | the handles: cleanups, critical sections |
 //! | `running` | what the set polls: a child at work |
 //! | `drive` | the engine: what one poll does |
 
 // Each uses only what stands above it.
 pub(crate) mod ended;
+pub(crate) mod histogram;
 pub(crate) mod report;
 pub(crate) mod failure;
 pub(crate) mod skip;
 pub(crate) mod join_error;
 pub(crate) mod policy;
+pub(crate) mod observer;
+pub(crate) mod snapshot;
 pub(crate) mod deadline;
 pub(crate) mod mode;
 pub(crate) mod limit;
@@ -60,8 +70,11 @@ pub(crate) mod list;
 pub(crate) mod ranks;
 pub(crate) mod order;
 pub(crate) mod shared;
+pub(crate) mod tell;
+pub(crate) mod cleanup;
 pub(crate) mod join;
 pub(crate) mod request;
+pub(crate) mod look;
 pub(crate) mod cutting;
 pub(crate) mod waiting;
 pub(crate) mod watch;
@@ -71,6 +84,7 @@ pub(crate) mod scope;
 pub(crate) mod map;
 pub(crate) mod spawner;
 pub(crate) mod handle;
+pub(crate) mod resource;
 pub(crate) mod running;
 pub(crate) mod drive;
 #[cfg(all(test, not(feature = "std"), not(umbel_loom)))]
@@ -88,6 +102,7 @@ use core::fmt;
 use core::future::Future;
 use core::panic::Location;
 use core::pin::Pin;
+use core::ptr::NonNull;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use drive::Engine;
@@ -97,6 +112,7 @@ use handle::{Child, Handle, LocalChild, LocalHandle};
 use join::Join;
 use limit::Room;
 use mode::{Local, Mode, Threads};
+use observer::{Eye, Inside, Observer};
 use pin_project_lite::pin_project;
 use policy::Policy;
 use scope::Scope;
@@ -108,6 +124,8 @@ struct Setup<'env, E, M: Mode> {
     engine: Engine<'env, E, M>,
     /// A handle has been taken: children may have places and contexts by now.
     handed_out: Cell<bool>,
+    /// Ages were asked for here, not inherited.
+    aged: bool,
 }
 
 impl<'env, E, M: Mode> Setup<'env, E, M> {
@@ -115,6 +133,7 @@ impl<'env, E, M: Mode> Setup<'env, E, M> {
         Setup {
             engine: Engine::new(),
             handed_out: Cell::new(false),
+            aged: false,
         }
     }
 
@@ -138,12 +157,41 @@ impl<'env, E, M: Mode> Setup<'env, E, M> {
     }
 
     #[track_caller]
+    fn observer(&mut self, observer: &'env (dyn Observer + 'env)) {
+        let shared = self.shared();
+        shared.observer = Some(Eye::new(observer));
+        shared.watched = true;
+    }
+
+    #[track_caller]
+    fn ages(&mut self) {
+        self.aged = true;
+        let shared = self.shared();
+        (shared.aged, shared.watched) = (true, true);
+    }
+
+    /// Whoever watches the nursery around it watches this one. `outer` is of the same `'env`.
+    #[track_caller]
+    fn inherit(&mut self, outer: &Spawner<'env, impl Sized>) {
+        let (shared, outer) = (self.shared(), &outer.shared);
+        shared.observer = outer.observer;
+        shared.aged = outer.aged;
+        shared.watched = outer.watched;
+    }
+
+    #[track_caller]
     fn finish(self) -> Engine<'env, E, M> {
         let mut engine = self.engine;
         engine.site = Location::caller();
         if !engine.watch.has_timer() {
-            let timed = engine.watch.due != Instant::NEVER || engine.shared.grace.is_some();
-            assert!(!timed, "a nursery's deadline and grace need `.timer(..)`");
+            let timed = engine.watch.due != Instant::NEVER
+                || engine.shared.grace.is_some()
+                || engine.cleanup.is_some();
+            assert!(
+                !timed,
+                "a nursery's deadline, grace and time for cleanups need `.timer(..)`"
+            );
+            assert!(!self.aged, "a nursery's ages need `.timer(..)`");
         }
         engine
     }
@@ -173,6 +221,7 @@ macro_rules! nurseries {
         E: [$($error:tt)*];
         name: [$($name:tt)*];
         policy: [$($policy:tt)*];
+        observer: [$($observer:tt)*];
         timer: [$($timer:tt)*];
         sleep: [$($sleep:tt)*];
         body: [$($body:tt)*];
@@ -206,7 +255,7 @@ macro_rules! nurseries {
         ///
         /// # Panics
         ///
-        /// Those that handles know about (name, limit, token, grace) panic if a handle has been taken,
+        /// Those that handles know about (name, limit, token, grace, observer, ages) panic if a handle has been taken,
         /// even one that is gone.
         impl<'env, E: $($error)*> $Nursery<'env, E> {
             /// Names it, for errors and reports.
@@ -236,9 +285,9 @@ macro_rules! nurseries {
                 self
             }
 
-            /// The timer for [`deadline`](Self::deadline), [`grace`](Self::grace), the deadlines that its
-            /// parent token has, and those of children: set it before the first of these is spawned. One
-            /// allocation.
+            /// The timer for [`deadline`](Self::deadline), [`grace`](Self::grace),
+            /// [`cleanup`](Self::cleanup), the deadlines that its parent token has, and those of children:
+            /// set it before the first of these is spawned. One allocation.
             pub fn timer<T>(mut self, timer: T) -> Self
             where
                 T: $($timer)*,
@@ -258,11 +307,40 @@ macro_rules! nurseries {
                 self
             }
 
+            /// Tells `observer` what happens in this nursery and in the [scopes](Handle::scope) nested in it
+            /// (unless these have one of their own).
+            #[track_caller]
+            pub fn observer(mut self, observer: &'env ($($observer)*)) -> Self {
+                self.0.observer(observer);
+                self
+            }
+
+            /// Keeps when each child came and when it started, for
+            /// [snapshots](crate::Snapshot). The clock is read once a turn, and each child has
+            /// a little more memory. Nested [scopes](Handle::scope) do the same, if they have a timer.
+            /// Needs a [`timer`](Self::timer).
+            #[track_caller]
+            pub fn ages(mut self) -> Self {
+                self.0.ages();
+                self
+            }
+
             /// How long graceful children may take to end after a cancellation. Without it: as long
             /// as they need. Needs a [`timer`](Self::timer).
             #[track_caller]
             pub fn grace(mut self, grace: Duration) -> Self {
                 self.0.shared().grace = Some(grace);
+                self
+            }
+
+            #[doc = concat!(
+                "How long all [cleanups](", stringify!($Handle), "::defer) together may take, from when \
+                the last child has ended. Without it: as long as they need."
+            )]
+            /// When it is over, each that is left still begins, and is dropped if its first poll is not
+            /// its last. Needs a [`timer`](Self::timer).
+            pub fn cleanup(mut self, budget: Duration) -> Self {
+                self.0.engine.cleanup = Some(budget);
                 self
             }
 
@@ -296,8 +374,8 @@ macro_rules! nurseries {
             ///
             /// # Panics
             ///
-            /// If a deadline or a grace was set without a [`timer`](Self::timer). The future panics if
-            /// it is polled after it was ready or has panicked, and when all have ended if something in
+            /// If a deadline, a grace, a time for cleanups or ages were asked for without
+            /// a [`timer`](Self::timer). The future panics if it is polled after it was ready or has panicked, and when all have ended if something in
             /// it has [panicked](Nursery#panics).
             #[track_caller]
             pub fn run<T, B>(self, body: B) -> $Run<'env, E, T, B>
@@ -377,9 +455,13 @@ macro_rules! nurseries {
                 E: $($from)*,
             {
                 let (spawner, options) = self.into_parts();
-                let options = options.graceful(&spawner.shared.token);
+                let mut options = options.graceful(&spawner.shared.token);
                 let outer = options.token(&spawner.shared.token).clone();
-                let run = make($Nursery::new().token(&outer));
+                let mut nursery = $Nursery::new().token(&outer);
+                nursery.0.inherit(spawner);
+                let run = make(nursery);
+                // The run keeps it alive, and lies in the child until that ends.
+                options.scope = Some(Inside(NonNull::from(&*run.engine.shared).cast()));
                 let inner = run.engine.shared.token.clone();
                 spawner.spawn(Scope::new(outer, inner, run), options)
             }
@@ -415,10 +497,11 @@ macro_rules! nurseries {
                 /// The children go first, youngest first, then the body, whoever panics.
                 fn drop(this: Pin<&mut Self>) {
                     let mut this = this.project();
-                    each(0..3, |step| match step {
+                    each(0..4, |step| match step {
                         0 => this.engine.close(),
                         1 => this.body.set(None),
-                        _ => drop(this.value.take()),
+                        2 => drop(this.value.take()),
+                        _ => this.engine.closed(),
                     });
                 }
             }
@@ -469,6 +552,11 @@ nurseries! {
     policy: [
         Policy<E> // `E` is the nursery's error
         + Send // or else in a `LocalNursery`
+        + 'env // outlives the nursery
+    ];
+    observer: [
+        dyn Observer
+        + Sync // or else of a `LocalNursery`
         + 'env // outlives the nursery
     ];
     timer: [
@@ -540,9 +628,10 @@ nurseries! {
     ///
     /// # Dropping
     ///
-    /// A nursery that is dropped, run or not, drops its children, youngest first, cancels its token with
-    /// [`ReasonKind::Dropped`](crate::ReasonKind::Dropped) and refuses new ones. Nothing graceful happens
-    /// then: graceful children are dropped like the others. If drops panic, everything is dropped all the
+    /// A nursery that is dropped, run or not, drops its children, youngest first, then its cleanups,
+    /// youngest first, cancels its token with [`ReasonKind::Dropped`](crate::ReasonKind::Dropped) and
+    /// refuses new ones. Nothing graceful happens then: graceful children are dropped like the others, and
+    /// no cleanup is polled (but what was to be released is dropped, in the same order). If drops panic, everything is dropped all the
     /// same and the first panic is resumed (without `std`, a second one aborts).
     ///
     /// # Memory
@@ -562,6 +651,10 @@ nurseries! {
     name: [Into<Name>];
     policy: [
         Policy<E> // `E` is the nursery's error
+        + 'env // outlives the nursery
+    ];
+    observer: [
+        dyn Observer
         + 'env // outlives the nursery
     ];
     timer: [Timer + 'env];

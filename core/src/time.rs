@@ -3,11 +3,13 @@
 //! | room | what it holds |
 //! |---|---|
 //! | `instant` | a point in time, as saturating nanoseconds |
+//! | `budget` | the time until a deadline, shared out |
 //! | `clock` | the traits that a runtime's adapter implements |
 //! | `alarm` | a timer and the sleep that it is in |
 //! | `manual` | virtual time |
 
 mod instant;
+mod budget;
 mod clock;
 pub(crate) mod alarm;
 #[cfg(all(
@@ -16,5 +18,6 @@ pub(crate) mod alarm;
 ))]
 pub(crate) mod manual;
 
+pub use budget::{Budget, Shares};
 pub use clock::{Clock, Timer};
 pub use instant::Instant;

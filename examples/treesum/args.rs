@@ -65,9 +65,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Progress::Auto)]
     pub(crate) progress: Progress,
 
-    /// Say at the end how many files were started, done, failed, cancelled and forced
+    /// Say at the end how many files were started, done, failed, cancelled and forced, and how long
+    /// those in flight took when the run was cancelled
     #[arg(long)]
     pub(crate) stats: bool,
+
+    /// Show on standard error, once a second and at the end, which files are being read and for how long
+    #[arg(long)]
+    pub(crate) tree: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -16,7 +16,7 @@
 //! | `line.rs` | one line of output, escaped as `sha256sum` does |
 //! | `output.rs` | stdout: whole lines only, never waited for on the async side |
 //! | `order.rs` | results in walk order, whatever ends first, in bounded memory |
-//! | `run.rs` | the nursery: limit, policy, deadline, grace, signals |
+//! | `run.rs` | the nursery: limit, policy, deadline, grace, signals; what it looks like |
 //! | `summary.rs` | last words and the exit code |
 //!
 //! No thread, channel or lock is the program's own. File access and writing block, so they are done

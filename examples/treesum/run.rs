@@ -13,6 +13,7 @@ use crate::output::{Broken, Output};
 use crate::summary::{Ending, Summary};
 use crate::walk::{Found, Walk};
 use crate::{hash, line};
+use std::future::pending;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,8 +21,8 @@ use std::time::Duration;
 use umbel::signal::Signals;
 use umbel::smol::SmolTimer;
 use umbel::{
-    CancellationToken, Cancelled, ChildContext, Clock, Ended, FailFast, Failure, JoinError,
-    Nursery, Policy, Verdict, blocking,
+    CancellationToken, Cancelled, ChildContext, Clock, Ended, FailFast, Failure, Handle, JoinError,
+    Nursery, Policy, Timer, Verdict, blocking,
 };
 
 /// After a Ctrl-C or deadline: how long to try to write what is finished, and then the summary, to
@@ -80,8 +81,14 @@ pub(crate) async fn treesum(args: &Args, signals: &Signals) -> ExitCode {
             h.cancel();
         })
     });
+    let shown = async {
+        if args.tree {
+            show_trees(&h, timer, &console).await;
+        }
+        pending().await
+    };
     // Each failure has been named, and the counts are in the report.
-    let (Ok(()) | Err(Failure { .. })) = run.await;
+    let (Ok(()) | Err(Failure { .. })) = smol::future::or(run, shown).await;
 
     results.settle().await;
     let ending = Ending::of(h.token().reason(), signals.last());
@@ -91,7 +98,10 @@ pub(crate) async fn treesum(args: &Args, signals: &Signals) -> ExitCode {
     let stats = h.report().unwrap_or_default().stats;
     let files = console.files();
     let summary = Summary::new(ending, args, stats, files, all_begun, &results);
-    let (text, code) = (summary.text(), summary.exit_code());
+    let (mut text, code) = (summary.text(), summary.exit_code());
+    if args.tree {
+        text.insert_str(0, &h.snapshot().await.to_string());
+    }
     let say = blocking::run(&CancellationToken::never(), move |_| {
         console.finish();
         console.say(&text);
@@ -109,6 +119,10 @@ fn nursery<'env>(args: &Args, signals: &Signals, timer: SmolTimer) -> Nursery<'e
         .token(signals.token())
         .grace(args.grace)
         .force_on(signals.forced());
+    let nursery = match args.tree {
+        true => nursery.ages(),
+        false => nursery,
+    };
     let nursery = match args.fail_fast {
         true => nursery.policy(FailFast),
         false => nursery.policy(GoOn),
@@ -136,6 +150,20 @@ async fn sum(cx: ChildContext, path: Arc<Path>, console: Console) -> Result<Outc
     });
     // Cancelled before a thread was free: stopped as well.
     work.await.unwrap_or(Ok(Outcome::Stopped))
+}
+
+/// Shows what runs, once a second, beside the run: it is no part of what it shows.
+async fn show_trees(h: &Handle<'_, Failed>, timer: SmolTimer, console: &Console) {
+    loop {
+        timer
+            .sleep_until(timer.now() + Duration::from_secs(1))
+            .await;
+        let (tree, console) = (h.snapshot().await.to_string(), console.clone());
+        let say = blocking::run(&CancellationToken::never(), move |_| console.say(&tree));
+        if say.await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Waits for a last write: for as long as its reader likes if nobody is in a hurry, else a moment.

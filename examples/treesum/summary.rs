@@ -154,6 +154,8 @@ impl<'a> Summary<'a> {
             failed,
             cancelled,
             forced,
+            notice,
+            drain,
             ..
         } = self.stats;
         let stopped = self.unfinished.len().saturating_sub(forced);
@@ -162,6 +164,11 @@ impl<'a> Summary<'a> {
             "treesum: started {started}, done {}, failed {failed}, cancelled {}, forced {forced}",
             done.saturating_sub(stopped),
             cancelled + stopped,
-        )
+        )?;
+        if drain.count() > 0 {
+            writeln!(text, "treesum: files in flight saw the stop in: {notice}")?;
+            writeln!(text, "treesum: files in flight ended in: {drain}")?;
+        }
+        Ok(())
     }
 }

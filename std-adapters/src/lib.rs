@@ -24,6 +24,14 @@
     feature = "blocking",
     doc = "| [`mod@blocking`] | `blocking` | the thread pool of the `blocking` crate | that pool's, as work arrives |"
 )]
+#![cfg_attr(
+    feature = "census",
+    doc = "| [`census`] | `census` | who is alive, for tests | none |"
+)]
+#![cfg_attr(
+    feature = "tracing",
+    doc = "| [`mod@tracing`] | `tracing` | spans and events of tracing | none |"
+)]
 //!
 //! No feature is on by default. A library that only takes a token or a signal, a timer or an
 //! executor depends on `umbel-core` alone; a program chooses its adapters here.
@@ -36,6 +44,8 @@ pub use umbel_core::*;
 pub mod async_std;
 #[cfg(feature = "blocking")]
 pub mod blocking;
+#[cfg(feature = "census")]
+pub mod census;
 #[cfg(all(unix, feature = "signal"))]
 pub mod signal;
 #[cfg(feature = "smol")]
@@ -43,6 +53,8 @@ pub mod smol;
 pub mod time;
 #[cfg(any(feature = "tokio", feature = "tokio-util"))]
 pub mod tokio;
+#[cfg(feature = "tracing")]
+pub mod tracing;
 
 /// The README's example compiles.
 #[cfg(doctest)]

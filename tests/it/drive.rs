@@ -175,3 +175,18 @@ fn drive_is_send_and_sync_when_its_timer_is() {
     let token = CancellationToken::new();
     is(&token.drive(ManualClock::new()));
 }
+
+#[test]
+fn debug_shows_the_deadline() {
+    let root = CancellationToken::new();
+    let clock = ManualClock::new();
+    assert_eq!(
+        format!("{:?}", root.drive(&clock)),
+        "Drive { deadline: None, .. }"
+    );
+    let token = root.child_with_deadline(clock.now());
+    assert_eq!(
+        format!("{:?}", token.drive(&clock)),
+        format!("Drive {{ deadline: {:?}, .. }}", Some(clock.now()))
+    );
+}

@@ -2,6 +2,7 @@
 #![cfg(not(umbel_loom))]
 
 mod auto_traits;
+mod budget;
 mod drive;
 mod fixed_nursery;
 mod nursery;
@@ -11,10 +12,13 @@ mod nursery_drops;
 mod nursery_local;
 mod nursery_map;
 mod nursery_model;
+mod nursery_observer;
 mod nursery_order;
 mod nursery_panic;
 mod nursery_policy;
+mod nursery_resources;
 mod nursery_scope;
+mod nursery_snapshot;
 mod nursery_text;
 mod reason;
 mod nursery_start;

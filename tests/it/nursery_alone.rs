@@ -195,7 +195,7 @@ fn the_nurserys_time_and_the_childrens_share_an_alarm() {
         .deadline(clock.now() + 2 * SEC)
         .grace(5 * SEC);
     let h = n.handle();
-    let mut task = Task::new(n.run(async {
+    let mut task = Task::new(n.run::<(), _>(async {
         drop(h.child().timeout(SEC).spawn(idle(&log, "1s")));
         drop(h.child().timeout(3 * SEC).spawn(idle(&log, "3s")));
         // Its deadline comes while the nursery drains, and changes nothing: it has been told.

@@ -22,6 +22,9 @@ struct Ledger {
     made: Cell<usize>,
     dropped: Cell<usize>,
     polls: Cell<usize>,
+    /// Cleanups that were deferred, and that have begun.
+    deferred: Cell<usize>,
+    begun: Cell<usize>,
     wakers: RefCell<Vec<Waker>>,
 }
 
@@ -78,6 +81,24 @@ async fn work(ledger: Rc<Ledger>, turns: usize) -> Outcome {
         3 => Err(Bad(Some(item(&ledger)))),
         _ => Ok(item(&ledger)),
     }
+}
+
+/// A child that opens something, which is the scope's to close.
+async fn open(h: LocalHandle<'static, Bad>, ledger: Rc<Ledger>, turns: usize) -> Outcome {
+    let opened = item(&ledger);
+    ledger.deferred.set(ledger.deferred.get() + 1);
+    let (own, deeper) = (Rc::clone(&ledger), h.clone());
+    let close = async move {
+        own.begun.set(own.begun.get() + 1);
+        let last = item(&own);
+        deeper.release(last).unwrap();
+        drop(opened);
+        drop(work(own, turns).await?);
+        Ok(())
+    };
+    h.defer(close).unwrap();
+    h.release(item(&ledger)).unwrap();
+    work(ledger, 1).await
 }
 
 // ------------------------------------------------------------------ what may be dropped
@@ -150,7 +171,12 @@ impl Drop for SpawnsLate {
 async fn body(h: LocalHandle<'static, Bad>, ledger: Rc<Ledger>, loose: Loose) -> Outcome {
     let _own = item(&ledger);
     let spawns = SpawnsLate(h.clone(), Rc::clone(&ledger));
+    let (opening, late_too) = (Rc::clone(&ledger), Rc::clone(&ledger));
     let work = move |turns| work(Rc::clone(&ledger), turns);
+    // Children that open what outlives them: one closes well, one badly, one not in time.
+    for turns in [1, 3, 9] {
+        drop(loose.hold(h.spawn(open(h.clone(), Rc::clone(&opening), turns))));
+    }
     // A child that awaits another one.
     let joined = loose.hold(h.spawn(work(2)));
     let after = work(1);
@@ -160,8 +186,10 @@ async fn body(h: LocalHandle<'static, Bad>, ledger: Rc<Ledger>, loose: Loose) ->
     }));
     // One that is told, and takes its time.
     let late = work(2);
+    let own = h.clone();
     let graceful = h.spawn_graceful(|cx| async move {
         cx.token().cancelled().await;
+        drop(open(own, late_too, 0).await?);
         late.await
     });
     // A scope with a queue, whose spawner waits for room.
@@ -170,6 +198,8 @@ async fn body(h: LocalHandle<'static, Bad>, ledger: Rc<Ledger>, loose: Loose) ->
         let n = n.limit(2);
         let h = n.handle();
         n.run(async move {
+            let close = inside(2);
+            h.defer(async move { close.await.map(drop) }).unwrap();
             drop(h.spawn(inside(4)));
             let waits = [1, 2, 0].map(|turns| own.hold(h.spawn_wait(inside(turns))));
             for wait in waits {
@@ -199,6 +229,14 @@ async fn body(h: LocalHandle<'static, Bad>, ledger: Rc<Ledger>, loose: Loose) ->
     drop(read.await);
     drop(loose.hold(scope).await);
     drop(h.spawn(pending::<Outcome>()));
+    // Sections that outlive who awaits them: one ends, one does not in time.
+    for turns in [2, 12] {
+        let section = loose.hold(h.shield(Duration::from_nanos(5), work(turns)));
+        drop(h.spawn(async move {
+            drop(section.await);
+            pending::<Outcome>().await
+        }));
+    }
     h.cancel();
     drop(loose.hold(graceful).await);
     pending().await
@@ -214,7 +252,8 @@ fn run(loose_one: usize, first: usize, last: usize) -> (usize, usize) {
         .limit(3)
         .policy(KeepGoing)
         .timer(clock.clone())
-        .grace(Duration::from_nanos(2));
+        .grace(Duration::from_nanos(2))
+        .cleanup(Duration::from_nanos(7));
     let h = n.handle();
     let mut program = Box::pin(n.run(body(h.clone(), Rc::clone(&ledger), loose.clone())));
     let (wakes, waker) = Wakes::new();
@@ -228,6 +267,8 @@ fn run(loose_one: usize, first: usize, last: usize) -> (usize, usize) {
         ended = match program.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(outcome) => {
                 drop(outcome);
+                // Each has begun once, whoever was cancelled or went.
+                assert_eq!(ledger.begun.get(), ledger.deferred.get());
                 true
             }
             Poll::Pending => false,

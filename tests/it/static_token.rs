@@ -661,6 +661,27 @@ fn children_and_waits_go_anywhere() {
     send(&child.run_until_cancelled(pending::<()>()));
     let clock = ManualClock::new();
     send(&child.drive(&clock));
+}
+
+#[test]
+fn debug_shows_the_own_state_only() {
+    static TOKEN: StaticToken<1> = StaticToken::new();
+    let child = TOKEN.child().unwrap();
+    TOKEN.cancel_children(why(3));
+    assert_eq!(
+        format!("{TOKEN:?}"),
+        "StaticToken { is_cancelled: false, reason: None }"
+    );
+    assert_eq!(
+        format!("{child:?}"),
+        "StaticChild { is_cancelled: true, reason: Some(Reason { kind: Custom, code: 3 }) }"
+    );
+    assert_eq!(format!("{:?}", child.cancelled()), "StaticWait { .. }");
+    assert_eq!(
+        format!("{:?}", child.run_until_cancelled(ready(1))),
+        "StaticRun { .. }"
+    );
+    let clock = ManualClock::new();
     assert!(format!("{:?}", child.drive(&clock)).contains("NEVER"));
 }
 

@@ -552,7 +552,13 @@ fn a_thread_waits() {
         let child = root.child_token();
         std::thread::scope(|scope| {
             let sleepers = [
-                scope.spawn(|| child.wait_blocking()).thread().clone(),
+                scope
+                    .spawn(|| {
+                        child.wait_blocking();
+                        assert!(child.is_cancelled());
+                    })
+                    .thread()
+                    .clone(),
                 scope
                     .spawn(|| assert!(child.wait_timeout(Duration::MAX)))
                     .thread()

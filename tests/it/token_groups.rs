@@ -514,6 +514,34 @@ fn a_grave_is_disturbed_by_nobody() {
     }
 }
 
+/// A canceller has taken the link, and comes to it when the token has gone.
+#[test]
+fn what_dies_before_its_link_is_followed_gives_up_its_own_reason_once() {
+    let outside = live_bytes();
+    let drops = Arc::new(AtomicUsize::new(0));
+    {
+        let source = CancellationToken::new();
+        let held = Arc::new(Mutex::new(None));
+        let last = held.clone();
+        // Before the link, and taken together with it.
+        source
+            .on_cancel(move || drop(last.lock().unwrap().take()))
+            .forget();
+        let any = CancellationToken::any_of([&source]);
+        any.cancel_with(Reason::error(Why(drops.clone())));
+        let kept = any.reason();
+        *held.lock().unwrap() = Some(any);
+        source.cancel();
+        assert!(held.lock().unwrap().is_none());
+        drop(source);
+        assert_eq!(drops.load(SeqCst), 0);
+        drop(kept);
+    }
+    assert_eq!(drops.load(SeqCst), 1);
+    drop(drops);
+    assert_eq!(live_bytes(), outside);
+}
+
 #[test]
 fn t_12_a_long_chain_of_joined_tokens_on_a_small_stack() {
     let count = scaled(100_000, 30);

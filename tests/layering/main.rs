@@ -60,18 +60,24 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "fixed_nursery/run.rs",
     "fixed_nursery/wait.rs",
     "fixed_nursery/waiters.rs",
+    "nursery/cleanup.rs",
     "nursery/cutting.rs",
     "nursery/handoff.rs",
+    "nursery/histogram.rs",
     "nursery/join.rs",
     "nursery/list.rs",
+    "nursery/look.rs",
     "nursery/node.rs",
     "nursery/node/block.rs",
     "nursery/node/head.rs",
     "nursery/node/join_side.rs",
     "nursery/node/nursery_side.rs",
+    "nursery/observer.rs",
+    "nursery/ranks.rs",
     "nursery/request.rs",
     "nursery/running.rs",
     "nursery/shared.rs",
+    "nursery/tell.rs",
 ];
 
 const CORE: Rules<'static> = Rules {
@@ -169,12 +175,23 @@ fn the_tests_that_are_named_exist() {
     let core = sources(&workspace().join("core/src"));
     let mut all = sources(&workspace().join("tests"));
     all.extend(core.clone());
+    for (of, prefix) in [
+        ("std-adapters/tests", "std-adapters"),
+        ("examples/tests", "examples"),
+    ] {
+        let more = sources(&workspace().join(of));
+        all.extend(
+            more.into_iter()
+                .map(|(file, text)| (format!("{prefix}/{file}"), text)),
+        );
+    }
     let is_test = |name: &str| {
-        let definition = format!("fn {name}()");
+        // A property has arguments.
+        let definition = format!("fn {name}(");
         all.values().any(|text| text.contains(&definition))
     };
     let mut missing = Vec::new();
-    for page in ["README.md", "docs/proofs.md"] {
+    for page in ["README.md", "docs/proofs.md", "docs/comforts.md"] {
         let text = fs::read_to_string(workspace().join(page)).expect(page);
         let unknown = named_tests(&text).filter(|name| !is_test(name));
         missing.extend(unknown.map(|name| format!("{page}: {name}")));

@@ -8,6 +8,7 @@ mod pool;
 mod set;
 mod set_fixed;
 mod nursery;
+mod nursery_cleanup;
 mod nursery_room;
 mod nursery_order;
 mod fixed_nursery;

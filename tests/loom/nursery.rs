@@ -10,7 +10,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use umbel_core::{Cause, JoinErrorKind, LocalNursery, Nursery, Reason};
+use umbel_core::{Cause, JoinErrorKind, LocalNursery, ManualClock, Nursery, Reason};
 
 pub(super) type N<'env> = Nursery<'env, ()>;
 
@@ -813,6 +813,29 @@ fn report_against_the_end() {
         });
         finish(pin!(n.run(async { Ok(()) }))).unwrap();
         reader.join().unwrap();
+    });
+}
+
+/// Who sees that something was counted sees its count.
+#[test]
+fn stats_against_a_drain() {
+    model("nursery: the first to drain ∥ stats", 2, || {
+        let n = N::new().timer(ManualClock::new());
+        let h = n.handle();
+        drop(h.spawn_graceful(|cx| async move {
+            cx.token().cancelled().await;
+            Ok(())
+        }));
+        let mut run = Box::pin(n.run(async { Ok(()) }));
+        assert!(poll_once(&mut run).is_pending());
+        h.cancel();
+        let reader = thread::spawn({
+            let h = h.clone();
+            move || assert!(h.stats().drain.count() <= 1)
+        });
+        finish(run.as_mut()).unwrap();
+        reader.join().unwrap();
+        assert_eq!(h.stats().drain.count(), 1);
     });
 }
 

@@ -7,6 +7,7 @@
 //! | `turns` | the reference model of the set: who is polled, and who is woken for it |
 //! | `nursery` | the reference model of `Nursery` and `LocalNursery` |
 //! | `coming`, `judging`, `going` | what happens to its children |
+//! | `cleaning` | what happens to its cleanups |
 //! | `fixed` | the reference model of `FixedNursery` |
 //! | `real` | the real things |
 //! | `foreign` | what they call: it tells the interpreter, and misbehaves as the script says |
@@ -25,6 +26,7 @@ mod turns;
 mod nursery;
 mod coming;
 mod judging;
+mod cleaning;
 mod going;
 mod fixed;
 mod real;

@@ -125,6 +125,12 @@ fn lints() -> Vec<Step> {
             .run_line(
                 "cargo clippy -p umbel --no-default-features --features blocking -- -D warnings",
             )
+            .run_line(
+                "cargo clippy -p umbel --no-default-features --features census -- -D warnings",
+            )
+            .run_line(
+                "cargo clippy -p umbel --no-default-features --features tracing -- -D warnings",
+            )
             .cmd(cfg_clippy("loom"))
             .cmd(cfg_clippy("step")),
         clippy_firmware(),

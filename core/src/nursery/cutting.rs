@@ -13,13 +13,15 @@
 //! Children are dropped, joiners and watchers of tokens woken, through [`Shared::guard`]: none of it
 //! reaches the list or the queue, which stay as they are meanwhile (L2), or have been left by the child.
 
-use crate::nursery::ended::{Record, Span};
+use crate::nursery::ended::{Number, Record, Span};
 use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::NurserySide;
 use crate::nursery::options::{Meta, Role};
 use crate::nursery::order::Turn;
+use crate::nursery::report::Drained;
 use crate::nursery::shared::Shared;
 use crate::nursery::skip::Skip;
+use crate::nursery::tell;
 use crate::observe::Id;
 use crate::reason::Reason;
 use crate::wake::batch::each;
@@ -38,11 +40,19 @@ pub(crate) fn cut(
     } else {
         shared.counts.cancelled();
     }
-    if child.role() == Role::Graceful {
-        shared.note_drained(child, true);
+    if child.head().number.get() == Number::NONE {
+        shared.counts.unbegun();
+    }
+    match child.role() {
+        Role::Graceful => drop(shared.note_drained(child, true)),
+        Role::Shielded => {
+            let forced = Drained::new(child.name(), child.who(), Span::default(), true);
+            shared.poller.drained.borrow_mut().push(forced);
+        }
+        _ => {}
     }
     fell(shared, child);
-    shared.guard(|| child.end(kind, reason));
+    shared.guard(|| tell::end(shared, child, kind, reason));
 }
 
 /// The nursery's outcome is that something was cut short, unless it was a service or one alone.
@@ -72,7 +82,9 @@ pub(crate) fn cut_all(shared: &Shared, role: Role, kind: JoinErrorKind) {
 pub(crate) fn close_all(shared: &Shared) {
     // SAFETY: L2 – as in `cut_all`.
     let running = unsafe { shared.poller.running.iter() };
-    each(running, |child| child.end(JoinErrorKind::Closed, None));
+    each(running, |child| {
+        tell::end(shared, &child, JoinErrorKind::Closed, None);
+    });
 }
 
 /// A child that has left inbox or queue never starts, and counts as cancelled; or as skipped, if that is
@@ -90,7 +102,7 @@ pub(crate) fn cancel(shared: &Shared, child: NurserySide, why: Option<Reason>) {
         note_cut(shared, child);
         shared.counts.cancelled();
         let why = why.or_else(|| reason(shared, child));
-        shared.guard(|| child.end(JoinErrorKind::Cancelled, why));
+        shared.guard(|| tell::end(shared, child, JoinErrorKind::Cancelled, why));
     });
 }
 
@@ -101,7 +113,7 @@ pub(crate) fn skip(shared: &Shared, child: NurserySide, because: Skip) {
         if let Some(more) = child.meta().and_then(Meta::more) {
             more.skip.set(Some(Box::new(because)));
         }
-        shared.guard(|| child.end(JoinErrorKind::Skipped, None));
+        shared.guard(|| tell::end(shared, child, JoinErrorKind::Skipped, None));
     });
 }
 
@@ -109,9 +121,22 @@ fn never_starts(shared: &Shared, child: NurserySide, end: impl FnOnce(&NurserySi
     leave(shared, &child);
     if child.claim(0) {
         fell(shared, &child);
+        shared.counts.unbegun();
         end(&child);
     } else {
-        // Its spawner gave up.
+        tell::given_up(shared, &child);
+        shared.swept(1);
+    }
+    shared.guard(|| drop(child));
+}
+
+/// A child that came when all had ended: as one that came after the end, it counts nowhere.
+pub(crate) fn turn_away(shared: &Shared, child: NurserySide) {
+    leave(shared, &child);
+    if child.claim(0) {
+        shared.guard(|| tell::end(shared, &child, JoinErrorKind::Closed, None));
+    } else {
+        tell::given_up(shared, &child);
         shared.swept(1);
     }
     part(shared, child);
@@ -190,6 +215,7 @@ pub(crate) fn purge(shared: &Shared) {
 pub(crate) fn sweep(shared: &Shared) {
     extract(shared, NurserySide::is_abandoned, |child| {
         leave(shared, &child);
+        tell::given_up(shared, &child);
         shared.swept(1);
         shared.guard(|| drop(child));
     });

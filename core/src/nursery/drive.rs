@@ -3,18 +3,22 @@
 //! # Phases
 //!
 //! ```text
-//!  New ──first poll──▶ Running ──token cancelled──▶ Draining ──▶ Ended
-//!                         │                             ▲           ▲
-//!                         └── nothing left ─────────────┼───────────┘
+//!  New ──first poll──▶ Running ──token cancelled──▶ Draining ──▶ Cleaning ──▶ Ended
+//!                         │                             ▲           ▲            ▲
+//!                         ├── no child left ────────────┼───────────┘            │
+//!                         └── nothing left ─────────────┼────────────────────────┘
 //!                                                 grace over or force():
 //!                                                 the rest is dropped
 //! ```
 //!
-//! | phase | body, plain children | graceful children | new children |
-//! |---|---|---|---|
-//! | Running | polled | polled | started, or queued over the limit |
-//! | Draining | dropped | polled on until the grace is over | refused |
-//! | Ended | – | – | refused |
+//! | phase | body, plain children | graceful children | new children | cleanups |
+//! |---|---|---|---|---|
+//! | Running | polled | polled | started, or queued over the limit | kept |
+//! | Draining | dropped | polled on until the grace is over | refused | kept |
+//! | Cleaning | – | – | refused | polled one after another, youngest first |
+//! | Ended | – | – | refused | refused |
+//!
+//! Without cleanups there is no Cleaning. In it neither token nor deadline is looked at.
 //!
 //! # One turn
 //!
@@ -26,8 +30,9 @@
 //! 4. New children, as far as there is room; then every woken child once. A child that ends hands its
 //!    place to the queue, at most [`ROUNDS`] times a turn, so that a queue of children that never wait
 //!    cannot keep the outer task from yielding.
+//! 5. If there is nothing else, the cleanups, as many at most.
 //!
-//! The desk's waker bits stand for the sources of step 2 and 3, so each is polled only when woken.
+//! The desk's waker bits stand for the sources of the steps 2, 3 and 5, so each is polled only when woken.
 //!
 //! # Invariants
 //!
@@ -35,7 +40,7 @@
 //!
 //! # Foreign code
 //!
-//! Children, body, policy, alarm, joiners' wakers and the drops of all that may use any handle of this
+//! Children, body, cleanups, policy, alarm, joiners' wakers and the drops of all that may use any handle of this
 //! nursery. They never reach the set, the queue or the list: those are changed by the engine alone,
 //! between calls of foreign code.
 //!
@@ -46,11 +51,12 @@
 //!
 //! [`Panics`]: crate::nursery::panics::Panics
 
+use crate::nursery::cleanup::{Cleaned, Cleaning};
 use crate::nursery::cutting;
 use crate::nursery::ended::{Ended, Origin, Record, Site, Span};
 use crate::nursery::failure::{Cause, Failure};
 use crate::nursery::join_error::JoinErrorKind;
-use crate::nursery::list::{Chain, Queue};
+use crate::nursery::list::Queue;
 use crate::nursery::mode::Mode;
 use crate::nursery::node::NurserySide;
 use crate::nursery::options::Role;
@@ -61,6 +67,7 @@ use crate::nursery::report::Report;
 use crate::nursery::request;
 use crate::nursery::running::{End, Running};
 use crate::nursery::shared::{Shared, bit};
+use crate::nursery::tell;
 use crate::nursery::waiting;
 use crate::nursery::watch::Watch;
 use crate::reason::Reason;
@@ -76,6 +83,7 @@ use core::marker::PhantomData;
 use core::panic::Location;
 use core::pin::Pin;
 use core::task::{Context, Poll};
+use core::time::Duration;
 
 /// Whether the body has not ended. (`is_some` would take a shared reference to all of it, which a future
 /// that borrows from itself forbids.)
@@ -91,6 +99,7 @@ enum Phase {
     New,
     Running,
     Draining,
+    Cleaning,
     Ended,
 }
 
@@ -102,6 +111,10 @@ pub(crate) struct Engine<'env, E, M: Mode> {
     phase: Phase,
     pub(crate) policy: Box<M::Policy<'env, E>>,
     pub(crate) watch: Watch<'env, M>,
+    /// How long all cleanups together may take.
+    pub(crate) cleanup: Option<Duration>,
+    /// Made when the first cleanup is to begin.
+    cleaning: Option<Box<Cleaning>>,
     pub(crate) force_on: Option<(CancellationToken, WaitForCancellationFutureOwned)>,
     token_wait: Option<WaitForCancellationFutureOwned>,
     /// The error that the policy answered with cancellation.
@@ -134,6 +147,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             phase: Phase::New,
             policy: M::fail_fast(),
             watch: Watch::new(desk),
+            cleanup: None,
+            cleaning: None,
             force_on: None,
             token_wait: None,
             cause: None,
@@ -177,14 +192,21 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         if rang & 1 << bit::BODY != 0 {
             self.poll_body(body.as_mut(), value);
         }
-        let yielding = self.poll_children(body.as_mut());
+        let mut yielding = self.poll_children(body.as_mut());
+        if !self.shared.poller.cleanups.is_empty() && !is_there(body.as_mut()) {
+            yielding |= self.clean(rang);
+        }
         if self.shared.poller.timetable.take_changed() {
             self.watch.arm(&self.shared);
         }
 
         self.in_turn = false;
-        if !is_there(body.as_mut()) && self.is_over() {
+        let over = !is_there(body.as_mut())
+            && self.is_childless()
+            && self.shared.poller.cleanups.is_empty();
+        if over && self.shared.shut_if_empty() {
             self.phase = Phase::Ended;
+            tell::closed(&self.shared);
             return Poll::Ready(());
         }
         if !begun.registered {
@@ -196,26 +218,28 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         Poll::Pending
     }
 
-    /// The body has ended: whether that was all. If only those are left who wait in vain, they are skipped;
-    /// if only services are, they are dismissed.
-    fn is_over(&mut self) -> bool {
+    /// The body has ended: whether no child is left. If only those are left who wait in vain, they are
+    /// skipped; if only services are, they are dismissed.
+    fn is_childless(&mut self) -> bool {
         let serving = self.shared.poller.serving.get();
         if self.set.len() > serving || !self.queue().is_empty() {
             return false;
         }
         if serving == 0 && self.shared.poller.order.is_empty() {
-            return self.shared.shut_if_empty();
+            return true;
         }
         if self.shared.is_inbox_empty() {
             waiting::give_up(&self.shared);
             cutting::dismiss(&self.shared);
         }
-        self.set.is_empty() && self.shared.shut_if_empty()
+        self.set.is_empty()
     }
 
     /// The first turn: a deadline in the past cancels before anything is polled.
     fn open(&mut self) {
         self.phase = Phase::Running;
+        self.shared.poller.site.set(Some(self.site));
+        tell::opened(&self.shared);
         self.token_wait = Some(self.shared.token.clone().cancelled_owned());
         let inherited = self.shared.token.deadline().unwrap_or(Instant::NEVER);
         let deadline = self.watch.due.min(inherited);
@@ -245,6 +269,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         if self.watch.look(&self.shared, rang & 1 << bit::ALARM != 0) {
             match self.phase {
                 Phase::Draining => self.drop_graceful(),
+                Phase::Cleaning => self.hurry(),
                 _ => drop(self.cancel(Reason::deadline_exceeded())),
             }
         }
@@ -258,8 +283,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
                     self.shared.guard(|| self.shared.force(reason));
                 }
             }
-            if self.phase == Phase::Draining && self.shared.is_forced() {
-                self.drop_graceful();
+            if self.shared.is_forced() {
+                self.drop_forced();
             }
         }
         if rang & 1 << bit::TOKEN != 0 {
@@ -289,6 +314,12 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             return;
         }
         self.shared.guard(|| body.set(None));
+        let kind = match &polled {
+            Some(Poll::Ready(Err(_))) => Some(JoinErrorKind::Failed),
+            None => Some(JoinErrorKind::Panicked),
+            _ => None,
+        };
+        tell::body_ended(&self.shared, kind);
         let who = Record::new(None, Origin::body(self.site), Span::default());
         match polled {
             Some(Poll::Ready(Ok(output))) => {
@@ -355,12 +386,12 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     /// Starts what came in, as far as there is room; the rest queues. While draining: refuses it. What is
     /// asked is answered.
     fn admit(&mut self) {
-        let draining = self.phase != Phase::Running;
+        let open = self.phase == Phase::Running;
         for child in self.shared.take() {
             if child.has_meta() {
-                self.admit_aside(child, draining);
-            } else if draining {
-                cutting::refuse(&self.shared, child);
+                self.admit_aside(child, open);
+            } else if !open {
+                self.refuse(child);
             } else if child.head().placed.get() {
                 self.start(child);
             } else {
@@ -398,19 +429,14 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 
     /// One with more to it than a future, or what is no child at all.
     #[inline(never)]
-    fn admit_aside(&mut self, child: NurserySide, draining: bool) {
+    fn admit_aside(&mut self, child: NurserySide, open: bool) {
         let Some(child) = self.sort_out(child) else {
             return;
         };
-        if draining {
-            return cutting::refuse(&self.shared, child);
+        if !open {
+            return self.refuse(child);
         }
-        if let Some(own) = child.own().filter(|own| own.is_timed()) {
-            let now = self.watch.now(&self.shared);
-            own.begin(now.unwrap_or(Instant::EPOCH));
-            // For its first poll, if that is not in this turn.
-            self.shared.poller.wants_time.set(true);
-        }
+        self.begin_time(&child);
         if child.head().placed.get() {
             return self.start(child);
         }
@@ -424,15 +450,44 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         waiting::enter(&self.shared, child);
     }
 
+    /// Its time begins, if it has any of its own.
+    fn begin_time(&mut self, child: &NurserySide) {
+        if let Some(own) = child.own().filter(|own| own.is_timed()) {
+            let now = self.watch.now(&self.shared);
+            own.begin(now.unwrap_or(Instant::EPOCH));
+            // For its first poll, if that is not in this turn.
+            self.shared.poller.wants_time.set(true);
+        }
+    }
+
+    /// A critical section begins, whatever the phase, if it is given any time.
+    fn start_shielded(&mut self, child: NurserySide) {
+        self.begin_time(&child);
+        if self.shared.is_forced() && self.phase != Phase::Running {
+            let claimed = child.start();
+            debug_assert!(claimed, "nobody waits for its start");
+            cutting::cut(
+                &self.shared,
+                &child,
+                JoinErrorKind::Forced,
+                self.shared.token.reason(),
+            );
+            cutting::part(&self.shared, child);
+        } else {
+            self.start(child);
+        }
+    }
+
     /// What came in and is no child is dealt with, according to its role, in every phase.
     fn sort_out(&mut self, node: NurserySide) -> Option<NurserySide> {
+        tell::admitted(&self.shared, &node);
         match node.role() {
-            Role::Plain | Role::Graceful => Some(node),
-            Role::Request => {
-                request::answer(&self.shared, node);
-                None
-            }
+            Role::Plain | Role::Graceful => return Some(node),
+            Role::Shielded => self.start_shielded(node),
+            Role::Cleanup => self.shared.poller.cleanups.push(node),
+            Role::Request => request::answer(&self.shared, node),
         }
+        None
     }
 
     #[inline(always)]
@@ -475,8 +530,17 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         } else {
             // Its spawner gave up; only the place is of interest.
             cutting::leave(&self.shared, &child);
+            tell::given_up(&self.shared, &child);
             self.shared.swept(1);
             self.places += usize::from(child.head().placed.get());
+        }
+    }
+
+    /// The nursery is cancelled, or all children have ended: the child never starts.
+    fn refuse(&self, child: NurserySide) {
+        match self.phase {
+            Phase::Cleaning => cutting::turn_away(&self.shared, child),
+            _ => cutting::refuse(&self.shared, child),
         }
     }
 
@@ -533,11 +597,10 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         waiting::settle(&self.shared);
         self.phase = Phase::Draining;
         self.token_wait = None;
+        tell::cancelled(&self.shared);
         let grace = self.shared.grace;
         let now = self.watch.now(&self.shared);
-        let end = now.zip(grace).map(|(now, grace)| now + grace);
-        self.watch.due = end.unwrap_or(Instant::NEVER);
-        self.watch.arm_anew(&self.shared);
+        let is_over = self.wait_for(now.zip(grace));
         self.shared.poller.drain.set(now.map(|now| (now, now)));
         // Youngest first: what came in last, what waits, what runs, the body.
         let late = Queue::default();
@@ -557,11 +620,31 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         if is_there(body.as_mut()) {
             self.shared.poller.cut.set(true);
             self.shared.guard(|| body.set(None));
+            tell::body_ended(&self.shared, Some(JoinErrorKind::Cancelled));
         }
+        tell::told_all(&self.shared);
         // The grace may be nothing, and it may have been forced already.
-        let is_over = now.is_some_and(|now| self.watch.due.is_due(now));
-        if is_over || self.shared.is_forced() {
+        if self.shared.is_forced() {
+            self.drop_forced();
+        } else if is_over {
             self.drop_graceful();
+        }
+    }
+
+    /// Sets the watch to the end of a time that begins now. True: there is none, and it has ended.
+    fn wait_for(&mut self, time: Option<(Instant, Duration)>) -> bool {
+        let end = time.map_or(Instant::NEVER, |(now, time)| now + time);
+        let is_over = time.is_some_and(|(now, _)| end.is_due(now));
+        self.watch.due = if is_over { Instant::NEVER } else { end };
+        self.watch.arm_anew(&self.shared);
+        is_over
+    }
+
+    /// Nobody has more time, in whichever phase. (In the first, this is done when the drain begins.)
+    fn drop_forced(&mut self) {
+        if self.phase != Phase::Running {
+            self.drop_graceful();
+            self.end_running(Role::Shielded, JoinErrorKind::Forced);
         }
     }
 
@@ -576,20 +659,88 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         self.set.retain(|running| running.is_alive());
     }
 
+    // -------------------------------------------------------------- cleanups
+
+    /// Step 5, if there are cleanups and no body. True if there is more to do at once.
+    #[cold]
+    fn clean(&mut self, rang: usize) -> bool {
+        if self.phase != Phase::Cleaning {
+            if !self.is_childless() {
+                return false;
+            }
+            self.begin_cleaning();
+        }
+        if self.shared.is_forced() {
+            self.hurry();
+        }
+        let waker = self.desk.waker(bit::CLEANUP);
+        let woken = rang & 1 << bit::CLEANUP != 0;
+        let mut cleaning = self.cleaning.take().unwrap_or_default();
+        let mut cleaned = cleaning.go_on(woken, &self.shared, &waker);
+        let mut rounds = 0..ROUNDS;
+        let more = loop {
+            match cleaned {
+                Some(Cleaned::Pending) => break false,
+                Some(Cleaned::Failed(who, error)) => {
+                    self.errors.push(error);
+                    self.records.push(who);
+                }
+                Some(Cleaned::Ended) | None => {}
+            }
+            // It may have deferred another, which comes next, or have begun what the next waits for.
+            self.admit();
+            if !self.is_childless() || self.shared.poller.cleanups.is_empty() {
+                break false;
+            }
+            if rounds.next().is_none() {
+                break true;
+            }
+            cleaned = cleaning.begin(&self.shared, &waker);
+        };
+        self.cleaning = Some(cleaning);
+        more
+    }
+
+    /// From now on children are refused, and deadline and grace mean nothing.
+    fn begin_cleaning(&mut self) {
+        self.phase = Phase::Cleaning;
+        self.shared.refuse_children();
+        self.cleaning.get_or_insert_default().cut = self.shared.poller.cut.get();
+        let now = self.cleanup.and_then(|_| self.watch.now(&self.shared));
+        if self.wait_for(now.zip(self.cleanup)) {
+            self.hurry();
+        }
+    }
+
+    /// The time for cleanups is over.
+    fn hurry(&mut self) {
+        self.cleaning.get_or_insert_default().hurried = true;
+    }
+
     // -------------------------------------------------------------- the end
 
     /// After `Ready`: the outcome, or the first panic.
     pub(crate) fn finish<T>(&mut self, value: Option<T>) -> Result<T, Failure<E>> {
         let shared = &self.shared;
+        let cleaning = self.cleaning.take();
+        let cut = match &cleaning {
+            Some(cleaning) => cleaning.cut,
+            None => shared.poller.cut.get(),
+        };
         let report = Report {
             name: shared.name.clone(),
-            stats: shared.counts.stats(),
+            stats: shared.stats(),
+            cleanups: cleaning.unwrap_or_default().stats,
             drained: shared.poller.drained.take(),
         };
         shared.set_report(report.clone());
         let panics = &shared.poller.panics;
-        if self.enough && value.is_some() {
-            panics.catch(|| drop_all(self.errors.drain(..)));
+        let forgiven = self.enough && value.is_some();
+        if forgiven {
+            // Those of the children. A cleanup's error came after all of them.
+            let theirs = self.errors.len() - report.cleanups.failed;
+            self.records.drain(..theirs);
+            panics.catch(|| drop_all(self.errors.drain(..theirs)));
         }
         if panics.caught() {
             let (cause, errors) = (self.cause.take(), core::mem::take(&mut self.errors));
@@ -601,8 +752,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         let mut errors = core::mem::take(&mut self.errors);
         let cause = match (self.cause.take(), value) {
             (Some(error), _) => Cause::Error(error),
-            (None, Some(value)) if self.enough => return Ok(value),
-            (None, _) if shared.poller.cut.get() => {
+            (None, _) if cut && !forgiven => {
                 Cause::Cancelled(shared.token.reason().unwrap_or(Reason::dropped()))
             }
             (None, _) if !errors.is_empty() => Cause::Error(errors.remove(0)),
@@ -615,15 +765,27 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 }
 
 impl<E, M: Mode> Engine<'_, E, M> {
+    /// After [`close`](Self::close) and the drop of the body: tells that it is over, unless that was told.
+    pub(crate) fn closed(&self) {
+        tell::body_ended(&self.shared, Some(JoinErrorKind::Closed));
+        tell::closed(&self.shared);
+        self.shared.poller.panics.resume();
+    }
+
     /// N9: shuts, and drops the children youngest first, then all else that is not ours, whoever
     /// panics. No effect a second time.
     pub(crate) fn close(&mut self) {
         let shared = &self.shared;
-        let mut incoming = Chain::EMPTY;
+        let late = Queue::default();
         let early = self.phase != Phase::Ended;
         if early {
             self.phase = Phase::Ended;
-            incoming = shared.shut();
+            for node in shared.shut().reversed() {
+                match node.role() {
+                    Role::Cleanup => shared.poller.cleanups.push(node),
+                    _ => late.push(node),
+                }
+            }
             // One that was kept came before the drop; nobody waits for it any more.
             shared.poller.panics.forget();
         }
@@ -633,18 +795,18 @@ impl<E, M: Mode> Engine<'_, E, M> {
                     shared.token.cancel_with(Reason::dropped());
                 }
             }
-            1 => drop(core::mem::replace(&mut incoming, Chain::EMPTY)),
-            2 => drop(waiting::take(shared)),
-            3 => drop(
-                shared
-                    .poller
-                    .queue
-                    .take()
-                    .reversed()
-                    .chain(shared.poller.services.take()),
-            ),
-            4 => cutting::close_all(shared),
-            5 => self.set.clear(),
+            1 => drop(late.take().reversed()),
+            2 => {
+                let waiting = waiting::take(shared);
+                let queued = shared.poller.queue.take().reversed();
+                let services = shared.poller.services.take();
+                each(waiting.chain(queued).chain(services), |child| {
+                    tell::end(shared, &child, JoinErrorKind::Closed, None);
+                });
+            }
+            3 => cutting::close_all(shared),
+            4 => self.set.clear(),
+            5 => drop(shared.poller.cleanups.take_all()),
             6 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),
             7 => {
                 shared.poller.timetable.clear();

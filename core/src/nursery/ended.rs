@@ -9,7 +9,7 @@ use core::time::Duration;
 /// Where in the program's text.
 pub(crate) type Site = &'static Location<'static>;
 
-/// Which child of its nursery, or the body.
+/// Which child of its nursery, or the body, or a cleanup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Number(usize);
 
@@ -17,6 +17,8 @@ impl Number {
     /// A child that was never polled.
     pub(crate) const NONE: Number = Number(0);
     const BODY: Number = Number(usize::MAX);
+    /// A cleanup that has begun. Cleanups are not numbered.
+    pub(crate) const CLEANUP: Number = Number(usize::MAX - 1);
     /// Of one whose id was asked: it was polled.
     const BEGUN: usize = 1 << (usize::BITS - 2);
 
@@ -42,7 +44,7 @@ impl Number {
 
     pub(crate) const fn id(self) -> Option<Id> {
         match self {
-            Number::BODY => None,
+            Number::BODY | Number::CLEANUP => None,
             Number(n) => Id::new(n & !Number::BEGUN),
         }
     }
@@ -82,13 +84,14 @@ pub(crate) struct Span {
     pub(crate) drain: Option<Duration>,
 }
 
-/// Who has ended: a child of a nursery, or its body.
+/// Who has ended: a child of a nursery, its body, or one of its [cleanups](crate::Handle::defer).
 ///
 /// A [`Policy`](crate::Policy) is told it, and errors tell it: [`Failure::errors`], [`JoinError::who`],
 /// [`Drained::who`].
 ///
-/// `Display` is the name, or else the number: `child "audit"`, `child #7`, or `the body`. With `{:#}` it
-/// says also where it came from: `child "audit" (spawned at src/main.rs:12:5)`.
+/// `Display` is the name, or else the number: `child "audit"`, `child #7`, or `the body`; of cleanups,
+/// which have no number, `cleanup "pool"` or `a cleanup`. With `{:#}` it says also where it came from:
+/// `child "audit" (spawned at src/main.rs:12:5)`.
 ///
 /// [`Failure::errors`]: crate::Failure::errors
 /// [`JoinError::who`]: crate::JoinError::who
@@ -106,13 +109,14 @@ impl<'a> Ended<'a> {
         self.name.map(|name| &**name)
     }
 
-    /// The child's number. `None` for the body, and for a child that was never polled, unless its id
-    /// [was asked](crate::Join::id).
+    /// The child's number. `None` for the body, for a cleanup, and for a child that was never polled,
+    /// unless its id [was asked](crate::Join::id).
     pub fn id(&self) -> Option<Id> {
         self.origin.number.id()
     }
 
-    /// Where in the program it was spawned; of the body: where `run` was called.
+    /// Where in the program it was spawned; of the body: where `run` was called; of a cleanup: where it
+    /// was deferred.
     pub const fn site(&self) -> &'static Location<'static> {
         self.origin.site
     }
@@ -120,6 +124,11 @@ impl<'a> Ended<'a> {
     /// Whether it is the body, not a child.
     pub fn is_body(&self) -> bool {
         self.origin.number == Number::BODY
+    }
+
+    /// Whether it is a cleanup, not a child.
+    pub fn is_cleanup(&self) -> bool {
+        self.origin.number == Number::CLEANUP
     }
 
     /// Of a graceful child that ended after a cancellation: from when the nursery saw that to the child's
@@ -140,7 +149,7 @@ impl<'a> Ended<'a> {
 
     /// Whether it was ever polled.
     pub(crate) fn has_begun(&self) -> bool {
-        self.is_body() || self.origin.number.has_begun()
+        self.is_body() || self.is_cleanup() || self.origin.number.has_begun()
     }
 
     /// "child … (spawned at …) failed 2s after the cancellation (noticed after 1s)", with `how` for
@@ -164,12 +173,18 @@ impl fmt::Display for Ended<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Quoted and escaped: a name may be any text, and this is a part of one line.
         match (self.name(), self.id()) {
+            (Some(name), _) if self.is_cleanup() => write!(f, "cleanup {name:?}")?,
+            (None, _) if self.is_cleanup() => f.write_str("a cleanup")?,
             (Some(name), _) => write!(f, "child {name:?}")?,
             (None, Some(id)) => write!(f, "child {id}")?,
             (None, None) if self.is_body() => f.write_str("the body")?,
             (None, None) => f.write_str("a child")?,
         }
-        let verb = if self.is_body() { "run" } else { "spawned" };
+        let verb = match self.origin.number {
+            Number::BODY => "run",
+            Number::CLEANUP => "deferred",
+            _ => "spawned",
+        };
         match f.alternate() {
             true => write!(f, " ({verb} at {})", self.origin.site),
             false => Ok(()),
@@ -184,6 +199,7 @@ impl fmt::Debug for Ended<'_> {
             .field("id", &self.id())
             .field("site", &format_args!("{}", self.origin.site))
             .field("is_body", &self.is_body())
+            .field("is_cleanup", &self.is_cleanup())
             .field("notice", &self.span.notice)
             .field("drain", &self.span.drain)
             .finish()

@@ -171,7 +171,14 @@ impl<E> Failure<E> {
         match (forced.next(), forced.count()) {
             (None, _) => Ok(()),
             (Some(child), 0) => write!(f, "; {child}"),
-            (Some(_), others) => write!(f, "; {} children were forced", others + 1),
+            (Some(_), others) => {
+                let mut forced = self.report.forced();
+                let who = match forced.any(|child| child.who().is_cleanup()) {
+                    true => "children and cleanups",
+                    false => "children",
+                };
+                write!(f, "; {} {who} were forced", others + 1)
+            }
         }
     }
 

@@ -6,11 +6,14 @@
 use crate::nursery::handoff::Handoff;
 use crate::nursery::join::{Join, LocalSpawnWait, SpawnWait};
 use crate::nursery::join_error::JoinError;
+use crate::nursery::look;
 use crate::nursery::map::{Collect, InOrder, Map};
 use crate::nursery::mode::{Local, Mode, Threads};
 use crate::nursery::options::{Options, Priority};
 use crate::nursery::own::Own;
 use crate::nursery::report::{Report, Stats};
+use crate::nursery::request;
+use crate::nursery::snapshot::tree::Snapshot;
 use crate::nursery::spawner::{ChildContext, Spawner};
 use crate::nursery::start::{Start, Started};
 use crate::observe::{Id, Key, Name};
@@ -59,7 +62,7 @@ macro_rules! handles {
         }
 
         /// Steering and looking.
-        impl<E> $Handle<'_, E> {
+        impl<'env, E> $Handle<'env, E> {
             /// The nursery's own token: cancelled with the nursery, whatever the cause.
             pub fn token(&self) -> &CancellationToken {
                 &self.0.shared.token
@@ -82,9 +85,52 @@ macro_rules! handles {
                 self.0.shared.force(Reason::explicit());
             }
 
-            /// How many children came to which end so far.
+            /// How many children came to which end so far, and how many have not. Allocates nothing.
             pub fn stats(&self) -> Stats {
-                self.0.shared.counts.stats()
+                self.0.shared.stats()
+            }
+
+            /// Looks at the nursery and at the [scopes](Self::scope) nested in it: who is there, doing what
+            /// for how long. One that has ended, or ends before it can answer, has its counts to show.
+            ///
+            /// It is asked at once, by a node among the spawns: of the nursery's children it shows those
+            /// that were spawned before this was called. The answer is made in the nursery's next poll,
+            /// between the polls of children, so nothing in it is half-done; it may be awaited in
+            /// a child, in the body, in another task. (Not in a drop: a nursery that is not polled does
+            /// not answer.)
+            ///
+            /// **Cancel safety:** Strict; the answer is lost. **Allocates** once here, and the answer.
+            ///
+            /// ```
+            #[doc = concat!("use umbel_core::{JoinError, ", stringify!($Nursery), "};")]
+            /// # use core::{future::{Future, pending}, pin::pin, task::{Context, Poll, Waker}};
+            /// # fn block_on<F: Future>(f: F) -> F::Output {
+            /// #     let mut f = pin!(f);
+            /// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
+            /// # }
+            #[doc = concat!("let n = ", stringify!($Nursery), "::<JoinError>::new().name(\"server\").limit(1);")]
+            /// let h = n.handle();
+            /// let run = n.run::<(), _>(async {
+            ///     drop(h.child().name("listener").spawn(pending::<Result<(), _>>()));
+            ///     drop(h.child().name("request").spawn(async { Ok(()) }));
+            ///     let seen = h.snapshot().await;
+            ///     assert_eq!(
+            ///         seen.to_string(),
+            ///         "scope \"server\": running\n\
+            ///          ├─ the body: running\n\
+            ///          ├─ \"listener\": starting\n\
+            ///          └─ \"request\": queued\n"
+            ///     );
+            ///     h.cancel();
+            ///     pending().await
+            /// });
+            /// block_on(run).unwrap_err();
+            /// ```
+            #[must_use = "a snapshot is there when it is awaited"]
+            pub fn snapshot(&self) -> impl Future<Output = Snapshot> + use<'env, E> {
+                let shared = Arc::clone(&self.0.shared);
+                let asked = request::ask(&shared, Options::here(), look::snapshot);
+                async move { asked.await.unwrap_or_else(|_| look::at_ended(&shared)) }
             }
 
             /// The report, once the nursery has ended; `None` before, and if it was dropped.

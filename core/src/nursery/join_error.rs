@@ -64,7 +64,8 @@ pub enum JoinErrorKind {
     /// The nursery was cancelled, or the child alone: it was
     /// dropped at its await point or never started.
     Cancelled,
-    /// A graceful child that was dropped when the grace was over or `force()` was called.
+    /// A graceful child that was dropped when the grace was over or `force()` was called; or a
+    /// [shielded](crate::Handle::shield) one, when its time was over.
     Forced,
     /// One of those [for whom it waited](crate::Child::after) had no output: the child never started.
     Skipped,

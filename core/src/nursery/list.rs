@@ -1,4 +1,4 @@
-//! Intrusive lists of children: on their way, waiting for room, running.
+//! Intrusive lists of children: on their way, waiting for room, running; and of cleanups.
 //!
 //! All link through the nodes' own fields, so none allocates; a node is in one of them at most.
 //!
@@ -6,9 +6,12 @@
 //!
 //! - **L1** A node in a chain or in the queue is owned by it; the last `next` is null.
 //! - **L2** A node in the running list is claimed by a `Running`, which unlinks it before it lets go.
-//! - **L3** All are touched by the nursery's own future only (C5, H2).
+//! - **L3** All are touched by the nursery's own future only (C5), or looked at while it rests (H2).
+//! - **L4** A node in [`Cleanups`] is owned by that. It has no drop: what a nursery leaves there that was
+//!   leaked by `mem::forget` may borrow from a stack that is gone.
 
 use crate::nursery::node::{Node, NurserySide};
+use crate::sync::{AtomicUsize, Ordering};
 use crate::wake::batch::each;
 use core::cell::Cell;
 use core::mem::ManuallyDrop;
@@ -67,7 +70,8 @@ impl Drop for Chain {
 pub(crate) struct Queue {
     oldest: Cell<*mut Node>,
     youngest: Cell<*mut Node>,
-    len: Cell<usize>,
+    /// Anybody may read it. Relaxed: a number for people, one writer.
+    len: AtomicUsize,
 }
 
 impl Default for Queue {
@@ -76,7 +80,7 @@ impl Default for Queue {
         Queue {
             oldest: Cell::new(ptr::null_mut()),
             youngest: Cell::new(ptr::null_mut()),
-            len: Cell::new(0),
+            len: AtomicUsize::new(0),
         }
     }
 }
@@ -87,7 +91,7 @@ impl Queue {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len.get()
+        self.len.load(Ordering::Relaxed)
     }
 
     pub(crate) fn push(&self, child: NurserySide) {
@@ -100,7 +104,7 @@ impl Queue {
             // SAFETY: L1 – it is in the queue.
             unsafe { (*before).next.set(node) };
         }
-        self.len.set(self.len() + 1);
+        self.len.store(self.len() + 1, Ordering::Relaxed);
     }
 
     /// Takes out the one that has waited longest.
@@ -116,15 +120,24 @@ impl Queue {
         if next.is_null() {
             self.youngest.set(ptr::null_mut());
         }
-        self.len.set(self.len() - 1);
+        self.len.store(self.len() - 1, Ordering::Relaxed);
         Some(child)
     }
 
     /// Takes all out, the oldest first.
     pub(crate) fn take(&self) -> Chain {
         self.youngest.set(ptr::null_mut());
-        self.len.set(0);
+        self.len.store(0, Ordering::Relaxed);
         Chain(self.oldest.replace(ptr::null_mut()))
+    }
+
+    /// The children, oldest first.
+    ///
+    /// # Safety
+    /// None comes or goes while the iterator is used.
+    pub(crate) unsafe fn iter(&self) -> impl Iterator<Item = ManuallyDrop<NurserySide>> {
+        // SAFETY: L1 – they are in the queue and stay there (caller).
+        unsafe { linked(self.oldest.get()) }
     }
 
     /// Takes out those for which `pick` is true, the oldest first.
@@ -144,6 +157,22 @@ impl Drop for Queue {
     fn drop(&mut self) {
         drop(self.take());
     }
+}
+
+/// The nodes from `node` on, by their `next`.
+///
+/// # Safety
+/// They are in a null-terminated list, where they stay while the iterator is used.
+unsafe fn linked(mut node: *mut Node) -> impl Iterator<Item = ManuallyDrop<NurserySide>> {
+    core::iter::from_fn(move || {
+        if node.is_null() {
+            return None;
+        }
+        // SAFETY: L1, L2, L4 – it is in the list and stays there (caller).
+        let child = unsafe { NurserySide::peek(node) };
+        node = child.head().next.get();
+        Some(child)
+    })
 }
 
 // ------------------------------------------------------------------ running
@@ -198,15 +227,87 @@ impl RunningList {
     /// # Safety
     /// Nothing is linked or unlinked while the iterator is used.
     pub(crate) unsafe fn iter(&self) -> impl Iterator<Item = ManuallyDrop<NurserySide>> {
-        let mut node = self.youngest.get();
-        core::iter::from_fn(move || {
-            if node.is_null() {
-                return None;
-            }
-            // SAFETY: L2 – it is in the list and stays there (caller).
-            let child = unsafe { NurserySide::peek(node) };
-            node = child.head().next.get();
-            Some(child)
-        })
+        // SAFETY: L2 – they are in the list and stay there (caller).
+        unsafe { linked(self.youngest.get()) }
+    }
+}
+
+// ------------------------------------------------------------------ cleanups
+
+/// What is to be done when all children have ended, and what of it is being done.
+pub(crate) struct Cleanups {
+    youngest: Cell<*mut Node>,
+    at_work: Cell<*mut Node>,
+}
+
+impl Default for Cleanups {
+    fn default() -> Self {
+        Cleanups {
+            youngest: Cell::new(ptr::null_mut()),
+            at_work: Cell::new(ptr::null_mut()),
+        }
+    }
+}
+
+impl Cleanups {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.youngest.get().is_null() && self.at_work.get().is_null()
+    }
+
+    pub(crate) fn push(&self, cleanup: NurserySide) {
+        cleanup.head().next.set(self.youngest.get());
+        self.youngest.set(cleanup.into_raw());
+    }
+
+    /// Takes the youngest of those that have not begun.
+    pub(crate) fn pop(&self) -> Option<NurserySide> {
+        let node = self.youngest.get();
+        if node.is_null() {
+            return None;
+        }
+        // SAFETY: L4 – it leaves the list, here.
+        let cleanup = unsafe { NurserySide::from_raw(node) };
+        self.youngest
+            .set(cleanup.head().next.replace(ptr::null_mut()));
+        Some(cleanup)
+    }
+
+    /// Keeps the one that has begun, while it is not being polled. There must be no other.
+    pub(crate) fn keep_at_work(&self, cleanup: NurserySide) {
+        let none = self.at_work.replace(cleanup.into_raw());
+        debug_assert!(none.is_null(), "one after another");
+    }
+
+    /// Takes the one that has begun.
+    pub(crate) fn take_at_work(&self) -> Option<NurserySide> {
+        let node = self.at_work.replace(ptr::null_mut());
+        // SAFETY: L4 – it leaves its place, here.
+        (!node.is_null()).then(|| unsafe { NurserySide::from_raw(node) })
+    }
+
+    /// The one that has begun, if it is not being polled.
+    ///
+    /// # Safety
+    /// It is not taken while the iterator is used.
+    pub(crate) unsafe fn at_work(&self) -> impl Iterator<Item = ManuallyDrop<NurserySide>> {
+        // SAFETY: L4 – it stays (caller), and has no `next`.
+        unsafe { linked(self.at_work.get()) }
+    }
+
+    /// Those that have not begun, youngest first.
+    ///
+    /// # Safety
+    /// None comes or goes while the iterator is used.
+    pub(crate) unsafe fn iter(&self) -> impl Iterator<Item = ManuallyDrop<NurserySide>> {
+        // SAFETY: L4 – they stay (caller).
+        unsafe { linked(self.youngest.get()) }
+    }
+
+    /// Takes all, first the one that has begun, then the youngest.
+    pub(crate) fn take_all(&self) -> Chain {
+        if let Some(cleanup) = self.take_at_work() {
+            self.push(cleanup);
+        }
+        Chain(self.youngest.replace(ptr::null_mut()))
     }
 }

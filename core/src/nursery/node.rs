@@ -56,11 +56,11 @@
 //!   if `ABANDONED` came before `CLAIMED`, to the join side. It never moves.
 //! - **C3** After `DONE` the payload holds the output. It belongs to the join side until that sets
 //!   `JOIN_GONE`; then, unless `taken`, to who frees the block.
-//! - **C4** `kind`, `number` and what is in a `Meta` belong to the payload's owner until that has
-//!   published `ENDED`, and then to the join side; after `DONE` they stay his, and the join side may read
-//!   `number`, which is written no more. (What is the nursery's alone in a `Meta`, in `more`, stays so but
-//!   for `skip`.) From `ENDED` on the
-//!   payload is an `Option<Reason>` and goes the same way; who frees the block drops what is left.
+//! - **C4** `kind` and `number` belong to the payload's owner until that has published `ENDED`, and then
+//!   to the join side; after `DONE` they stay his, and the join side may read `number`, which is written no
+//!   more. So does what is in a `Meta`, except that it never belongs to a spawner that gave up: then it
+//!   stays the nursery's, as what is in `more` does but for `skip`. From `ENDED` on the payload is an
+//!   `Option<Reason>` and goes the same way; who frees the block drops what is left.
 //! - **C5** The plain fields belong to the maker until the node is pushed, then to the nursery; `taken`
 //!   to the join side, and then to who frees the block.
 //! - **C6** The table's functions are those of the type with which the block was made.

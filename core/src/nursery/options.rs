@@ -1,9 +1,11 @@
 //! What is said about one child beside its future.
 
 use crate::nursery::ended::Site;
+use crate::nursery::observer::Inside;
 use crate::nursery::own::Own;
 use crate::nursery::skip::Skip;
 use crate::observe::{Id, Key, Name};
+use crate::time::Instant;
 use crate::token::CancellationToken;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -18,6 +20,10 @@ pub(crate) enum Role {
     Plain,
     /// Told when it is cancelled, and polled on.
     Graceful,
+    /// Cut only when its own time is over, or the nursery is forced; takes no place.
+    Shielded,
+    /// No child: what is to be done when all children have ended.
+    Cleanup,
     /// No child: something that is asked of the nursery. See `request`.
     Request,
 }
@@ -39,6 +45,8 @@ pub(crate) struct Options {
     pub(crate) site: Site,
     pub(crate) name: Option<Name>,
     pub(crate) role: Role,
+    /// Of a nested scope: see [`Meta::scope`].
+    pub(crate) scope: Option<Inside>,
     /// `None`: none of it. Boxed, so that other children do not carry it about.
     more: Option<Box<More>>,
 }
@@ -72,14 +80,16 @@ impl Options {
             site,
             name: None,
             role: Role::Plain,
+            scope: None,
             more: None,
         }
     }
 
-    /// `None`: nothing worth memory.
+    /// `None`: nothing worth memory. `watched`: somebody wants to know more than that it is there.
     #[inline]
-    pub(crate) fn aside(self) -> Option<Meta> {
-        let is_more = self.name.is_some() || self.role != Role::Plain || self.more.is_some();
+    pub(crate) fn aside(self, watched: bool) -> Option<Meta> {
+        let is_more =
+            watched || self.name.is_some() || self.role != Role::Plain || self.more.is_some();
         is_more.then(|| self.meta())
     }
 
@@ -87,6 +97,9 @@ impl Options {
         Meta {
             name: Cell::new(self.name),
             role: self.role,
+            scope: self.scope,
+            admitted: Cell::new(Instant::NEVER),
+            started: Cell::new(Instant::NEVER),
             notice: Cell::new(None),
             drain: Cell::new(None),
             more: self.more,
@@ -100,6 +113,19 @@ impl Options {
             self.own(nursery);
         }
         self.with_role(Role::Graceful)
+    }
+
+    /// A critical section. Of what was said before, it has the name.
+    pub(crate) fn shielded(mut self, budget: Duration) -> Self {
+        self.more = None;
+        self.more().own = Some(Own::shielded(budget));
+        self.with_role(Role::Shielded)
+    }
+
+    /// A cleanup. Of what was said before, it has the name.
+    pub(crate) fn cleanup(mut self) -> Self {
+        self.more = None;
+        self.with_role(Role::Cleanup)
     }
 
     /// What few children have.
@@ -129,6 +155,11 @@ impl Options {
 pub(crate) struct Meta {
     pub(crate) name: Cell<Option<Name>>,
     pub(crate) role: Role,
+    /// What the nursery shares that runs in this child: it is there for as long as the child's future is.
+    pub(crate) scope: Option<Inside>,
+    /// If ages are kept: when the nursery took it up, and when it was polled first; else `NEVER`.
+    pub(crate) admitted: Cell<Instant>,
+    pub(crate) started: Cell<Instant>,
     /// From the cancellation to its first poll after that.
     pub(crate) notice: Cell<Option<Duration>>,
     /// From the cancellation to its end.

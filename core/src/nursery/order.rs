@@ -81,6 +81,11 @@ impl Order {
         !self.ended.borrow().is_empty()
     }
 
+    /// Calls `act` for each that waits, in the order in which they came. It may change nothing here.
+    pub(crate) fn each(&self, mut act: impl FnMut(&NurserySide)) {
+        self.parked.borrow().values().for_each(|of| act(&of.child));
+    }
+
     /// It has ended well.
     pub(crate) fn done(&self, id: Id) {
         self.fates.borrow_mut().insert(id, Fate::Done);

@@ -8,6 +8,7 @@
 //! | state | is left when |
 //! |---|---|
 //! | live | its token is cancelled: by a handle, by its nursery, or here because `due`, its deadline, has come |
+//! | shielded: `due` is the end of its time, and its token is never cancelled | it ends, or `due` has come |
 //! | told: a graceful one alone was told | it ends, or `due`, the end of its grace, has come |
 //!
 //! All of it belongs to the nursery's own future, beside the children's other plain fields (C5).
@@ -43,8 +44,12 @@ pub(crate) struct Own {
 
 impl Own {
     pub(crate) fn new(parent: &CancellationToken) -> Self {
+        Own::of(parent.child_token())
+    }
+
+    fn of(token: CancellationToken) -> Self {
         Own {
-            token: parent.child_token(),
+            token,
             watched: false,
             wait: RefCell::new(None),
             waker: Cell::new(None),
@@ -54,6 +59,13 @@ impl Own {
             ticket: Cell::new(None),
             told: Cell::new(None),
         }
+    }
+
+    /// Of a critical section: nobody cancels it, and it has `budget`.
+    pub(crate) fn shielded(budget: Duration) -> Self {
+        let mut own = Own::of(CancellationToken::never());
+        own.set_timeout(budget);
+        own
     }
 
     /// The earlier one holds. Its token is made anew, below the present one, of which somebody may have

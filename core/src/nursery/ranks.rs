@@ -12,6 +12,7 @@ use crate::wake::batch::each;
 use crate::wake::ready::Desk;
 use alloc::boxed::Box;
 use core::future::Future;
+use core::mem::ManuallyDrop;
 use core::pin::Pin;
 use core::task::Context;
 
@@ -168,6 +169,17 @@ impl Queues {
     /// Takes out the one that comes first.
     pub(crate) fn pop(&self) -> Option<NurserySide> {
         self.all().into_iter().find_map(Queue::pop)
+    }
+
+    /// The children, in the order in which they come.
+    ///
+    /// # Safety
+    /// None comes or goes while the iterator is used.
+    pub(crate) unsafe fn iter(&self) -> impl Iterator<Item = ManuallyDrop<NurserySide>> {
+        // SAFETY: (caller).
+        self.all()
+            .into_iter()
+            .flat_map(|queue| unsafe { queue.iter() })
     }
 
     /// Takes all out: the oldest of a priority first.

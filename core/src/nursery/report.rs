@@ -1,13 +1,15 @@
 //! What a nursery did: counts while it runs, a report when it has ended.
 
 use crate::nursery::ended::{Ended, Number, Origin, Span};
+use crate::nursery::histogram::Histogram;
 use crate::observe::{Id, Name};
 use alloc::vec::Vec;
 use core::fmt;
 use core::panic::Location;
 use core::time::Duration;
 
-/// How many children came to which end. The body is not counted.
+/// How many children came to which end, how many have not, and how long the graceful ones took after a
+/// cancellation. The body is not counted. A plain value: reading it allocates nothing.
 ///
 /// Of every child that was given to the nursery, exactly one of `done`, `failed`, `panicked`,
 /// `cancelled`, `forced` and `skipped` counts in the end. Those that count nowhere: a child that was given up
@@ -26,10 +28,22 @@ pub struct Stats {
     pub panicked: usize,
     /// Children that were dropped at an await point, or before they started, by a cancellation.
     pub cancelled: usize,
-    /// Graceful children that were dropped because the grace was over or `force()` was called.
+    /// Graceful and shielded children that were dropped because their time was over or `force()` was
+    /// called.
     pub forced: usize,
     /// Children that never started, because one for whom they waited had no output.
     pub skipped: usize,
+    /// Children that have started and not ended.
+    pub active: usize,
+    /// Children that wait for room under the limit, as far as the nursery has seen them. (Those that gave
+    /// up waiting count until it sweeps them out.)
+    pub queued: usize,
+    /// Of graceful children: the times from when the nursery saw the cancellation to the child's first
+    /// poll after that. Empty without a timer.
+    pub notice: Histogram,
+    /// Of graceful children: the times from when the nursery saw the cancellation to the child's end.
+    /// Empty without a timer.
+    pub drain: Histogram,
 }
 
 /// The whole story of a nursery that has ended.
@@ -40,19 +54,39 @@ pub struct Report {
     pub name: Option<Name>,
     /// How many children came to which end.
     pub stats: Stats,
+    /// How many cleanups came to which end.
+    pub cleanups: CleanupStats,
     /// The graceful children that were running when the nursery was cancelled, or they alone, in the order
-    /// in which they ended.
+    /// in which they ended; among them the shielded ones that were forced; then the cleanups that were.
     pub drained: Vec<Drained>,
 }
 
+/// How many [cleanups](crate::Handle::defer) came to which end.
+///
+/// Every one that was deferred counts in `begun`, and in exactly one of the others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CleanupStats {
+    /// Cleanups that were begun.
+    pub begun: usize,
+    /// Cleanups that returned `Ok`, and values that were released.
+    pub done: usize,
+    /// Cleanups that returned `Err`.
+    pub failed: usize,
+    /// Cleanups that panicked while they were polled, and values whose drop did.
+    pub panicked: usize,
+    /// Cleanups that were dropped because their time was over or `force()` was called.
+    pub forced: usize,
+}
+
 impl Report {
-    /// The graceful children that did not end in time and were dropped.
+    /// The graceful and shielded children and the cleanups that did not end in time and were dropped.
     pub fn forced(&self) -> impl Iterator<Item = &Drained> {
         self.drained.iter().filter(|child| child.forced)
     }
 }
 
-/// How a graceful child took a cancellation.
+/// How a graceful child took a cancellation; or a shielded child or a cleanup that was forced.
 ///
 /// `Display` is one line: `child "audit" (spawned at src/main.rs:12:5) was forced 2s after the
 /// cancellation (noticed after 1s)`, or `ended` if it was not forced.
@@ -61,7 +95,7 @@ impl Report {
 pub struct Drained {
     /// The child's name, if it was given one.
     pub name: Option<Name>,
-    /// The child's number; `None` if it was never polled.
+    /// The child's number; `None` if it was never polled, and of a cleanup.
     pub id: Option<Id>,
     /// Where it was spawned.
     pub site: &'static Location<'static>,
@@ -72,6 +106,7 @@ pub struct Drained {
     pub drain: Option<Duration>,
     /// Whether it was dropped instead of coming to its own end.
     pub forced: bool,
+    is_cleanup: bool,
 }
 
 impl Drained {
@@ -85,6 +120,7 @@ impl Drained {
             notice,
             drain,
             forced,
+            is_cleanup: number == Number::CLEANUP,
         }
     }
 
@@ -96,7 +132,10 @@ impl Drained {
         };
         let origin = Origin {
             site: self.site,
-            number: Number::of(self.id),
+            number: match self.is_cleanup {
+                true => Number::CLEANUP,
+                false => Number::of(self.id),
+            },
         };
         Ended::new(self.name.as_ref(), origin, span)
     }

@@ -18,9 +18,12 @@ use crate::nursery::cutting::{cut, fell, is_over, leave, note_cut, part, reason}
 use crate::nursery::ended::{Number, Record, Span};
 use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::{Exit, NurserySide};
+use crate::nursery::observer::Ending;
 use crate::nursery::options::{Meta, Role};
 use crate::nursery::own::Own;
 use crate::nursery::shared::Shared;
+use crate::nursery::tell;
+use crate::reason::Reason;
 use crate::sync::Arc;
 use core::future::Future;
 use core::marker::PhantomData;
@@ -85,6 +88,9 @@ impl<E> Future for Running<E> {
         let number = &child.head().number;
         if number.get() == Number::NONE {
             number.set(Number::new(shared.counts.started()));
+            if shared.watched && !begin_watched(shared, child, cx) {
+                return Poll::Ready(End::Counted);
+            }
         }
         // Most often there is none, and nothing to be dropped.
         let mut error = ManuallyDrop::new(None);
@@ -109,7 +115,8 @@ impl<E> Future for Running<E> {
 }
 
 /// In a cancelled nursery no plain child is polled again, also not in this turn: false. A graceful one
-/// has noticed. The same holds for a child that is cancelled alone.
+/// has noticed. The same holds for a child that is cancelled alone. A critical section goes on until its
+/// time is over.
 #[inline(never)]
 fn goes_on(shared: &Shared, child: &NurserySide, cx: &Context<'_>) -> bool {
     let meta = child.meta();
@@ -121,9 +128,17 @@ fn goes_on(shared: &Shared, child: &NurserySide, cx: &Context<'_>) -> bool {
             Number::NONE => own.watch(&poller.timetable, cx.waker()),
             _ => own.watch_token(cx.waker()),
         }
-        if own.is_told() && own.is_due(poller.now.get()) {
-            cut(shared, child, JoinErrorKind::Forced, own.reason());
+        let shielded = child.role() == Role::Shielded;
+        if (shielded || own.is_told()) && own.is_due(poller.now.get()) {
+            let reason = match shielded {
+                true => Some(Reason::deadline_exceeded()),
+                false => own.reason(),
+            };
+            cut(shared, child, JoinErrorKind::Forced, reason);
             return false;
+        }
+        if shielded {
+            return true;
         }
         alone = is_over(shared, child);
     }
@@ -147,14 +162,14 @@ fn goes_on(shared: &Shared, child: &NurserySide, cx: &Context<'_>) -> bool {
         }
     } else if let Some(own) = meta.own() {
         if !own.is_told() {
-            tell_alone(shared, own, cx.waker());
+            tell_alone(shared, child, own, cx.waker());
         }
     }
     true
 }
 
 /// A graceful child is told alone: its grace begins. If the time was not read in this turn, in the next.
-fn tell_alone(shared: &Shared, own: &Own, waker: &Waker) {
+fn tell_alone(shared: &Shared, child: &NurserySide, own: &Own, waker: &Waker) {
     let poller = &shared.poller;
     let now = poller.now.get();
     if shared.is_timed() && now.is_none() {
@@ -165,12 +180,25 @@ fn tell_alone(shared: &Shared, own: &Own, waker: &Waker) {
     own.tell(now, shared.grace);
     poller.told.set(poller.told.get() + 1);
     own.schedule(&poller.timetable, waker);
+    tell::told(shared, child, own.reason());
 }
 
-/// A child that is named or graceful has succeeded.
+/// The observer may cancel the nursery or panic: as above.
+#[cold]
+fn begin_watched(shared: &Shared, child: &NurserySide, cx: &Context<'_>) -> bool {
+    tell::started(shared, child);
+    goes_on(shared, child, cx)
+}
+
+/// A child with more to it than a future has succeeded.
 #[inline(never)]
 fn done_aside(shared: &Shared, child: &NurserySide, meta: &Meta) {
     note_if_drained(shared, child);
+    tell::ended(shared, child, &Ending::DONE);
+    if meta.role == Role::Shielded {
+        // A part of another child's work: no policy is to take it for a success.
+        shared.poller.done.set(None);
+    }
     shared.poller.name.set(meta.name.take());
 }
 
@@ -190,24 +218,29 @@ fn note_if_drained(shared: &Shared, child: &NurserySide) -> Span {
 fn failed<E>(shared: &Shared, child: &NurserySide, exit: Exit, error: Option<E>) -> End<E> {
     let panics = &shared.poller.panics;
     let span = note_if_drained(shared, child);
+    let (kind, reason) = match exit {
+        Exit::Failed => (JoinErrorKind::Failed, None),
+        Exit::Cut => (JoinErrorKind::Cancelled, reason(shared, child)),
+        _ => (JoinErrorKind::Panicked, None),
+    };
+    tell::ended(shared, child, &Ending::without(kind, reason.as_ref()));
     fell(shared, child);
     let end = match (exit, error) {
         (Exit::Failed, Some(error)) => {
             let record = Record::new(child.last_name(), child.who(), span);
             shared.poller.failed.set(Some(record));
-            panics.catch(|| child.end(JoinErrorKind::Failed, None));
+            panics.catch(|| child.end(kind, None));
             End::Failed(error)
         }
         (Exit::Cut, _) => {
             note_cut(shared, child);
             shared.counts.cancelled();
-            let reason = reason(shared, child);
-            panics.catch(|| child.end(JoinErrorKind::Cancelled, reason));
+            panics.catch(|| child.end(kind, reason));
             End::Counted
         }
         _ => {
             shared.counts.panicked();
-            panics.catch(|| child.end(JoinErrorKind::Panicked, None));
+            panics.catch(|| child.end(kind, None));
             End::Counted
         }
     };

@@ -16,20 +16,22 @@
 //!
 //! | # | from → to | who, and how | model |
 //! |---|---|---|---|
-//! | 1 | inbox: null → node | push, which then rings; CAS | `a_ring_reaches_an_idle_nursery` |
+//! | 1 | inbox: null → node | push, which then rings; CAS | `a_ring_reaches_an_idle_nursery`, `a_ring_reaches_a_nursery_at_its_cleanups` |
 //! | 2 | node → node | push; CAS | `two_spawners_against_going_idle` |
 //! | 3 | node → null | a turn takes all; swap | `spawn_against_poll` |
-//! | 4 | null → `SHUT` | the end; CAS | `spawn_against_the_end`, `try_spawn_against_the_end` |
-//! | 5 | any → `SHUT` | the drop of the nursery's future; swap | `spawn_against_drop`, `spawn_against_drop_unrun` |
-//! | 6 | `forced`: 0 → 1 | `force`, which then rings; `fetch_or` | `force_publishes_what_was_written_before`, `two_that_force` |
+//! | 4 | null → `SHUT` | the end; CAS | `spawn_against_the_end`, `try_spawn_against_the_end`, `defer_against_the_end` |
+//! | 5 | any → `SHUT` | the drop of the nursery's future; swap | `spawn_against_drop`, `spawn_against_drop_unrun`, `defer_against_drop` |
+//! | 6 | `phase`: \| `FORCED` | `force`, which then rings; `fetch_or` | `force_publishes_what_was_written_before`, `two_that_force` |
 //! | 7 | `abandoned` + 1, − 1 | a spawner gives up; who finds that child | `sweep_against_giving_up` |
 //! | 8 | `report`: null → report | the end; CAS | `report_against_the_end` |
+//! | 9 | `phase`: \| `CLEANING` | the first cleanup is about to begin; `fetch_or` | `spawn_against_cleaning`; a hint, the nursery refuses who missed it |
 //!
 //! # Invariants
 //!
 //! - **H1** A node on the stack is owned by the stack; `take` and `shut` hand the ownership over.
 //! - **H2** The `poller` fields are touched only by the nursery's own future, which is in one
-//!   place at a time.
+//!   place at a time. A nursery around it may look at them in its own poll, between the polls of its
+//!   children: the inner future lives in one of those and rests then.
 //! - **H3** `report` is null, or a box of ours that is never replaced.
 //!
 //! # Orderings
@@ -37,7 +39,8 @@
 //! | site | op | order | pairs with |
 //! |---|---|---|---|
 //! | push | CAS | AcqRel / Acquire | take: publishes the node |
-//! | is it shut, is it empty | load | Relaxed | nothing: hints, the push and the end decide |
+//! | does it take children | load, load; `fetch_or` | Relaxed | nothing: a hint, push and nursery decide |
+//! | is it empty | load | Relaxed | nothing: a hint, the end decides |
 //! | take, shut | swap | AcqRel | push |
 //! | end only if empty | CAS null → `SHUT` | AcqRel / Acquire | push: one of them sees the other |
 //! | counts | load, store | Relaxed | nothing: numbers for people, one writer |
@@ -49,10 +52,12 @@
 //! both of "end only if empty", carry no memory: a pusher follows no pointer that it reads, and the
 //! end finds no node. No model can fail on them.
 
-use crate::nursery::ended::{Origin, Record, Span};
+use crate::nursery::ended::{Origin, Record, Site, Span};
+use crate::nursery::histogram::Times;
 use crate::nursery::limit::Room;
-use crate::nursery::list::{Chain, Queue, RunningList};
+use crate::nursery::list::{Chain, Cleanups, Queue, RunningList};
 use crate::nursery::node::{Node, NurserySide};
+use crate::nursery::observer::Eye;
 use crate::nursery::order::Order;
 use crate::nursery::panics::{Panic, Panics, attempt};
 use crate::nursery::ranks::Queues;
@@ -78,6 +83,15 @@ pub(crate) mod bit {
     pub(crate) const FORCE: usize = 3;
     pub(crate) const ALARM: usize = 4;
     pub(crate) const QUEUE: usize = 5;
+    pub(crate) const CLEANUP: usize = 6;
+}
+
+/// The bits of `phase`: what others must know of it.
+mod phase {
+    /// Nobody is given more time.
+    pub(super) const FORCED: usize = 1;
+    /// All children have ended, and no more get in.
+    pub(super) const CLEANING: usize = 1 << 1;
 }
 
 const SHUT: *mut Node = ptr::without_provenance_mut(1);
@@ -93,9 +107,14 @@ pub(crate) struct Shared {
     pub(crate) token: CancellationToken,
     pub(crate) name: Option<Name>,
     pub(crate) grace: Option<Duration>,
+    /// There is an observer, or ages are kept: each child has a `Meta`.
+    pub(crate) watched: bool,
+    pub(crate) observer: Option<Eye>,
+    /// Children keep when they came and started.
+    pub(crate) aged: bool,
     /// There is a timer. Set before the nursery runs.
     timed: AtomicUsize,
-    forced: AtomicUsize,
+    phase: AtomicUsize,
     /// Children in inbox or queue whose spawners gave up, or are about to.
     abandoned: AtomicUsize,
     pub(crate) counts: Counts,
@@ -117,6 +136,11 @@ pub(crate) struct Poller {
     pub(crate) order: Order,
     /// The list of running children.
     pub(crate) running: RunningList,
+    /// What is to be done when all children have ended.
+    pub(crate) cleanups: Cleanups,
+    /// From its first poll to its end: where it was set running.
+    pub(crate) site: Cell<Option<Site>>,
+    pub(crate) body_ended: Cell<bool>,
     /// Places of children that have gone since the nursery looked last.
     pub(crate) freed: Cell<usize>,
     /// Something was dropped before its end.
@@ -159,8 +183,11 @@ impl Shared {
             token: CancellationToken::new(),
             name: None,
             grace: None,
+            watched: false,
+            observer: None,
+            aged: false,
             timed: AtomicUsize::new(0),
-            forced: AtomicUsize::new(0),
+            phase: AtomicUsize::new(0),
             abandoned: AtomicUsize::new(0),
             counts: Counts::new(),
             report: AtomicPtr::new(ptr::null_mut()),
@@ -208,6 +235,7 @@ impl Shared {
             notice: meta.notice.get(),
             drain: meta.drain.get(),
         };
+        self.counts.times.note(span);
         let drained = Drained::new(child.name(), child.who(), span, forced);
         poller.drained.borrow_mut().push(drained);
         span
@@ -272,6 +300,11 @@ impl Shared {
         self.inbox.load(Ordering::Relaxed) == SHUT
     }
 
+    /// Whether a child that is pushed now may get in.
+    pub(crate) fn takes_children(&self) -> bool {
+        !self.is_shut() && self.phase.load(Ordering::Relaxed) & phase::CLEANING == 0
+    }
+
     /// Shuts the inbox and takes what is in it, youngest first.
     pub(crate) fn shut(&self) -> Chain {
         self.chain(self.inbox.swap(SHUT, Ordering::AcqRel))
@@ -308,13 +341,35 @@ impl Shared {
     }
 
     pub(crate) fn force(&self, reason: Reason) {
-        self.forced.fetch_or(1, Ordering::Release);
+        self.phase.fetch_or(phase::FORCED, Ordering::Release);
         self.token.cancel_with(reason);
         self.desk.ring(bit::FORCE);
     }
 
     pub(crate) fn is_forced(&self) -> bool {
-        self.forced.load(Ordering::Acquire) != 0
+        self.phase.load(Ordering::Acquire) & phase::FORCED != 0
+    }
+
+    /// Whether all children have ended, and the cleanups begun.
+    pub(crate) fn is_cleaning(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) & phase::CLEANING != 0
+    }
+
+    /// From now on no child gets in.
+    pub(crate) fn refuse_children(&self) {
+        self.phase.fetch_or(phase::CLEANING, Ordering::Relaxed);
+    }
+
+    /// The counts, as they are now.
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = self.counts.stats();
+        // What lived when it was dropped counts nowhere.
+        if self.is_shut() {
+            stats.active = 0;
+        } else {
+            stats.queued = self.poller.queue.len();
+        }
+        stats
     }
 
     /// A spawner is about to give up a child that lies in inbox or queue. Counted before the nursery
@@ -385,28 +440,58 @@ pub(crate) struct Counts {
     cancelled: AtomicUsize,
     forced: AtomicUsize,
     skipped: AtomicUsize,
+    /// Those that ended without a poll, in one of the ways above.
+    unbegun: AtomicUsize,
+    times: Times,
 }
 
 macro_rules! counters {
     ($($name:ident)*) => {
         impl Counts {
             fn new() -> Self {
-                Counts { $($name: AtomicUsize::new(0)),* }
+                Counts {
+                    $($name: AtomicUsize::new(0),)*
+                    unbegun: AtomicUsize::new(0),
+                    times: Times::new(),
+                }
             }
 
-            pub(crate) fn stats(&self) -> Stats {
-                Stats { $($name: self.$name.load(Ordering::Relaxed)),* }
+            fn stats(&self) -> Stats {
+                let (notice, drain) = self.times.read();
+                let mut stats = Stats {
+                    $($name: self.$name.load(Ordering::Relaxed),)*
+                    active: 0,
+                    queued: 0,
+                    notice,
+                    drain,
+                };
+                // Read while they change, they may not fit together.
+                let ended = 0 $(+ stats.$name)* - stats.started;
+                let begun = ended.saturating_sub(self.unbegun.load(Ordering::Relaxed));
+                stats.active = stats.started.saturating_sub(begun);
+                stats
             }
 
             $(
                 /// One more: how many there are. H2: only the nursery counts.
                 pub(crate) fn $name(&self) -> usize {
-                    let count = self.$name.load(Ordering::Relaxed) + 1;
-                    self.$name.store(count, Ordering::Relaxed);
-                    count
+                    Self::count(&self.$name)
                 }
             )*
         }
     };
 }
 counters!(started done failed panicked cancelled forced skipped);
+
+impl Counts {
+    fn count(counter: &AtomicUsize) -> usize {
+        let count = counter.load(Ordering::Relaxed) + 1;
+        counter.store(count, Ordering::Relaxed);
+        count
+    }
+
+    /// A child that has been counted among the ended was never polled. H2, as above.
+    pub(crate) fn unbegun(&self) {
+        Self::count(&self.unbegun);
+    }
+}

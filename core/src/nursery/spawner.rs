@@ -6,6 +6,7 @@
 //! compiler leaks a result if a parameter panics when it is dropped after that (rust-lang/rust#47949).
 //! One whose push wakes a waker that panics is in, and runs detached.
 
+use crate::nursery::cleanup::{DeferError, Release};
 use crate::nursery::cutting::cancel_where;
 use crate::nursery::ended::{Number, Origin, Site, Span};
 use crate::nursery::join::{Join, SpawnWait};
@@ -77,7 +78,7 @@ impl<'env, E> Spawner<'env, E> {
         F: Future<Output: Outcome<T, E>>,
     {
         let site = options.site;
-        match options.aside() {
+        match options.aside(self.shared.watched) {
             None => self.submit(site, future, ()),
             Some(meta) => self.submit(site, future, meta),
         }
@@ -93,7 +94,7 @@ impl<'env, E> Spawner<'env, E> {
         F: Future<Output = Result<T, E>>,
     {
         let site = options.site;
-        match options.aside() {
+        match options.aside(self.shared.watched) {
             None => self.try_submit(site, future, ()),
             Some(meta) => self.try_submit(site, future, meta),
         }
@@ -105,7 +106,7 @@ impl<'env, E> Spawner<'env, E> {
         F: Future<Output = Result<T, E>>,
     {
         let site = options.site;
-        match options.aside() {
+        match options.aside(self.shared.watched) {
             None => self.submit_wait(site, future, ()),
             Some(meta) => self.submit_wait(site, future, meta),
         }
@@ -141,7 +142,7 @@ impl<'env, E> Spawner<'env, E> {
         F: Future<Output = Result<T, E>>,
         M: Aside,
     {
-        if self.shared.token.is_cancelled() || self.shared.is_shut() {
+        if self.shared.token.is_cancelled() || !self.shared.takes_children() {
             return Err(TrySpawnError::Closed(future));
         }
         let placed = aside.wants_place();
@@ -172,6 +173,47 @@ impl<'env, E> Spawner<'env, E> {
         }
         let (child, join) = node::new(site, future, aside);
         SpawnWait::new(shared, child, join)
+    }
+
+    /// Runs `future` as a child that no cancellation touches, and that has `budget`.
+    #[track_caller]
+    pub(crate) fn shield<T, F>(&self, budget: Duration, future: F, options: Options) -> Join<T>
+    where
+        F: Future<Output: Outcome<T, E>>,
+    {
+        assert!(
+            self.shared.is_timed() || budget == Duration::MAX,
+            "a shield's budget needs the nursery's `.timer(..)`, set before"
+        );
+        let site = options.site;
+        let (child, join) = node::new(site, future, options.shielded(budget).meta());
+        // What comes back is dropped: it ends as `Closed`, which its join tells.
+        drop(self.shared.push(child));
+        Join::new(join)
+    }
+
+    /// Has `future` polled to its end when all children have ended.
+    pub(crate) fn defer<F>(&self, future: F, options: Options) -> Result<(), DeferError<F>>
+    where
+        F: Future<Output: Outcome<(), E>>,
+    {
+        if self.shared.is_shut() {
+            return Err(DeferError::new(future));
+        }
+        let site = options.site;
+        let meta = options.cleanup().meta();
+        let offered = node::offer(site, future, meta, |cleanup| self.shared.push(cleanup));
+        // Nobody joins it.
+        offered.map(drop).map_err(DeferError::new)
+    }
+
+    /// Has `value` dropped when all children have ended.
+    pub(crate) fn release<R>(&self, value: R, options: Options) -> Result<(), DeferError<R>> {
+        let deferred = self.defer(Release::new(value), options);
+        deferred.map_err(|refused| match refused.into_inner().into_inner() {
+            Some(value) => DeferError::new(value),
+            None => unreachable!("it was never polled"),
+        })
     }
 }
 

@@ -5,7 +5,7 @@
 //! | `due`: the nursery's deadline; while it drains, the end of the grace | the engine |
 //! | the [timetable](crate::nursery::timetable) | children, and what else has a time of its own |
 //!
-//! The time is read in a turn only if somebody wants to know: the nursery drains, the alarm rang, the
+//! The time is read in a turn only if somebody wants to know: ages are kept, the nursery drains, the alarm rang, the
 //! timetable is not empty, or a child asked for it.
 //!
 //! # Foreign code
@@ -116,7 +116,8 @@ impl<'env, M: Mode> Watch<'env, M> {
     pub(crate) fn look(&mut self, shared: &Shared, rang: bool) -> bool {
         let poller = &shared.poller;
         poller.now.set(None);
-        let wanted = poller.wants_time.take()
+        let wanted = shared.aged
+            || poller.wants_time.take()
             || poller.drain.get().is_some()
             || poller.told.get() > 0
             || !poller.timetable.is_empty();

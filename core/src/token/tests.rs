@@ -1,5 +1,5 @@
 use super::state::State;
-use super::walk::{Wakes, mark_all};
+use super::walk::{ChildWakes, Wakes, mark_all, mark_children};
 use super::*;
 use crate::reason::Reason;
 use crate::sync::Ordering;
@@ -27,6 +27,15 @@ fn counting() -> (Arc<Count>, Waker) {
     let count = Arc::new(Count::default());
     (count.clone(), count.into())
 }
+
+#[derive(Debug)]
+struct Error(#[allow(dead_code, reason = "counted")] Arc<()>);
+impl core::fmt::Display for Error {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("why")
+    }
+}
+impl core::error::Error for Error {}
 
 fn strong(token: &CancellationToken) -> u32 {
     token.node().strong().load(Ordering::Relaxed)
@@ -83,14 +92,6 @@ fn burial_in_a_walk_parks_the_reason_and_keeps_the_memory() {
         }
         let (_count, waker) = counting();
         let why = Arc::new(());
-        #[derive(Debug)]
-        struct Error(#[allow(dead_code, reason = "counted")] Arc<()>);
-        impl core::fmt::Display for Error {
-            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                f.write_str("why")
-            }
-        }
-        impl core::error::Error for Error {}
         {
             let mut wait = pin!(child.cancelled());
             assert!(
@@ -132,6 +133,42 @@ fn burial_in_a_walk_parks_the_reason_and_keeps_the_memory() {
         drop(root);
         assert_eq!(Arc::strong_count(&why), 1);
     }
+}
+
+/// What walks have buried at two levels, below two siblings: back from one arena, to the next.
+#[test]
+fn a_burial_finds_all_that_was_parked() {
+    let dies_in_walk = |token: CancellationToken| {
+        let node = token.as_ptr();
+        // SAFETY: the walker's way: hold the node and, by its handle, the parent.
+        unsafe {
+            assert!((*node).upgrade());
+            drop(token);
+            super::death::release_in_walk(node);
+        }
+    };
+    let why = Arc::new(());
+    let root = CancellationToken::new();
+    let children = [0; 2].map(|_| root.child_token());
+    for child in &children {
+        for low in [0; 2].map(|_| child.child_token()) {
+            low.cancel_with(Reason::error(Error(why.clone())));
+            dies_in_walk(low);
+        }
+    }
+    children.into_iter().for_each(dies_in_walk);
+    assert_eq!(Arc::strong_count(&why), 5, "parked");
+    drop(root);
+    assert_eq!(Arc::strong_count(&why), 1);
+}
+
+/// In several segments, and several words of one.
+#[test]
+fn every_one_of_many_children_is_cancelled() {
+    let root = CancellationToken::new();
+    let children: Vec<_> = (0..300).map(|_| root.child_token()).collect();
+    root.cancel();
+    assert!(children.iter().all(CancellationToken::is_cancelled));
 }
 
 #[test]
@@ -197,6 +234,74 @@ fn an_empty_slot_has_no_reason_to_inherit() {
     let born = root.child_token();
     assert_eq!(born.reason(), Some(Reason::custom(1)));
     assert_ne!(born.node().reason_for_child(), State::LIVE);
+}
+
+/// Of a canceller that was stopped after the first flag, and before those below.
+#[test]
+fn cancel_children_finishes_what_another_has_begun() {
+    for begun_at in 0..2 {
+        let root = CancellationToken::new();
+        let child = root.child_token();
+        let low = child.child_token();
+        let begun = [&root, &child][begun_at];
+        begun.node().cancel(Reason::custom(1)).unwrap();
+        assert!(!low.is_cancelled());
+        root.cancel_children(Reason::custom(2));
+        assert_eq!(low.reason(), Some(Reason::custom(1)));
+        assert!(begun.node().is_done());
+    }
+}
+
+/// Another canceller of `root` has set all flags below, and left waking to the first.
+#[test]
+fn who_cancelled_first_wakes_where_others_have_marked() {
+    let root = CancellationToken::new();
+    let child = root.child_token();
+    let low = child.child_token();
+    let (count, waker) = counting();
+    let mut wait = pin!(low.cancelled());
+    let polled = wait.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    root.node().cancel(Reason::custom(1)).unwrap();
+    root.cancel();
+    assert!(child.node().is_done() && count.0.load(SeqCst) == 0);
+    // SAFETY: `root` is held.
+    assert!(unsafe { mark_all(root.as_ptr()) }, "somebody may wait");
+}
+
+/// A walk that has come back from a child with a reason of its own hands down the parent's.
+#[test]
+fn a_reason_of_ones_own_is_not_the_siblings() {
+    let root = CancellationToken::new();
+    let own = root.child_token();
+    let low = own.child_token();
+    let sibling = root.child_token();
+    // Not yet below, so that the walk goes there.
+    own.node().cancel(Reason::custom(1)).unwrap();
+    root.cancel_with(Reason::custom(2));
+    assert_eq!(low.reason(), Some(Reason::custom(1)));
+    assert_eq!(sibling.reason(), Some(Reason::custom(2)));
+}
+
+#[test]
+fn a_walker_below_the_children_that_is_dropped_half_way_releases_what_it_holds() {
+    let root = CancellationToken::new();
+    let child = root.child_token();
+    let (_count, waker) = counting();
+    let mut wait = pin!(child.cancelled());
+    let polled = wait.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    let reason = Reason::explicit();
+    // SAFETY: `root` is held throughout, and `reason` stays.
+    let mut wakes = unsafe {
+        assert!(mark_children(root.as_ptr(), &reason));
+        ChildWakes::new(root.as_ptr(), &reason)
+    };
+    wakes.next().unwrap().wake();
+    assert_eq!(strong(&child), 2, "the walker is inside");
+    drop(wakes);
+    assert_eq!(strong(&child), 1);
+    assert!(!child.node().is_woken_by(&reason), "the note is taken back");
 }
 
 #[test]

@@ -195,8 +195,17 @@ fn a_broken_pipe_ends_quietly() {
         let ran = Running::start_as_is(&mut command).end();
         ran.assert_code(141);
         // What was asked for is said.
-        let lines = usize::from(stats);
-        assert_eq!(ran.err.lines().count(), lines, "{}", ran.err);
+        let asked = ["started ", "files in flight saw ", "files in flight ended "];
+        let asked = if stats { &asked[..] } else { &[] };
+        let said: Vec<_> = ran.err.lines().collect();
+        assert_eq!(said.len(), asked.len(), "{}", ran.err);
+        for (line, words) in said.iter().zip(asked) {
+            assert!(
+                line.starts_with(&format!("treesum: {words}")),
+                "{}",
+                ran.err
+            );
+        }
     }
 }
 

@@ -1,9 +1,10 @@
-//! The bar and the stats: only where they were asked for.
+//! The bar, the tree and the stats: only where they were asked for.
 
-use crate::harness::{Tree, run, treesum};
+use crate::harness::{Running, Tree, WATCHDOG, release, run, treesum};
 use nix::pty::openpty;
+use nix::sys::signal::Signal;
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::process::Stdio;
 
 #[test]
@@ -83,4 +84,47 @@ fn a_message_is_not_torn_by_the_bar() {
             "treesum: {path:?}: No such file or directory (os error 2)\n"
         ));
     }
+}
+
+#[test]
+fn the_tree_shows_what_is_read_until_the_end() {
+    let t = Tree::new();
+    let held = t.held("held");
+    t.file("small", "x");
+    let mut command = treesum();
+    command.args(["--tree", "--jobs=2", WATCHDOG, "."]);
+    let mut running = Running::start(command.current_dir(t.path()));
+    running.wait_until_open(&[&held]);
+    // Twice: it is shown again and again.
+    for _ in 0..2 {
+        let mut line = String::new();
+        while !line.starts_with("└─ \"./held\" #1, graceful: running for ") {
+            line.clear();
+            let err = running.err.as_mut().unwrap();
+            assert_ne!(err.read_line(&mut line).unwrap(), 0, "it ended");
+        }
+    }
+    release(&held);
+    let ran = running.end();
+    ran.assert_code(0);
+    assert!(
+        ran.err.ends_with("scope \"treesum\": ended, 2 done\n"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn stats_say_how_long_a_stop_took() {
+    let t = Tree::new();
+    let held = t.held("held");
+    let mut command = treesum();
+    command.args(["--stats", "--grace=1h", WATCHDOG, "."]);
+    let mut running = Running::start(command.current_dir(t.path()));
+    running.wait_until_open(&[&held]);
+    running.signal(Signal::SIGINT);
+    let ran = running.end();
+    ran.assert_code(130)
+        .assert_says("treesum: files in flight saw the stop in: 1 below ")
+        .assert_says("treesum: files in flight ended in: 1 below ");
 }

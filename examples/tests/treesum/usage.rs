@@ -37,6 +37,7 @@ fn help_tells_options_and_exit_codes() {
         "--keep-going",
         "--progress",
         "--stats",
+        "--tree",
         "124",
         "130",
         "143",

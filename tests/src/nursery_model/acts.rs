@@ -38,6 +38,9 @@ macro_rules! make_nursery {
         if let Some(grace) = setup.grace {
             nursery = nursery.grace(Duration::from_nanos(grace));
         }
+        if let Some(budget) = setup.cleanup {
+            nursery = nursery.cleanup(Duration::from_nanos(budget));
+        }
         if setup.parent {
             nursery = nursery.token(&state.parent);
         }

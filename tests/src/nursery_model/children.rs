@@ -125,6 +125,26 @@ impl World {
         self.keep_wait(number, Waiting::Growing(future), op)
     }
 
+    pub(super) fn defer(&self, op: Op) -> Done {
+        let Some(api) = self.state().api.clone() else {
+            return Ok(());
+        };
+        if self.state().works.len() >= 400 {
+            return Ok(());
+        }
+        let how = op.spawning();
+        let number = self.new_job(how);
+        let taken = self
+            .state()
+            .with_nursery(|model, turns| model.defer(turns, number));
+        let result = self.call(Kind::Plain, || api.defer(Job(number), &how))?;
+        if result.is_ok() != taken {
+            self.state()
+                .note(wrong(format!("a cleanup is taken: {}", result.is_ok())));
+        }
+        self.drop_it(result)
+    }
+
     fn keep_wait(&self, number: usize, future: Waiting, op: Op) -> Done {
         self.state().waits.push(Wait {
             number,

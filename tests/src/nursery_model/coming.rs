@@ -17,6 +17,10 @@ impl Nursery {
     pub(super) fn spawn(&mut self, turns: &mut Turns, number: usize) {
         match self.refusal() {
             Some(end) => self.kids[number].end = Some(end),
+            None if self.cleans.is_some() => {
+                turns.cause = true;
+                self.kids[number].stand = Stand::Late;
+            }
             None => self.give(turns, number),
         }
     }
@@ -55,7 +59,7 @@ impl Nursery {
     /// `try_spawn`, before it is called: whether it succeeds, if that is certain. It is to be
     /// [taken back](Self::take_back) if it does not.
     pub(super) fn try_spawn(&mut self, turns: &mut Turns, number: usize) -> Option<Tried> {
-        if self.refusal().is_some() {
+        if self.refusal().is_some() || self.cleans.is_some() {
             return Some(Tried::Closed);
         }
         if !self.has_room() {
@@ -119,7 +123,8 @@ impl Nursery {
         let started = kid.begun.is_some();
         let right = match out {
             None => !started && !self.has_ended(turns, number),
-            Some(None) => kid.placed,
+            // Late, it may have come in all the same, to be turned away.
+            Some(None) => kid.placed || self.cleans.is_some() && !started,
             Some(Some(end)) => !started && is_like(kid.end, end),
         };
         match right {
@@ -134,6 +139,7 @@ impl Nursery {
         match kid.stand {
             Stand::Outside | Stand::InLine => Some(true),
             Stand::Gone => Some(false),
+            Stand::Late | Stand::Deferred | Stand::AtWork => None,
             Stand::Placed if kid.begun.is_some() || kid.admitted => Some(false),
             Stand::Placed => None,
         }

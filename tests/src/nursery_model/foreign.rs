@@ -30,6 +30,20 @@ impl Drop for Job {
     }
 }
 
+/// A cleanup's future: of what it gives nobody hears.
+pub(super) struct Cleanup(pub(super) Job);
+
+impl Future for Cleanup {
+    type Output = Result<(), Fault>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map_ok(|mut value| {
+            // It goes within the poll, where it may not panic: that would be the cleanup's.
+            value.1 = Mood(0);
+        })
+    }
+}
+
 /// What a child gives: its number, and how it behaves when dropped.
 pub(super) struct Value(pub(super) usize, pub(super) Mood);
 

@@ -1,7 +1,7 @@
 //! The model of the nursery: how children go, and what it comes to.
 
 use crate::nursery_model::nursery::{
-    BODY, Counts, End, Kid, Nursery, Outcome, Path, Stand, Until, Why,
+    BODY, Cleaned, Counts, End, Kid, Nursery, Outcome, Path, Stand, Until, Why,
 };
 use crate::nursery_model::turns::{Life, Turns, Verdict, wrong};
 use crate::script::Boom;
@@ -55,6 +55,11 @@ impl Nursery {
     pub(super) fn dropped(&mut self, turns: &mut Turns, number: usize, waits: bool) -> Verdict {
         let life = turns.children[number].life;
         turns.drop_child(number)?;
+        match self.kids[number].stand {
+            Stand::Deferred | Stand::AtWork => return self.cleanup_dropped(turns, number, life),
+            Stand::Late => return self.turned_away(turns, number, waits),
+            _ => {}
+        }
         let Kid {
             stand,
             graceful,
@@ -148,6 +153,7 @@ impl Nursery {
         self.closing = false;
         match self.left(turns).next() {
             Some(left) => wrong(format!("{left} has outlived the nursery")),
+            None if !self.is_clean() => wrong("a cleanup has outlived the nursery"),
             None if !turns.is_dropped(BODY) => wrong("the body has outlived the nursery"),
             None => Ok(()),
         }
@@ -156,7 +162,7 @@ impl Nursery {
     // -------------------------------------------------------------- the end
 
     pub(super) fn is_all_over(&self, turns: &Turns) -> bool {
-        turns.is_dropped(BODY) && self.left(turns).next().is_none()
+        turns.is_dropped(BODY) && self.left(turns).next().is_none() && self.is_clean()
     }
 
     /// A turn that is pending is over. Not `complete`: the outer task's own waker has panicked.
@@ -170,6 +176,9 @@ impl Nursery {
         }
         if self.cancelled.is_some() && self.drains.1.is_none() {
             self.drains.1 = Some(self.now);
+        }
+        if let (true, Some(number)) = (self.beginning.must_hurry, self.at_work) {
+            return wrong(format!("the cleanup {number} lives past its time"));
         }
         let began = &self.beginning;
         if began.cancelled || began.due || began.force_token {
@@ -206,8 +215,12 @@ impl Nursery {
         let result = match (self.cause, self.value, self.cancelled) {
             (Some(error), _, _) => Err(Ok(error)),
             (None, Some(value), _) if self.enough => {
-                rest.clear();
-                Ok(value)
+                // Cleanups are not forgiven.
+                rest = rest.split_off(rest.len() - self.cleaned.failed);
+                match rest.is_empty() {
+                    true => Ok(value),
+                    false => Err(Ok(rest.remove(0))),
+                }
             }
             (None, _, Some(why)) if self.cut => Err(Err(why)),
             (None, _, _) if !rest.is_empty() => Err(Ok(rest.remove(0))),
@@ -240,12 +253,23 @@ impl Nursery {
             return wrong("there is no report");
         };
         let timed = |child: &Drained| match (child.notice, child.drain) {
-            (None, None) => !self.timed,
+            (None, None) => !self.timed || child.who().is_cleanup(),
             (notice, Some(drain)) => self.timed && notice.is_none_or(|notice| notice <= drain),
             _ => false,
         };
         if !report.drained.iter().all(timed) {
             return wrong(format!("times of {:?}", report.drained));
+        }
+        let cleanups = &report.cleanups;
+        let cleaned = Cleaned {
+            begun: cleanups.begun,
+            done: cleanups.done,
+            failed: cleanups.failed,
+            panicked: cleanups.panicked,
+            forced: cleanups.forced,
+        };
+        if cleaned != self.cleaned {
+            return wrong(format!("{cleaned:?}, not {:?}", self.cleaned));
         }
         let name = |child: &Drained| child.name.as_ref().and_then(|name| name.parse().ok());
         let drained: Vec<_> = report
@@ -270,6 +294,9 @@ impl Nursery {
         }
         if self.is_all_over(turns) {
             return Some("all have ended".into());
+        }
+        if let Some(work) = self.cleaning_left(turns) {
+            return Some(work);
         }
         if self.force_token && !self.forced {
             return Some("it is to be forced".into());

@@ -11,7 +11,7 @@ impl Nursery {
     pub(super) fn begin_turn(&mut self, turns: &mut Turns, waker: usize) {
         turns.begin_turn(waker, |number| {
             let kid = &self.kids[number];
-            kid.stand == Stand::Placed
+            matches!(kid.stand, Stand::Placed | Stand::AtWork)
         });
         self.ends = 0;
         if self.cancelled.is_some() && self.drains.0.is_none() {
@@ -21,6 +21,8 @@ impl Nursery {
         self.beginning = Beginning {
             cancelled: self.cancelled.is_some(),
             due: self.is_due(),
+            must_hurry: self.must_hurry(),
+            now: self.now,
             force_token: self.force_token && !self.forced,
             must_force: self.forced
                 || self
@@ -34,11 +36,15 @@ impl Nursery {
     }
 
     pub(super) fn is_due(&self) -> bool {
-        self.timed && self.deadline.is_some_and(|at| at <= self.now)
+        let over = self.deadline.is_some_and(|at| at <= self.now);
+        self.timed && over && self.cleans.is_none()
     }
 
     pub(super) fn begin_poll(&mut self, turns: &mut Turns, number: usize) -> Verdict {
         self.settle()?;
+        if matches!(self.kids[number].stand, Stand::Deferred | Stand::AtWork) {
+            return self.begin_cleanup(turns, number);
+        }
         turns.begin_poll(number)?;
         let kid = &self.kids[number];
         if kid.stand != Stand::Placed {
@@ -74,6 +80,16 @@ impl Nursery {
         turns.end_poll(number, true);
         let kid = &mut self.kids[number];
         kid.ended_in = turns.turn;
+        if kid.stand == Stand::AtWork {
+            match result {
+                Ok(_) => self.cleaned.done += 1,
+                Err(error) => {
+                    self.cleaned.failed += 1;
+                    self.errors.push(error);
+                }
+            }
+            return;
+        }
         kid.end = Some(match result {
             Ok(value) => End::Done(value),
             Err(_) => End::Failed,
@@ -99,6 +115,10 @@ impl Nursery {
         turns.end_poll(number, true);
         let kid = &mut self.kids[number];
         kid.ended_in = turns.turn;
+        if kid.stand == Stand::AtWork {
+            self.cleaned.panicked += 1;
+            return;
+        }
         kid.end = Some(End::Panicked);
         let (graceful, named) = (kid.graceful, kid.named);
         if number == BODY {
@@ -223,6 +243,12 @@ impl Nursery {
         let first = self.cancelled.is_none();
         if first {
             self.cancelled = Some(why);
+            // One that could be cancelled alone waits for a token of its own.
+            for (number, kid) in self.kids.iter().enumerate() {
+                if kid.graceful && kid.named {
+                    turns.may_wake(number);
+                }
+            }
             if turns.polling {
                 self.drains.0 = Some(self.now);
             }

@@ -74,6 +74,11 @@ pub(super) enum Stand {
     /// It waits for room.
     InLine,
     Placed,
+    /// It came when all children had ended, and is to be turned away.
+    Late,
+    /// A cleanup: to be begun, or begun.
+    Deferred,
+    AtWork,
     Gone,
 }
 
@@ -141,6 +146,16 @@ pub(super) struct Counts {
     pub(super) forced: usize,
 }
 
+/// What became of the cleanups.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cleaned {
+    pub(super) begun: usize,
+    pub(super) done: usize,
+    pub(super) failed: usize,
+    pub(super) panicked: usize,
+    pub(super) forced: usize,
+}
+
 /// What a nursery comes to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
@@ -156,6 +171,9 @@ pub(super) struct Beginning {
     pub(super) due: bool,
     pub(super) force_token: bool,
     pub(super) must_force: bool,
+    /// The time for cleanups was over.
+    pub(super) must_hurry: bool,
+    pub(super) now: u64,
 }
 
 pub(super) struct Nursery {
@@ -163,6 +181,8 @@ pub(super) struct Nursery {
     pub(super) limit: Option<usize>,
     pub(super) deadline: Option<u64>,
     pub(super) grace: Option<u64>,
+    /// How long all cleanups may take.
+    pub(super) cleanup: Option<u64>,
     pub(super) timed: bool,
 
     pub(super) kids: Vec<Kid>,
@@ -178,6 +198,12 @@ pub(super) struct Nursery {
     pub(super) force_token: bool,
     /// When the drain began: not before, not after.
     pub(super) drains: (Option<u64>, Option<u64>),
+    /// Since when cleanups run: not before, not after.
+    pub(super) cleans: Option<(u64, u64)>,
+    /// Cleanups that have not begun, the youngest last.
+    pub(super) deferred: Vec<usize>,
+    pub(super) at_work: Option<usize>,
+    pub(super) cleaned: Cleaned,
     pub(super) beginning: Beginning,
     /// It is being dropped.
     pub(super) closing: bool,
@@ -212,6 +238,7 @@ impl Nursery {
             limit: setup.limit,
             deadline: deadline.min(),
             grace: setup.grace,
+            cleanup: setup.cleanup,
             timed: setup.timed,
             kids: Vec::new(),
             line: VecDeque::new(),
@@ -223,6 +250,10 @@ impl Nursery {
             forced: false,
             force_token: false,
             drains: (None, None),
+            cleans: None,
+            deferred: Vec::new(),
+            at_work: None,
+            cleaned: Cleaned::default(),
             beginning: Beginning::default(),
             closing: false,
             over: false,

@@ -50,6 +50,8 @@ pub(super) struct Setup {
     /// Of the parent token.
     pub(super) parents_deadline: Option<u64>,
     pub(super) grace: Option<u64>,
+    /// For all cleanups.
+    pub(super) cleanup: Option<u64>,
     pub(super) timed: bool,
     pub(super) parent: bool,
     pub(super) force_on: bool,
@@ -72,6 +74,7 @@ impl Setup {
         let grace = [None, None, Some(0), Some(3)];
         let deadline = deadline[usize::from(times & 7)];
         let grace = grace[usize::from(times >> 3 & 3)];
+        let cleanup = [None, None, Some(0), Some(3)][usize::from(limit >> 6)];
         let parent = limit & 0x10 != 0;
         let kind = (choose(&KINDS, kind), choose(&RULES, kind / 8));
         // Children come into a fixed nursery only while it is polled: its body does something then.
@@ -99,7 +102,8 @@ impl Setup {
                 None
             },
             grace,
-            timed: deadline.is_some() || grace.is_some() || times & 0x40 != 0,
+            cleanup,
+            timed: deadline.is_some() || grace.is_some() || cleanup.is_some() || times & 0x40 != 0,
             parent,
             force_on: limit & 0x20 != 0,
             mood: Mood(mood),
@@ -143,6 +147,7 @@ pub(super) enum What {
     SpawnMany,
     TrySpawn,
     SpawnWait,
+    Defer,
     PollWait,
     DropWait,
     PollJoin,
@@ -164,12 +169,13 @@ pub(super) enum What {
 }
 
 /// How often each comes; what ends everything seldom.
-const SHARES: [(What, u8); 21] = [
+const SHARES: [(What, u8); 22] = [
     (What::Poll, 44),
     (What::Spawn, 30),
     (What::SpawnMany, 4),
     (What::TrySpawn, 16),
     (What::SpawnWait, 20),
+    (What::Defer, 8),
     (What::PollWait, 18),
     (What::DropWait, 8),
     (What::PollJoin, 16),

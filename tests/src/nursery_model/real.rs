@@ -1,6 +1,6 @@
 //! The real things, each sort behind one face.
 
-use crate::nursery_model::foreign::{Fault, Job, Value};
+use crate::nursery_model::foreign::{Cleanup, Fault, Job, Value};
 use crate::nursery_model::nursery::{Counts, End, Outcome, Tried, Why};
 use crate::nursery_model::op::Spawning;
 use futures_core::Stream;
@@ -10,9 +10,9 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use umbel_core::{
-    CancellationToken, Cause, Failure, FixedFailure, FixedNursery, FixedSet, FutureSet, Handle,
-    InUse, Join, JoinError, JoinErrorKind, LocalHandle, Reason, ReasonKind, Report, TrySpawnError,
-    WakePool,
+    CancellationToken, Cause, DeferError, Failure, FixedFailure, FixedNursery, FixedSet, FutureSet,
+    Handle, InUse, Join, JoinError, JoinErrorKind, LocalHandle, Reason, ReasonKind, Report,
+    TrySpawnError, WakePool,
 };
 
 /// How many children a fixed nursery or set has room for.
@@ -63,6 +63,7 @@ pub(super) trait Api {
     fn spawn(&self, job: Job, how: &Spawning) -> Join<Value>;
     fn try_spawn(&self, job: Job, how: &Spawning) -> Result<Join<Value>, TrySpawnError<Job>>;
     fn spawn_wait(&self, job: Job, how: &Spawning) -> Pin<Box<dyn Future<Output = Spawned>>>;
+    fn defer(&self, job: Job, how: &Spawning) -> Result<(), DeferError<Cleanup>>;
     fn token(&self) -> &CancellationToken;
     fn cancel(&self) -> bool;
     fn force(&self);
@@ -110,6 +111,13 @@ macro_rules! api {
                     (true, true) => {
                         Box::pin(child.name(job.0.to_string()).spawn_wait_graceful(|_| job))
                     }
+                }
+            }
+
+            fn defer(&self, job: Job, how: &Spawning) -> Result<(), DeferError<Cleanup>> {
+                match how.named {
+                    true => self.child().name(job.0.to_string()).defer(Cleanup(job)),
+                    false => self.defer(Cleanup(job)),
                 }
             }
 

@@ -132,6 +132,14 @@ impl Turns {
         self.children[number].life == Life::Dropped
     }
 
+    /// Something of the crate's own may wake a child.
+    pub(super) fn may_wake(&mut self, number: usize) {
+        if self.is_awake(number) {
+            self.children[number].may = true;
+            self.children[number].fresh |= self.polling;
+        }
+    }
+
     /// A waker of a child is about to be woken.
     pub(super) fn wake(&mut self, number: usize) {
         let polling = self.polling;

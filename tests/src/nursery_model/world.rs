@@ -412,6 +412,7 @@ impl World {
         match op.what {
             What::Poll => self.poll(op),
             What::Spawn | What::TrySpawn | What::SpawnWait => self.spawn(op, op.what),
+            What::Defer => self.defer(op),
             What::SpawnMany => {
                 let many = usize::from(op.with) % 48;
                 let calm = Op {

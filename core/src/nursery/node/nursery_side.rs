@@ -192,7 +192,17 @@ impl NurserySide {
 
     /// Drops the future, if it is there and ours, and tells the joiner why, whichever of the two
     /// panics. No effect on a child that has ended.
-    pub(crate) fn end(&self, kind: JoinErrorKind, mut reason: Option<Reason>) {
+    pub(crate) fn end(&self, kind: JoinErrorKind, reason: Option<Reason>) {
+        self.end_and(kind, reason, || ());
+    }
+
+    /// As [`end`](Self::end); when the future is gone and before the joiner is told, calls `between`.
+    pub(crate) fn end_and(
+        &self,
+        kind: JoinErrorKind,
+        mut reason: Option<Reason>,
+        between: impl FnOnce(),
+    ) {
         // A lost claim: the spawner is dropping the future, perhaps now, and what lies beside it is his
         // too. (No tool shows what ignoring it does: the clash is on plain fields, in a window of a
         // few instructions that miri did not hit and loom does not see.)
@@ -200,17 +210,19 @@ impl NurserySide {
             return;
         }
         self.head().kind.set(kind);
-        each([false, true].into_iter(), |told| {
-            if told {
+        let mut between = Some(between);
+        each(0..3, |step| match step {
+            // SAFETY: C2 – claimed, and alive.
+            0 if self.is_alive() => unsafe { drop_future(self.0) },
+            0 => {}
+            1 => drop(between.take().map(|between| between())),
+            _ => {
                 // SAFETY: C4 – the payload is ours, `ENDED` is not published yet, and the future is gone:
-                // the step before dropped it, or as much of it as can be.
+                // the first step dropped it, or as much of it as can be.
                 unsafe { with_end(self.0, |end| end.write(reason.take())) };
                 if let Some(joiner) = self.publish(ENDED) {
                     joiner.wake();
                 }
-            } else if self.is_alive() {
-                // SAFETY: C2 – claimed, and alive.
-                unsafe { drop_future(self.0) };
             }
         });
     }

@@ -1,4 +1,4 @@
-use super::{Block, Immortal, PER_SLAB, Pool};
+use super::{Batch, Block, Immortal, PER_SLAB, Pool};
 use crate::sync::{AtomicUsize, Ordering};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -43,6 +43,27 @@ fn blocks_are_handed_out_once_and_reused_before_more_are_made() {
     assert_eq!(POOL.count(), (many, many));
     assert_ne!(POOL.get().as_ptr().addr(), blocks[0].as_ptr().addr());
     assert_eq!(POOL.count(), (many + PER_SLAB, many + 1));
+}
+
+#[test]
+fn a_batch_goes_back_a_slab_at_a_time() {
+    static POOL: Pool<Cell> = Pool::new();
+    let many = 3 * PER_SLAB;
+    let blocks: Vec<_> = (0..many).map(|_| POOL.get()).collect();
+    let mut batch = Batch::new();
+    let mut back = 0;
+    for (given, block) in blocks.iter().enumerate() {
+        // SAFETY: each is ours, and put back once.
+        back += unsafe { POOL.put_later(&mut batch, *block) };
+        assert_eq!(POOL.count(), (many, many - back));
+        assert!(given + 1 - back <= PER_SLAB, "{back} of {given} are back");
+    }
+    assert!(back < many);
+    back += POOL.flush(&mut batch);
+    assert_eq!((back, POOL.flush(&mut batch)), (many, 0));
+    let again: Vec<_> = blocks.iter().map(|_| POOL.get()).collect();
+    assert_eq!(addresses(&again), addresses(&blocks));
+    assert_eq!(POOL.count(), (many, many));
 }
 
 #[test]

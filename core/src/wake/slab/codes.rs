@@ -61,8 +61,7 @@ impl SlotSet {
     /// Those of the set above slot number `slot`.
     #[inline(always)]
     pub(crate) fn above(self, slot: usize) -> SlotSet {
-        let upto = (1_usize << (2 * slot)) | ((1_usize << (2 * slot)) - 1);
-        SlotSet(self.0 & !upto)
+        SlotSet(self.0 & !1 << (2 * slot))
     }
 }
 

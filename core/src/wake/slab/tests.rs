@@ -75,6 +75,7 @@ fn what_lies_beyond_the_end_is_owned_for_ever() {
     let short = Codes::unused(3, 0);
     assert_eq!(short.free().0.count_ones(), 3);
     assert_eq!(short.armed(), SlotSet::EMPTY);
+    assert_eq!(Codes::unused(SLOTS_PER_WORD + 3, 1), short);
 }
 
 #[test]
