@@ -223,6 +223,25 @@ fn when_the_first_error_cancels_the_rest_who_waited_for_it_is_skipped() {
 }
 
 #[test]
+fn who_waited_for_one_that_fell_just_before_the_cancellation_is_skipped() {
+    let n = N::new();
+    let h = n.handle();
+    let fell = h.child().name("a").spawn(pending::<Result<(), Bad>>());
+    let after = h.child().after(&[fell.id()]).spawn(async { Ok(()) });
+    let inside = h.clone();
+    drop(h.spawn(async move {
+        // Done at the end of this very turn.
+        inside.cancel_named("a", Reason::explicit());
+        pending::<Result<(), Bad>>().await
+    }));
+    let mut task = Task::new(n.run(pending::<Result<(), _>>()));
+    assert!(task.poll().is_pending());
+    h.cancel_with(Reason::shutdown());
+    assert!(task.finish().is_err());
+    assert_eq!(kind(after), JoinErrorKind::Skipped);
+}
+
+#[test]
 fn who_comes_in_with_the_failure_is_skipped_too() {
     let n = N::new();
     let h = n.handle();

@@ -200,10 +200,10 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             self.watch.arm(&self.shared);
         }
 
-        self.in_turn = false;
         let over = !is_there(body.as_mut())
             && self.is_childless()
             && self.shared.poller.cleanups.is_empty();
+        self.in_turn = false;
         if over && self.shared.shut_if_empty() {
             self.phase = Phase::Ended;
             tell::closed(&self.shared);
@@ -403,8 +403,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         }
         if self.shared.poller.thinned.take() {
             self.set.retain(|running| running.is_alive());
-            // Their places are free, and perhaps nobody is left.
-            self.shared.poller.again.set(true);
+            // Their places are free, and perhaps nobody is left: the request's ring brings another turn, if
+            // it came during this one.
         }
         let waiting = self.queue().len() + self.shared.poller.order.len();
         if self.shared.wants_sweep(waiting) {
