@@ -68,7 +68,8 @@ macro_rules! resources {
             /// let outcome = block_on(n.run::<(), _>(async {
             ///     for name in ["socket", "session"] {
             ///         log.lock().unwrap().push(format!("open {name}"));
-            ///         let close = async {
+            ///         let log = &log;
+            ///         let close = async move {
             ///             log.lock().unwrap().push(format!("close {name}"));
             ///             Ok(())
             ///         };
@@ -77,8 +78,10 @@ macro_rules! resources {
             ///     Err("the peer is gone")
             /// }));
             /// assert!(outcome.is_err());
-            /// let log = log.into_inner().unwrap();
-            /// assert_eq!(log, ["open socket", "open session", "close session", "close socket"]);
+            /// assert_eq!(
+            ///     *log.lock().unwrap(),
+            ///     ["open socket", "open session", "close session", "close socket"]
+            /// );
             /// ```
             #[track_caller]
             pub fn defer<F>(&self, cleanup: F) -> Result<(), DeferError<F>>
