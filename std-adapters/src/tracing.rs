@@ -1,4 +1,4 @@
-//! Nurseries in [`tracing`](::tracing): a span for each scope and child, and events for what happens to
+//! Nurseries in [`tracing`]: a span for each scope and child, and events for what happens to
 //! them.
 //!
 //! | span | level | fields | parent |

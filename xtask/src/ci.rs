@@ -52,11 +52,7 @@ fn steps() -> Vec<Step> {
     steps.extend(no_std());
     steps.push(msrv());
     steps.push(ui::step(&ui::Args::default()));
-    steps.extend(
-        deep::miri(0..1)
-            .into_iter()
-            .map(|step| step.limit(MIRI_LIMIT)),
-    );
+    steps.extend(deep::miri().into_iter().map(|step| step.limit(MIRI_LIMIT)));
     steps.extend(models());
     steps.extend(qemu::steps(&qemu::SHORT));
     steps.push(size());

@@ -10,7 +10,6 @@ use crate::tools::{self, Need, Tools};
 use crate::wasm;
 use anyhow::{Context, Result, ensure};
 use std::fs;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -72,9 +71,7 @@ impl Job {
 
     fn pieces(self, tools: &mut Tools) -> Result<Vec<Step>> {
         Ok(match self {
-            Job::MiriSeeds => (0..16)
-                .flat_map(|piece| miri(piece * 8..(piece + 1) * 8))
-                .collect(),
+            Job::MiriSeeds => miri_seeds(),
             Job::MiriTargets => MIRI_TARGETS.map(miri_target).into(),
             Job::LoomWide => loom_wide()?,
             Job::Shuffle => (1..=4).map(shuffled).collect(),
@@ -220,54 +217,68 @@ fn checkout(to: &Path) -> Result<()> {
 
 // ------------------------------------------------------------------ the jobs
 
-/// Miri on the core's own tests and examples, and on the tests of its contract with each of `seeds`.
-pub(crate) fn miri(seeds: Range<u32>) -> Vec<Step> {
-    let Range { start, end } = seeds;
-    [("stacked", ""), ("tree", " -Zmiri-tree-borrows")]
+/// Miri's two models of what references may do, and the flag for each.
+const BORROWS: [(&str, &str); 2] = [("stacked", ""), ("tree", " -Zmiri-tree-borrows")];
+
+/// Miri on the core's own tests and examples, and on the tests of its contract.
+pub(crate) fn miri() -> Vec<Step> {
+    BORROWS
         .map(|(name, model)| {
-            let test = |what: &str, seeds: String| {
-                Cmd::new(&format!("cargo +nightly miri test {what}")).env(
-                    "MIRIFLAGS",
-                    format!("-Zmiri-strict-provenance {seeds}{model}"),
-                )
-            };
-            Step::new(format!("miri {name} borrows, seeds {start}..{end}"))
-                .need(Need::NightlyComponent("miri"))
-                .need(Need::NightlyComponent("rust-src"))
-                .cmd(test(
+            miri_step(format!("miri {name} borrows"))
+                .cmd(miri_test(
                     "-p umbel-core --features std",
-                    format!("-Zmiri-seed={start}"),
+                    &format!("-Zmiri-seed=0{model}"),
                 ))
-                .cmd(test(
-                    "-p umbel-tests --test it",
-                    format!("-Zmiri-many-seeds={start}..{end}"),
-                ))
-                .limit(PIECE_LIMIT)
+                .cmd(miri_test("-p umbel-tests --test it", model))
                 .beside()
-                .must_run_tests()
         })
         .into()
 }
 
-/// Miri on the core's own tests and on the tests of the token, as if on `target`.
-fn miri_target(target: &str) -> Step {
-    let test = |what: &str| {
-        Cmd::new(&format!(
-            "cargo +nightly miri test {what} --target {target}"
-        ))
+/// The parts of the tests of the contract that fit into a piece, as arguments for the test program.
+const MIRI_PARTS: [(&str, &[&str]); 3] = [
+    ("nurseries", &["nursery"]),
+    ("sets", &["set::"]),
+    ("the rest", &["--skip", "nursery", "--skip", "set::"]),
+];
+
+/// Miri on the tests of the contract with other seeds: other interleavings, addresses, weak outcomes.
+fn miri_seeds() -> Vec<Step> {
+    const SEEDS: u32 = 16;
+    let of_a_seed = |seed: u32| {
+        MIRI_PARTS.into_iter().flat_map(move |(part, args)| {
+            BORROWS.map(|(name, model)| {
+                let flags = format!("-Zmiri-seed={seed}{model}");
+                miri_step(format!("miri {name} borrows, seed {seed}, {part}")).cmd(
+                    miri_test("-p umbel-tests --test it", &flags)
+                        .arg("--")
+                        .args(args.iter().copied().map(String::from)),
+                )
+            })
+        })
     };
-    let flags = "-Zmiri-strict-provenance";
-    Step::new(format!("miri for {target}"))
+    (1..=SEEDS).flat_map(of_a_seed).collect()
+}
+
+fn miri_step(name: String) -> Step {
+    Step::new(name)
         .need(Need::NightlyComponent("miri"))
         .need(Need::NightlyComponent("rust-src"))
-        .cmd(test("-p umbel-core --features std --lib").env("MIRIFLAGS", flags))
-        .cmd(
-            test("-p umbel-tests --test it")
-                .args(["--", "token"].map(String::from))
-                .env("MIRIFLAGS", flags),
-        )
         .limit(PIECE_LIMIT)
         .must_run_tests()
+}
+
+fn miri_test(what: &str, flags: &str) -> Cmd {
+    Cmd::new(&format!("cargo +nightly miri test {what}"))
+        .env("MIRIFLAGS", format!("-Zmiri-strict-provenance {flags}"))
+}
+
+/// Miri on the core's own tests and on the tests of the token, as if on `target`.
+fn miri_target(target: &str) -> Step {
+    let test = |what: &str| miri_test(&format!("{what} --target {target}"), "");
+    miri_step(format!("miri for {target}"))
+        .cmd(test("-p umbel-core --features std --lib"))
+        .cmd(test("-p umbel-tests --test it").args(["--", "token"].map(String::from)))
 }
 
 /// The tests on 32 bits, on this machine.
