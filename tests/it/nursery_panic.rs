@@ -191,6 +191,19 @@ fn n8_errors_values_and_the_report_go_when_a_panic_does() {
     assert_eq!(h.report().unwrap().stats.failed, 2);
 }
 
+#[test]
+fn n8_a_value_that_is_not_the_outcome_panics() {
+    // The errors, whose drops panic too, do not go while the first panic unwinds: that would abort.
+    let n = N::new().policy(KeepGoing);
+    let h = n.handle();
+    for _ in 0..2 {
+        drop(h.spawn::<(), _>(async { Err(Bad(Some(Bomb("error")))) }));
+    }
+    let mut task = Task::new(n.run(async { Ok(Bomb("value")) }));
+    assert_eq!(thrown(|| task.finish()), "value");
+    assert_eq!(h.report().unwrap().stats.failed, 2);
+}
+
 // ------------------------------------------------------------------ every call of foreign code
 
 /// A nursery under attack: a graceful sibling must come to its own end, and `what` be thrown then.

@@ -720,7 +720,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     // -------------------------------------------------------------- the end
 
     /// After `Ready`: the outcome, or the first panic.
-    pub(crate) fn finish<T>(&mut self, value: Option<T>) -> Result<T, Failure<E>> {
+    pub(crate) fn finish<T>(&mut self, mut value: Option<T>) -> Result<T, Failure<E>> {
         let shared = &self.shared;
         let cleaning = self.cleaning.take();
         let cut = match &cleaning {
@@ -742,9 +742,13 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             self.records.drain(..theirs);
             panics.catch(|| drop_all(self.errors.drain(..theirs)));
         }
+        // Before it can unwind through the errors.
+        let fails = self.cause.is_some() || cut && !forgiven || !self.errors.is_empty();
+        if fails || panics.caught() {
+            panics.catch(|| drop(value.take()));
+        }
         if panics.caught() {
             let (cause, errors) = (self.cause.take(), core::mem::take(&mut self.errors));
-            panics.catch(|| drop(value));
             panics.catch(|| drop_all(cause.into_iter().chain(errors)));
             panics.resume();
             unreachable!("a panic was kept");
