@@ -177,7 +177,6 @@ impl State {
         &mut self,
         number: usize,
         shown: usize,
-        expected: &'static [Option<Tried>],
         result: Result<Poll<Result<(), TrySpawnError<Silent>>>, Boom>,
     ) -> Result<Option<WaitOut>, Boom> {
         let Rules::Fixed(model) = &mut self.rules else {
@@ -201,9 +200,8 @@ impl State {
             None => model.waits(number, shown),
             Some(_) => model.leave(&mut self.turns, number),
         }
-        if !expected.contains(&real) {
-            self.note(wrong(format!("a wait gives {real:?}, not {expected:?}")));
-        }
+        let verdict = model.wait_gives(number, real);
+        self.note(verdict);
         out
     }
 

@@ -189,12 +189,10 @@ impl World {
                 self.state().wait_polled(number, shown, old, result)
             }
             Waiting::Fixed(future) => {
-                let expected = self
-                    .state()
+                self.state()
                     .with_fixed(|model, turns| model.wait(turns, number, shown));
                 let result = self.call(Kind::Wait(number), || future.as_mut().poll(cx));
-                self.state()
-                    .fixed_wait_polled(number, shown, expected, result)
+                self.state().fixed_wait_polled(number, shown, result)
             }
         };
         wait.begun = true;

@@ -12,6 +12,8 @@ struct Kid {
     given: usize,
     /// The wakers of its wait of which one may be woken, until that is.
     waiting: Vec<usize>,
+    /// What the poll of its wait gives; `None`: it waits.
+    expected: &'static [Option<Tried>],
     /// It was cut, or ended the turn.
     breaks: bool,
 }
@@ -99,13 +101,29 @@ impl Fixed {
         &[Tried::In]
     }
 
-    /// A wait is about to be polled with this waker: what comes out; `None`: it waits.
-    pub(super) fn wait(
-        &mut self,
-        turns: &mut Turns,
-        number: usize,
-        waker: usize,
-    ) -> &'static [Option<Tried>] {
+    /// A wait is about to be polled with this waker.
+    pub(super) fn wait(&mut self, turns: &mut Turns, number: usize, waker: usize) {
+        self.kids[number].waiting.push(waker);
+        self.kids[number].expected = self.look_for_room(turns, number);
+    }
+
+    /// Its waker has been cloned, which may have done anything: it looks again.
+    pub(super) fn wait_cloned(&mut self, turns: &mut Turns, number: usize) {
+        if self.kids[number].expected.contains(&None) {
+            self.kids[number].expected = self.look_for_room(turns, number);
+        }
+    }
+
+    /// Whether a wait may have given this.
+    pub(super) fn wait_gives(&self, number: usize, out: Option<Tried>) -> Verdict {
+        let expected = self.kids[number].expected;
+        match expected.contains(&out) {
+            true => Ok(()),
+            false => wrong(format!("a wait gives {out:?}, not {expected:?}")),
+        }
+    }
+
+    fn look_for_room(&mut self, turns: &mut Turns, number: usize) -> &'static [Option<Tried>] {
         if !self.is_open(turns) {
             self.leave(turns, number);
             return &[Some(Tried::Closed)];
@@ -116,7 +134,6 @@ impl Fixed {
             self.put_in(turns, number);
             return &[Some(Tried::In)];
         }
-        self.kids[number].waiting.push(waker);
         match self.may_be_over(turns) {
             true => &[None, Some(Tried::Closed)],
             false => &[None],
