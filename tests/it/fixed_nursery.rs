@@ -6,7 +6,7 @@ use std::future::{Future, pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 use umbel_core::{
     CancellationToken, FixedFailure, FixedNursery, FixedSet, NoSignal, Reason, ReasonKind,
     TrySpawnError, WakePool,
@@ -324,6 +324,47 @@ fn who_gives_up_his_turn_wakes_the_next() {
         Ok(())
     }));
     assert_eq!(run.finish(), Ok(()));
+}
+
+/// Who was told that there is room gives up just when another one clones his waker to wait: that one need
+/// not.
+#[test]
+fn who_gives_up_while_another_begins_to_wait_leaves_him_the_room() {
+    static POOL: WakePool<1> = WakePool::new();
+    let n = Nursery::<1>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run(async {
+        n.try_spawn(ready(Ok(()))).map_err(|_| "full")?;
+        let first = RefCell::new(Some(Box::pin(n.spawn_wait(pending()))));
+        let is_pending = poll_fn(|cx| {
+            let mut first = first.borrow_mut();
+            Poll::Ready(first.as_mut().unwrap().as_mut().poll(cx).is_pending())
+        });
+        assert!(is_pending.await);
+        yields(1).await;
+        let give_up = || *first.borrow_mut() = None;
+        let mut second = pin!(n.spawn_wait(ready(Ok(()))));
+        let polled = with_clone_hook(&give_up, |cx| second.as_mut().poll(cx));
+        assert!(matches!(polled, Poll::Ready(Ok(()))));
+        Ok(())
+    }));
+    assert_eq!(run.finish(), Ok(()));
+}
+
+/// Shows a waker that runs `hook` when it is cloned, and whose clones do nothing.
+fn with_clone_hook<R>(hook: &dyn Fn(), show: impl FnOnce(&mut Context<'_>) -> R) -> R {
+    static TABLE: RawWakerVTable = RawWakerVTable::new(
+        |hook| {
+            // SAFETY: the waker shown has it, and is gone before the call is over.
+            unsafe { (*hook.cast::<&dyn Fn()>())() };
+            RawWaker::new(std::ptr::null(), Waker::noop().vtable())
+        },
+        |_| (),
+        |_| (),
+        |_| (),
+    );
+    // SAFETY: the functions may be called as long as the hook lives; clones do nothing.
+    let waker = unsafe { Waker::new((&raw const hook).cast(), &TABLE) };
+    show(&mut Context::from_waker(&waker))
 }
 
 /// Two slots become free at once: who is served first passes the word on.

@@ -535,6 +535,32 @@ fn n7_a_cleanup_may_defer_another_which_comes_next() {
 }
 
 #[test]
+fn n7_what_a_refused_child_defers_when_it_is_dropped_comes_next() {
+    struct Defers<'a>(H<'a>, &'a Log);
+    impl Drop for Defers<'_> {
+        fn drop(&mut self) {
+            self.0.defer(at_once(self.1, "its")).unwrap();
+        }
+    }
+    let log = Log::new();
+    let n = N::new();
+    let h = n.handle();
+    h.defer(at_once(&log, "last")).unwrap();
+    let child = Defers(h.clone(), &log);
+    let spawns = h.clone();
+    h.defer(async move {
+        drop(spawns.spawn(async move {
+            let _defers = child;
+            Ok(())
+        }));
+        Ok(())
+    })
+    .unwrap();
+    assert!(Task::new(n.run(ready(Ok(())))).finish().is_ok());
+    assert_eq!(log.take(), "its:begun its:done last:begun last:done");
+}
+
+#[test]
 fn n7_children_are_refused_while_cleanups_run_and_the_outcome_does_not_suffer() {
     let log = Log::new();
     let n = N::new().limit(2);

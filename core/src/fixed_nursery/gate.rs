@@ -53,6 +53,11 @@ impl<'env, E, const N: usize, const SIZE: usize> Gate<'env, E, N, SIZE> {
         !self.slots.get().is_null()
     }
 
+    pub(crate) fn has_room(&self) -> bool {
+        // SAFETY: G1 – there, and shared; no foreign code runs while the reference is used.
+        unsafe { self.slots.get().as_ref() }.is_some_and(|slots| !slots.is_full())
+    }
+
     /// Puts a child into a free slot.
     pub(crate) fn spawn<F>(&self, child: F) -> Result<(), TrySpawnError<F>>
     where

@@ -39,20 +39,22 @@ where
         // SAFETY: `node` is not moved, and `child` is not pinned.
         let this = unsafe { self.get_unchecked_mut() };
         let (gate, node) = (this.gate, &this.node);
+        let must_wait = || gate.is_open() && !(gate.waiters.is_next(node) && gate.has_room());
+        // Declared here: its drop, too, is foreign code, and comes when the child is in.
+        let waker;
+        if this.child.is_some() && must_wait() {
+            waker = cx.waker().clone();
+            // Foreign code: who was told of the room, and was before us, may have gone meanwhile.
+            if must_wait() {
+                // SAFETY: Q1 – pinned with us, in the one list of our gate, and unlinked by our drop.
+                unsafe { gate.waiters.wait(node, waker) };
+                return Poll::Pending;
+            }
+        }
         let Some(child) = this.child.take() else {
             panic!("a wait for room polled after it was ready");
         };
-        let spawned = if gate.is_open() && !gate.waiters.is_next(node) {
-            Err(TrySpawnError::Full(child))
-        } else {
-            gate.spawn(child)
-        };
-        if let Err(TrySpawnError::Full(child)) = spawned {
-            this.child = Some(child);
-            // SAFETY: Q1 – pinned with us, in the one list of our gate, and unlinked by our drop.
-            unsafe { gate.waiters.wait(node, cx.waker()) };
-            return Poll::Pending;
-        }
+        let spawned = gate.spawn(child);
         gate.waiters.unlink(node);
         // There may be room for another one, also if there is none for us, whom a wake may have told
         // of it: if not, he looks and waits on.

@@ -10,7 +10,8 @@
 //!
 //! # Foreign code
 //!
-//! Wakers are cloned before and dropped or woken after a change of the list; they may re-enter.
+//! Wakers are dropped or woken after a change of the list; they may re-enter. Who waits clones his before
+//! he looks whether he has to.
 
 use crate::wake::batch::steps;
 use core::cell::Cell;
@@ -70,8 +71,7 @@ impl Waiters {
     ///
     /// # Safety
     /// `node` is pinned, is in no other list, and is unlinked before it is dropped.
-    pub(crate) unsafe fn wait(&self, node: &Node, waker: &Waker) {
-        let waker = Some(waker.clone());
+    pub(crate) unsafe fn wait(&self, node: &Node, waker: Waker) {
         if !node.linked.replace(true) {
             let last = self.last.replace(node);
             node.before.set(last);
@@ -82,7 +82,7 @@ impl Waiters {
                 None => self.first.set(node),
             }
         }
-        drop(node.waker.replace(waker));
+        drop(node.waker.replace(Some(waker)));
     }
 
     /// Takes the node off the list, if it is there.

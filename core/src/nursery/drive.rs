@@ -695,7 +695,11 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             if rounds.next().is_none() {
                 break true;
             }
-            cleaned = cleaning.begin(&self.shared, &waker);
+            // Who was turned away may have deferred one when he was dropped.
+            cleaned = match self.shared.is_inbox_empty() {
+                true => cleaning.begin(&self.shared, &waker),
+                false => None,
+            };
         };
         self.cleaning = Some(cleaning);
         more

@@ -177,25 +177,31 @@ impl State {
         &mut self,
         number: usize,
         shown: usize,
-        (expected, old): (&'static [Option<Tried>], Option<usize>),
         result: Result<Poll<Result<(), TrySpawnError<Silent>>>, Boom>,
     ) -> Result<Option<WaitOut>, Boom> {
         let Rules::Fixed(model) = &mut self.rules else {
             return Ok(None);
         };
+        // Beside the one of ours.
+        let is_held = self.wakers[shown].1 > 1;
         let (real, out) = match result {
             Ok(Poll::Pending) => (None, Ok(None)),
             Ok(Poll::Ready(Ok(()))) => (Some(Tried::In), Ok(Some((None, None)))),
             Ok(Poll::Ready(Err(error))) => (Some(tried(&error)), Ok(Some((None, Some(error))))),
             Err(boom) => {
-                model.wait_with(number, old);
+                match is_held {
+                    true => model.waits(number, shown),
+                    false => model.waits_as_before(number, shown),
+                }
                 return Err(boom);
             }
         };
-        model.wait_with(number, real.is_none().then_some(shown));
-        if !expected.contains(&real) {
-            self.note(wrong(format!("a wait gives {real:?}, not {expected:?}")));
+        match real {
+            None => model.waits(number, shown),
+            Some(_) => model.leave(&mut self.turns, number),
         }
+        let verdict = model.wait_gives(number, real);
+        self.note(verdict);
         out
     }
 

@@ -189,13 +189,10 @@ impl World {
                 self.state().wait_polled(number, shown, old, result)
             }
             Waiting::Fixed(future) => {
-                let old = self.state().with_fixed(|model, turns| {
-                    let old = model.waits_with(number);
-                    let expected = model.wait(turns, number);
-                    (expected, old)
-                });
+                self.state()
+                    .with_fixed(|model, turns| model.wait(turns, number, shown));
                 let result = self.call(Kind::Wait(number), || future.as_mut().poll(cx));
-                self.state().fixed_wait_polled(number, shown, old, result)
+                self.state().fixed_wait_polled(number, shown, result)
             }
         };
         wait.begun = true;

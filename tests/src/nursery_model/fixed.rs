@@ -10,8 +10,10 @@ use std::collections::VecDeque;
 #[derive(Debug, Default)]
 struct Kid {
     given: usize,
-    /// The waker of its wait, until it is woken.
-    waiting: Option<usize>,
+    /// The wakers of its wait of which one may be woken, until that is.
+    waiting: Vec<usize>,
+    /// What the poll of its wait gives; `None`: it waits.
+    expected: &'static [Option<Tried>],
     /// It was cut, or ended the turn.
     breaks: bool,
 }
@@ -99,8 +101,29 @@ impl Fixed {
         &[Tried::In]
     }
 
-    /// A wait is polled: what comes out; `None`: it waits.
-    pub(super) fn wait(&mut self, turns: &mut Turns, number: usize) -> &'static [Option<Tried>] {
+    /// A wait is about to be polled with this waker.
+    pub(super) fn wait(&mut self, turns: &mut Turns, number: usize, waker: usize) {
+        self.kids[number].waiting.push(waker);
+        self.kids[number].expected = self.look_for_room(turns, number);
+    }
+
+    /// Its waker has been cloned, which may have done anything: it looks again.
+    pub(super) fn wait_cloned(&mut self, turns: &mut Turns, number: usize) {
+        if self.kids[number].expected.contains(&None) {
+            self.kids[number].expected = self.look_for_room(turns, number);
+        }
+    }
+
+    /// Whether a wait may have given this.
+    pub(super) fn wait_gives(&self, number: usize, out: Option<Tried>) -> Verdict {
+        let expected = self.kids[number].expected;
+        match expected.contains(&out) {
+            true => Ok(()),
+            false => wrong(format!("a wait gives {out:?}, not {expected:?}")),
+        }
+    }
+
+    fn look_for_room(&mut self, turns: &mut Turns, number: usize) -> &'static [Option<Tried>] {
         if !self.is_open(turns) {
             self.leave(turns, number);
             return &[Some(Tried::Closed)];
@@ -110,9 +133,6 @@ impl Fixed {
             self.leave(turns, number);
             self.put_in(turns, number);
             return &[Some(Tried::In)];
-        }
-        if !self.line.contains(&number) {
-            self.line.push_back(number);
         }
         match self.may_be_over(turns) {
             true => &[None, Some(Tried::Closed)],
@@ -124,28 +144,34 @@ impl Fixed {
     pub(super) fn leave(&mut self, turns: &mut Turns, number: usize) {
         turns.cause = true;
         self.line.retain(|&other| other != number);
-        self.kids[number].waiting = None;
+        self.kids[number].waiting.clear();
     }
 
-    pub(super) fn waits_with(&self, number: usize) -> Option<usize> {
-        self.kids[number].waiting
+    /// A wait was polled: it is in line, with this waker.
+    pub(super) fn waits(&mut self, number: usize, waker: usize) {
+        if !self.line.contains(&number) {
+            self.line.push_back(number);
+        }
+        self.kids[number].waiting.retain(|&other| other == waker);
     }
 
-    pub(super) fn wait_with(&mut self, number: usize, waker: Option<usize>) {
-        self.kids[number].waiting = waker;
+    /// The poll of a wait panicked before it could take this waker: it is where it was.
+    pub(super) fn waits_as_before(&mut self, number: usize, waker: usize) {
+        self.kids[number].waiting.retain(|&other| other != waker);
     }
 
     pub(super) fn waiter_woken(&mut self, turns: &Turns, number: usize, waker: usize) -> Verdict {
         let ending = self.closing
             || turns.polling && (self.breaking || self.is_breaking() || self.may_be_over(turns));
-        let kid = &mut self.kids[number];
-        if kid.waiting != Some(waker) {
+        let waiting = &mut self.kids[number].waiting;
+        let Some(at) = waiting.iter().position(|&other| other == waker) else {
             return wrong(format!("who does not wait to spawn {number} is woken"));
-        }
+        };
+        // One that it was shown since may still be.
+        waiting.drain(..=at);
         if self.line.front() != Some(&number) && !ending {
             return wrong(format!("who waits to spawn {number} is woken out of turn"));
         }
-        kid.waiting = None;
         Ok(())
     }
 
@@ -292,7 +318,7 @@ impl Fixed {
 
     pub(super) fn at_rest(&self, turns: &Turns) -> Verdict {
         if self.over {
-            return match self.kids.iter().position(|kid| kid.waiting.is_some()) {
+            return match self.kids.iter().position(|kid| !kid.waiting.is_empty()) {
                 Some(left) => wrong(format!("who waits to spawn {left} is not sent away")),
                 None => Ok(()),
             };
@@ -304,7 +330,7 @@ impl Fixed {
         };
         turns.at_rest(work)?;
         match self.line.front() {
-            Some(&first) if self.taken < self.slots && self.kids[first].waiting.is_some() => {
+            Some(&first) if self.taken < self.slots && !self.kids[first].waiting.is_empty() => {
                 wrong(format!("there is room for {first}, and nobody was woken"))
             }
             _ => Ok(()),

@@ -206,9 +206,9 @@ impl Nursery {
         Ok(())
     }
 
-    /// By now the last end has been judged, and a panic has cancelled.
+    /// By now the last end has been judged, and a panic has cancelled, unless it came after the end.
     pub(super) fn settle(&mut self) -> Verdict {
-        if self.kept.is_some() && self.cancelled.is_none() {
+        if self.kept.is_some() && self.cancelled.is_none() && !self.over {
             return wrong("a panic has not cancelled the nursery");
         }
         let answer = self.answer();

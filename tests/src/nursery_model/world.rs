@@ -47,7 +47,11 @@ impl World {
     }
 
     pub(super) fn waker_cloned(&self, waker: usize) {
-        self.state().wakers[waker].1 += 1;
+        let state = &mut *self.state();
+        state.wakers[waker].1 += 1;
+        if let Role::Awaits(number) = state.wakers[waker].0 {
+            state.with_fixed(|model, turns| model.wait_cloned(turns, number));
+        }
     }
 
     pub(super) fn waker_dropped(&self, waker: usize) {
