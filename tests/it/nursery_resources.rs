@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn, ready};
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -61,7 +62,7 @@ fn step(
         log.add(format!("{name}:begun"));
         gate.pass().await;
         log.add(format!("{name}:done"));
-        std::mem::forget(dropped);
+        dropped.disarm();
         Ok(())
     }
 }
@@ -812,12 +813,14 @@ fn n9_forgetting_a_nursery_with_cleanups_is_sound() {
     .unwrap();
     let mut task = Task::new(n.run(async { Ok(()) }));
     task.stall();
-    std::mem::forget(task);
+    // As `mem::forget`, but that leak checkers get it back in the end.
+    let task = ManuallyDrop::new(task);
     drop(h);
     if let Some(waker) = waker.take() {
         waker.wake();
     }
     assert_eq!(polls.get(), 1);
+    drop(ManuallyDrop::into_inner(task));
 }
 
 // ------------------------------------------------------------------ panics

@@ -254,17 +254,26 @@ impl Log {
 
     /// Adds `what` when the result is dropped.
     pub fn on_drop(&self, what: impl Into<String>) -> OnDrop {
-        OnDrop(self.clone(), what.into())
+        OnDrop(self.clone(), Some(what.into()))
     }
 }
 
 /// Made by [`Log::on_drop`].
 #[derive(Debug)]
-pub struct OnDrop(Log, String);
+pub struct OnDrop(Log, Option<String>);
+
+impl OnDrop {
+    /// It adds nothing any more.
+    pub fn disarm(mut self) {
+        self.1 = None;
+    }
+}
 
 impl Drop for OnDrop {
     fn drop(&mut self) {
-        self.0.add(std::mem::take(&mut self.1));
+        if let Some(what) = self.1.take() {
+            self.0.add(what);
+        }
     }
 }
 
