@@ -127,7 +127,7 @@ fn never_starts(shared: &Shared, child: NurserySide, end: impl FnOnce(&NurserySi
         tell::given_up(shared, &child);
         shared.swept(1);
     }
-    shared.guard(|| drop(child));
+    part(shared, child);
 }
 
 /// A child that came when all had ended: as one that came after the end, it counts nowhere.
