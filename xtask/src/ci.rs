@@ -122,6 +122,12 @@ fn lints() -> Vec<Step> {
                 "cargo clippy -p umbel --no-default-features --features blocking -- -D warnings",
             )
             .run_line(
+                "cargo clippy -p umbel --no-default-features --features process -- -D warnings",
+            )
+            .run_line(
+                "cargo clippy -p umbel --no-default-features --features process,tokio -- -D warnings",
+            )
+            .run_line(
                 "cargo clippy -p umbel --no-default-features --features census -- -D warnings",
             )
             .run_line(
