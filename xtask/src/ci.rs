@@ -133,6 +133,9 @@ fn lints() -> Vec<Step> {
             .run_line(
                 "cargo clippy -p umbel --no-default-features --features tracing -- -D warnings",
             )
+            .run_line(
+                "cargo clippy -p umbel-examples --no-default-features --all-targets -- -D warnings",
+            )
             .cmd(cfg_clippy("loom"))
             .cmd(cfg_clippy("step")),
         clippy_firmware(),
