@@ -135,7 +135,9 @@ impl<F: Future> Sets<F> {
     fn poll_in_order(&mut self) -> Option<F::Output> {
         let Sets { normal, others } = self;
         let Others { high, low } = others.as_deref_mut()?;
-        [high, normal, low].into_iter().find_map(FutureSet::poll_local)
+        [high, normal, low]
+            .into_iter()
+            .find_map(FutureSet::poll_local)
     }
 }
 
