@@ -1,5 +1,6 @@
 //! A child process as a child of a nursery: asked to end when it is cancelled, killed when it does
-//! not, with all that it started, and always reaped. Unix only.
+//! not, with all that it started, and always reaped. Unix only, and not on OpenBSD, which has no
+//! `waitid`.
 //!
 //! A [`Command`] is run in a graceful child, on the runtime that its timer names:
 //!
@@ -45,9 +46,11 @@
 //!   or less, if [`Command::grace`] says so. Without either there is no kill but by
 //!   [`force`](crate::Handle::force).
 //! - **Output** is read until all who hold it have closed it. What was written before the end is
-//!   delivered, though the nursery is cancelled: the process is a graceful child. Those in the group
-//!   that still hold the output when the process itself has ended have the grace from then on;
-//!   those that do not hold it are killed then.
+//!   delivered, though the nursery is cancelled: the process is a graceful child.
+//! - **Those it leaves** in its group when it ends are killed, at once unless they hold its output: then
+//!   when the output is at its end, or the grace, counted from its end, is over. (The system does not
+//!   tell of those that hold nothing.) A script that starts something which must end in peace waits for
+//!   it, or becomes it by `exec`.
 //! - **Dropped** before its end (forced, or because its nursery was), the group is killed at once,
 //!   and the process reaped by who reaps orphans: the thread of `async-process`, or tokio's driver, when
 //!   its runtime runs.
@@ -250,7 +253,9 @@ impl<'a, S> Command<'a, S> {
     ///
     /// The system's, if the process could not be started, or if its output could not be read (then the
     /// group is killed). If it was cancelled before its start, the
-    /// [`Cancelled`](crate::Cancelled), and nothing was started.
+    /// [`Cancelled`](crate::Cancelled), and nothing was started. One case is out of our hands: when the
+    /// system starts the process and then has no descriptor left to watch it by, async-process and
+    /// tokio give the error and let go of the process, which runs on.
     pub async fn run<R, Fut>(self, cx: ChildContext, timer: R) -> io::Result<Exit>
     where
         R: Runtime,
@@ -322,7 +327,7 @@ impl<'a, S> Command<'a, S> {
                 }
                 Event::TimeIsOver => {
                     alarm.set(None);
-                    cut = output.is_some();
+                    cut |= output.is_some();
                     output.set(None);
                     None
                 }

@@ -6,11 +6,14 @@
 //! length of time is asserted.
 #![cfg(target_os = "linux")]
 
+use std::cell::RefCell;
 use std::fs;
-use std::future::{Future, poll_fn, ready};
+use std::future::{Future, Ready, poll_fn, ready};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -21,7 +24,9 @@ use umbel::async_std::AsyncStdTimer;
 use umbel::process::{Ask, Command, Exit, Runtime, Source};
 use umbel::smol::SmolTimer;
 use umbel::tokio::TokioTimer;
-use umbel::{CancellationToken, Cancelled, JoinError, JoinErrorKind, Nursery, Reason};
+use umbel::{
+    CancellationToken, Cancelled, JoinError, JoinErrorKind, LocalNursery, Nursery, Reason,
+};
 
 const SIGKILL: i32 = 9;
 const SIGUSR1: i32 = 10;
@@ -125,6 +130,8 @@ on_every_runtime! {
     what_cannot_be_started_is_an_error_and_others_lose_nothing
     cancelled_before_it_starts_nothing_is_started
     forced_it_is_killed_and_reaped
+    a_sink_that_panics_kills_it
+    a_sink_may_stay_on_its_thread
     who_has_left_the_group_is_not_waited_for
     a_thousand_cancelled_runs_leave_nobody
 }
@@ -521,6 +528,29 @@ fn forced_it_is_killed_and_reaped<R: On>() {
             smol::future::yield_now().await;
         }
     });
+}
+
+fn a_sink_that_panics_kills_it<R: On>() {
+    let (errors, witness) = witness();
+    let mut family = script(format!("{FAMILY} & {READY}"));
+    family.errors = Some(errors);
+    let run = AssertUnwindSafe(|| family.run_and::<R, _>(|_, _| -> Ready<()> { panic!("seven") }));
+    let payload = catch_unwind(run).unwrap_err();
+    assert_eq!(payload.downcast_ref::<&str>(), Some(&"seven"));
+    until_all_are_gone(witness);
+}
+
+fn a_sink_may_stay_on_its_thread<R: On>() {
+    let (timer, said) = (R::timer(), Rc::new(RefCell::new(Vec::<u8>::new())));
+    let theirs = said.clone();
+    let n = LocalNursery::<io::Error>::new().timer(timer);
+    let command = Command::new("echo").arg("here").output(move |_, piece| {
+        theirs.borrow_mut().extend(piece);
+        ready(())
+    });
+    drop(n.handle().spawn_graceful(|cx| command.run(cx, timer)));
+    R::block_on(n.run(async { Ok(()) })).unwrap();
+    assert_eq!(*said.borrow(), b"here\n");
 }
 
 fn who_has_left_the_group_is_not_waited_for<R: On>() {
