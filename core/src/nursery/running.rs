@@ -79,7 +79,8 @@ impl<E> Running<E> {
 impl<E> Future for Running<E> {
     type Output = End<E>;
 
-    #[inline]
+    // At both places that poll a set: a call costs a fifth of the poll.
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<E>> {
         let (shared, child) = (self.shared(), &*self.child);
         if (shared.token.is_cancelled() || child.has_meta()) && !goes_on(shared, child, cx) {
