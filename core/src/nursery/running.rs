@@ -83,15 +83,20 @@ impl<E> Future for Running<E> {
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<E>> {
         let (shared, child) = (self.shared(), &*self.child);
-        if (shared.token.is_cancelled() || child.has_meta()) && !goes_on(shared, child, cx) {
-            return Poll::Ready(End::Counted);
-        }
-        let number = &child.head().number;
-        if number.get() == Number::NONE {
-            number.set(Number::new(shared.counts.started()));
-            if shared.watched && !begin_watched(shared, child, cx) {
+        let head = child.head();
+        let cancelled = shared.token.is_cancelled();
+        if cancelled || !head.plain.get() {
+            let has_meta = child.has_meta();
+            if (cancelled || has_meta) && !goes_on(shared, child, cx) {
                 return Poll::Ready(End::Counted);
             }
+            if head.number.get() == Number::NONE {
+                head.number.set(Number::new(shared.counts.started()));
+                if shared.watched && !begin_watched(shared, child, cx) {
+                    return Poll::Ready(End::Counted);
+                }
+            }
+            head.plain.set(!has_meta);
         }
         // Most often there is none, and nothing to be dropped.
         let mut error = ManuallyDrop::new(None);

@@ -4,7 +4,7 @@
 
 use crate::nursery::ended::{Number, Site};
 use crate::nursery::join_error::JoinErrorKind;
-use crate::nursery::node::head::{Claim, Exit, Node, VTable, drop_future};
+use crate::nursery::node::head::{Claim, Exit, Node, Progress, VTable, drop_future};
 use crate::nursery::options::Aside;
 use crate::nursery::panics::Panics;
 use crate::reason::Reason;
@@ -89,8 +89,8 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
             has_future: Cell::new(true),
             taken: Cell::new(false),
             claim: Cell::new(Claim::Open),
-            ended: Cell::new(false),
-            untold: Cell::new(false),
+            progress: Cell::new(Progress::Alive),
+            plain: Cell::new(false),
             number: Cell::new(Number::NONE),
             placed: Cell::new(false),
             awaited: Cell::new(false),
