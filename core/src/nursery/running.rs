@@ -14,9 +14,9 @@
 //!
 //! [`Panics`]: crate::nursery::panics::Panics
 
-use crate::nursery::cutting::{cut, fell, is_over, leave, note_cut, part, reason};
+use crate::nursery::cutting::{self, cut, fell, is_over, leave, note_cut, part, reason};
 use crate::nursery::ended::{Number, Record, Span};
-use crate::nursery::join_error::JoinErrorKind;
+use crate::nursery::join_error::{JoinError, JoinErrorKind};
 use crate::nursery::node::{Exit, NurserySide};
 use crate::nursery::observer::Ending;
 use crate::nursery::options::{Meta, Role};
@@ -82,8 +82,18 @@ impl<E> Future for Running<E> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End<E>> {
         let (shared, child) = (self.shared(), &*self.child);
-        if (shared.token.is_cancelled() || child.has_meta()) && !goes_on(shared, child, cx) {
-            return Poll::Ready(End::Counted);
+        if shared.token.is_cancelled() || child.is_special() {
+            if child.is_remote() {
+                // SAFETY: `start` gave true; it is alive, for it left the set otherwise.
+                match unsafe { child.poll_decided(cx) } {
+                    Poll::Ready(true) => {}
+                    Poll::Ready(false) => return Poll::Ready(withdrawn(shared, child)),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            if !goes_on(shared, child, cx) {
+                return Poll::Ready(End::Counted);
+            }
         }
         let number = &child.head().number;
         if number.get() == Number::NONE {
@@ -114,6 +124,14 @@ impl<E> Future for Running<E> {
     }
 }
 
+/// Its executor refused it, and its spawner has the future again: it was no child. So is its place his.
+#[cold]
+fn withdrawn<E>(shared: &Shared, child: &NurserySide) -> End<E> {
+    child.head().placed.set(false);
+    tell::given_up(shared, child);
+    End::Counted
+}
+
 /// In a cancelled nursery no plain child is polled again, also not in this turn: false. A graceful one
 /// has noticed. The same holds for a child that is cancelled alone. A critical section goes on until its
 /// time is over.
@@ -134,8 +152,7 @@ fn goes_on(shared: &Shared, child: &NurserySide, cx: &Context<'_>) -> bool {
                 true => Some(Reason::deadline_exceeded()),
                 false => own.reason(),
             };
-            cut(shared, child, JoinErrorKind::Forced, reason);
-            return false;
+            return !cut(shared, child, JoinErrorKind::Forced, reason);
         }
         if shielded {
             return true;
@@ -148,13 +165,8 @@ fn goes_on(shared: &Shared, child: &NurserySide, cx: &Context<'_>) -> bool {
         return true;
     }
     let Some(meta) = meta.filter(|meta| meta.role == Role::Graceful) else {
-        cut(
-            shared,
-            child,
-            JoinErrorKind::Cancelled,
-            reason(shared, child),
-        );
-        return false;
+        let reason = reason(shared, child);
+        return !cut(shared, child, JoinErrorKind::Cancelled, reason);
     };
     if all {
         if meta.notice.get().is_none() {
@@ -217,9 +229,15 @@ fn note_if_drained(shared: &Shared, child: &NurserySide) -> Span {
 #[cold]
 fn failed<E>(shared: &Shared, child: &NurserySide, exit: Exit, error: Option<E>) -> End<E> {
     let panics = &shared.poller.panics;
+    if let (Exit::Cut, Some(kind)) = (exit, child.stopping()) {
+        // It was told to end, and has.
+        cutting::has_ended(shared, child, kind, reason(shared, child));
+        return End::Counted;
+    }
     let span = note_if_drained(shared, child);
     let (kind, reason) = match exit {
         Exit::Failed => (JoinErrorKind::Failed, None),
+        Exit::Cut if child.is_remote() => (JoinErrorKind::Lost, None),
         Exit::Cut => (JoinErrorKind::Cancelled, reason(shared, child)),
         _ => (JoinErrorKind::Panicked, None),
     };
@@ -231,6 +249,12 @@ fn failed<E>(shared: &Shared, child: &NurserySide, exit: Exit, error: Option<E>)
             shared.poller.failed.set(Some(record));
             panics.catch(|| child.end(kind, None));
             End::Failed(error)
+        }
+        (Exit::Cut, _) if kind == JoinErrorKind::Lost => {
+            shared.counts.lost();
+            shared.lose(JoinError::new(kind, None, child.name(), child.who(), span));
+            panics.catch(|| child.end(kind, None));
+            End::Counted
         }
         (Exit::Cut, _) => {
             note_cut(shared, child);
