@@ -30,10 +30,9 @@
 //! | 2 | | | `STOP` | `finish_against_stop` |
 //! | 3 | | the executor drops the task | `STOP` | `dropped_task_against_stop` |
 //! | 4 | | any of the above | the proxy is dropped | `finish_against_the_drop_of_the_nursery` |
-//! | 5 | `STOP` | the proxy is told; `fetch_or` | the task's first poll | `stop_against_first_poll` |
-//! | 6 | | | the task waits | `stop_against_a_task_that_waits` |
-//! | 7 | `DECIDED` | the executor has accepted; `fetch_or` | the proxy looks whether there is a child | `acceptance_against_the_proxy` |
-//! | 8 | `WITHDRAWN` | it refused; `fetch_or` | the same | `refusal_against_the_proxy` |
+//! | 5 | `STOP` | the proxy is told; `fetch_or` | the task's first poll, and its wait | `stop_against_a_pending_task` |
+//! | 6 | `DECIDED` | the executor has accepted; `fetch_or` | the proxy looks whether there is a child | `acceptance_against_the_proxy` |
+//! | 7 | `WITHDRAWN` | it refused; `fetch_or` | the same | `refusal_against_the_proxy` |
 //!
 //! # Invariants
 //!
