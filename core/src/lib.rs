@@ -107,10 +107,11 @@ pub use fixed_nursery::{
 #[cfg(feature = "alloc")]
 pub use nursery::{
     LocalNursery, LocalRun, Nursery, Run,
+    child::{Child, LocalChild},
     cleanup::DeferError,
     ended::Ended,
     failure::{Cause, ChildError, Failure},
-    handle::{Child, Handle, LocalChild, LocalHandle},
+    handle::{Handle, LocalHandle},
     histogram::Histogram,
     join::{Join, LocalSpawnWait, SpawnWait},
     join_error::{JoinError, JoinErrorKind},

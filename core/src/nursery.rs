@@ -43,6 +43,7 @@
 //! | `scope` | a nursery as a child |
 //! | `map` | children made from an iterator |
 //! | `spawner` | giving a child to the nursery |
+//! | `child` | what is said about one child before its spawn |
 //! | `handle` | the handles: spawning, steering |
 //! | `resource` | the handles: cleanups, critical sections |
 //! | `running` | what the set polls: a child at work |
@@ -83,6 +84,7 @@ pub(crate) mod start;
 pub(crate) mod scope;
 pub(crate) mod map;
 pub(crate) mod spawner;
+pub(crate) mod child;
 pub(crate) mod handle;
 pub(crate) mod resource;
 pub(crate) mod running;
@@ -97,6 +99,7 @@ use crate::time::{Instant, Timer};
 use crate::token::CancellationToken;
 use crate::wake::batch::each;
 use alloc::boxed::Box;
+use child::{Child, LocalChild};
 use core::cell::Cell;
 use core::fmt;
 use core::future::Future;
@@ -108,7 +111,7 @@ use core::time::Duration;
 use drive::Engine;
 use failure::Failure;
 use futures_core::FusedFuture;
-use handle::{Child, Handle, LocalChild, LocalHandle};
+use handle::{Handle, LocalHandle};
 use join::Join;
 use limit::Room;
 use mode::{Local, Mode, Threads};

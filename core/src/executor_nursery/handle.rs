@@ -4,7 +4,8 @@
 //! [`Child`](crate::Child) and [`Handle`](crate::Handle), which are inside.
 
 use crate::executor_nursery::task::ChildTask;
-use crate::nursery::handle::{Child, Handle, LocalChild, LocalHandle};
+use crate::nursery::child::{Child, LocalChild};
+use crate::nursery::handle::{Handle, LocalHandle};
 use crate::nursery::handoff::Handoff;
 use crate::nursery::join::{Join, LocalSpawnWait, SpawnWait};
 use crate::nursery::join_error::JoinError;

@@ -4,7 +4,9 @@
 
 use crate::nursery::ended::{Number, Site};
 use crate::nursery::join_error::JoinErrorKind;
-use crate::nursery::node::head::{Claim, Exit, Node, RemoteTable, Stopped, VTable, drop_future};
+use crate::nursery::node::head::{
+    Claim, Exit, Node, Progress, RemoteTable, Stopped, VTable, drop_future,
+};
 use crate::nursery::options::Aside;
 use crate::nursery::panics::Panics;
 use crate::reason::Reason;
@@ -89,7 +91,6 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
             None
         },
         remote: None,
-        is_special: M::IS_META,
     };
 
     pub(super) fn allocate(site: Site, future: F, aside: M) -> NonNull<Node> {
@@ -113,8 +114,8 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
             has_future: Cell::new(true),
             taken: Cell::new(false),
             claim: Cell::new(Claim::Open),
-            ended: Cell::new(false),
-            untold: Cell::new(false),
+            progress: Cell::new(Progress::Alive),
+            plain: Cell::new(false),
             number: Cell::new(Number::NONE),
             placed: Cell::new(false),
             awaited: Cell::new(false),
@@ -224,7 +225,6 @@ impl<F: Future<Output: Outcome<T, E>> + Remote, T, E, M: Aside> Typed<F, T, E, M
             stop: Self::stop,
             poll_decided: Self::poll_decided,
         }),
-        is_special: true,
         ..Self::VTABLE
     };
 

@@ -44,10 +44,10 @@ pub(crate) struct Node {
     pub(super) taken: Cell<bool>,
     /// C5: what the race for the payload gave.
     pub(super) claim: Cell<Claim>,
-    /// C5: it has ended; `DONE` or `ENDED` has been published, unless it is `untold`.
-    pub(super) ended: Cell<bool>,
-    /// C5: the output is in the payload, and `DONE` is to be published when the nursery lets go.
-    pub(super) untold: Cell<bool>,
+    /// C5: whether it has ended, and whether that was told.
+    pub(super) progress: Cell<Progress>,
+    /// C5: it has been polled, and there is no more to it than its future.
+    pub(crate) plain: Cell<bool>,
     /// C4: its number among those that were polled.
     pub(crate) number: Cell<Number>,
     /// C5: it has a place under the limit.
@@ -66,6 +66,15 @@ pub(super) enum Claim {
     Ours,
     /// The spawner gave up first.
     Lost,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    Alive,
+    /// The output is in the payload, and `DONE` is to be published when the nursery lets go.
+    Untold,
+    /// `DONE` or `ENDED` has been published, or is about to be.
+    Told,
 }
 
 impl Node {
@@ -116,8 +125,6 @@ pub(super) struct VTable {
     pub(super) meta: Option<usize>,
     /// `None`: its work is done here, in `poll`.
     pub(super) remote: Option<RemoteTable>,
-    /// There is a `Meta`, or it is remote: more than a future to be polled or dropped.
-    pub(super) is_special: bool,
 }
 
 /// What a `Remote` says to being told to end.

@@ -6,7 +6,7 @@ use crate::nursery::ended::Origin;
 use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::head::{
     ABANDONED, CLAIMED, Claim, DONE, ENDED, Exit, FLAGS, JOIN_GONE, LetGo, NURSERY_GONE, Node,
-    STARTED, Stopped, WAITED, drop_future, free, meta, with_end,
+    Progress, STARTED, Stopped, WAITED, drop_future, free, meta, with_end,
 };
 use crate::nursery::options::{Aside, Meta, Priority, Role};
 use crate::nursery::own::Own;
@@ -63,12 +63,6 @@ impl NurserySide {
     #[inline]
     pub(crate) fn has_meta(&self) -> bool {
         self.head().vtable.meta.is_some()
-    }
-
-    /// Whether there is more to it than a future that is polled here, and dropped.
-    #[inline]
-    pub(crate) fn is_special(&self) -> bool {
-        self.head().vtable.is_special
     }
 
     /// Its own token and what goes with it.
@@ -238,8 +232,7 @@ impl NurserySide {
     /// [`poll`](Self::poll) gave `Done`, and this was not called since.
     #[inline]
     pub(crate) unsafe fn done(&self) {
-        self.head().ended.set(true);
-        self.head().untold.set(true);
+        self.head().progress.set(Progress::Untold);
     }
 
     /// Drops the future, if it is there and ours, and tells the joiner why, whichever of the two
@@ -258,7 +251,7 @@ impl NurserySide {
         // A lost claim: the spawner is dropping the future, perhaps now, and what lies beside it is his
         // too. (No tool shows what ignoring it does: the clash is on plain fields, in a window of a
         // few instructions that miri did not hit and loom does not see.)
-        if self.head().ended.get() || !self.claim(0) {
+        if self.head().progress.get() != Progress::Alive || !self.claim(0) {
             return;
         }
         self.head().kind.set(kind);
@@ -282,13 +275,14 @@ impl NurserySide {
     /// Tells the end of a child that has an output. Whoever waits for it is to be woken.
     #[must_use]
     pub(crate) fn tell(&self) -> Option<Waker> {
-        self.head().untold.take().then(|| self.publish(DONE))?
+        let untold = self.head().progress.get() == Progress::Untold;
+        untold.then(|| self.publish(DONE))?
     }
 
     /// Whoever waits for the child's end is to be woken.
     #[must_use]
     fn publish(&self, bit: usize) -> Option<Waker> {
-        self.head().ended.set(true);
+        self.head().progress.set(Progress::Told);
         let old = self.head().state.fetch_or(bit, Ordering::AcqRel);
         if old & WAITED != 0 {
             self.head().joiner.take()
@@ -306,10 +300,14 @@ impl NurserySide {
     #[inline]
     pub(crate) fn try_let_go(self) -> Result<(), Self> {
         let head = self.head();
-        if !head.ended.get() || head.vtable.drop_output.is_some() || self.has_meta() {
+        let progress = head.progress.get();
+        if progress == Progress::Alive || !head.plain.get() || head.vtable.drop_output.is_some() {
             return Err(self);
         }
-        let told = NURSERY_GONE | if head.untold.get() { DONE } else { 0 };
+        let told = match progress {
+            Progress::Untold => NURSERY_GONE | DONE,
+            _ => NURSERY_GONE,
+        };
         let mut state = head.state.load(Ordering::Acquire);
         loop {
             // Waited for, or its id was asked: there is more to be done.
