@@ -62,7 +62,7 @@ macro_rules! programs {
                             if i == 19 {
                                 return Err("the last one fails");
                             }
-                            pending().await
+                            pending::<Result<(), E>>().await
                         }));
                         began.cancelled().await;
                     }

@@ -730,6 +730,21 @@ fn what_came_before_a_loss_is_the_cause() {
 }
 
 #[test]
+fn a_loss_after_the_first_success_is_forgiven() {
+    let steps = Steps::new();
+    let n = N::new().policy(FirstSuccess).on(steps.clone());
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        drop(h.spawn_graceful(|_| parks(&Log::new(), "")));
+        Ok(h.spawn(gives(0, 7)))
+    }));
+    assert!(task.run_with(&steps).is_pending());
+    steps.shut_down();
+    assert_eq!(value(task.finish().unwrap()), 7);
+    assert_eq!(h.report().unwrap().stats.lost, 1);
+}
+
+#[test]
 fn errors_after_a_loss_are_the_rest() {
     let steps = Steps::new();
     let n = N::new().policy(KeepGoing).on(steps.clone());
@@ -786,7 +801,7 @@ fn a_child_that_the_executor_refuses_is_lost() {
         let mut joins = vec![];
         let mut task = Task::new(n.run(async {
             joins.push(h.spawn(gives(1, 1)));
-            steps.refuse();
+            steps.refuse(true);
             joins.push(h.spawn(parks(&log, "refused")));
             if limit == 2 {
                 assert_eq!(log.take(), "refused");
@@ -807,7 +822,7 @@ fn what_try_spawn_offers_in_vain_comes_back_without_a_trace() {
     let n = N::new().limit(1).on(steps.clone());
     let h = n.handle();
     let mut task = Task::new(n.run(async {
-        steps.refuse();
+        steps.refuse(true);
         for graceful in [false, true, true] {
             let log = Log::new();
             let tried = match graceful {
@@ -829,11 +844,19 @@ fn what_try_spawn_offers_in_vain_comes_back_without_a_trace() {
         yields(2).await;
         let refused = h.try_spawn(gives(0, 1)).unwrap_err();
         assert!(!refused.is_full());
-        refused.into_inner().await
+        assert_eq!(h.stats(), Stats::default());
+        // There is as much room as there was.
+        yields(2).await;
+        steps.refuse(false);
+        let first = h.try_spawn(gives(0, 2)).unwrap();
+        assert!(h.try_spawn(gives(0, 3)).unwrap_err().is_full());
+        Ok(first.await.unwrap() + refused.into_inner().await?)
     }));
-    assert_eq!(task.finish().unwrap(), 1);
+    assert_eq!(task.finish_with(&steps).unwrap(), 3);
     let report = h.report().unwrap();
-    assert_eq!(report.stats, Stats::default());
+    let expected = (1, 1, 1);
+    let stats = report.stats;
+    assert_eq!((stats.started, stats.done, steps.accepted()), expected);
     assert!(report.drained.is_empty());
 }
 
@@ -887,6 +910,39 @@ fn a_nursery_waits_for_what_is_being_offered() {
     assert_eq!((task.finish(), task.polls()), (Ok(3), 2));
     drop(task);
     assert_eq!(h.stats(), Stats::default());
+}
+
+/// Accepts a future when it has run `act`.
+struct First<A>(Here, A);
+
+impl<F: Future<Output = ()> + 'static, A: Fn()> Spawn<F> for First<A> {
+    fn spawn(&self, future: F) -> Result<(), SpawnError<F>> {
+        (self.1)();
+        self.0.spawn(future)
+    }
+}
+
+#[test]
+fn and_is_told_when_it_was_accepted() {
+    let slot = Rc::new(RefCell::new(None::<Erased>));
+    let executor = Here::default();
+    let n = LocalNursery::<u32>::new().on(First(executor.clone(), {
+        let slot = slot.clone();
+        move || slot.borrow_mut().as_mut().unwrap().stall()
+    }));
+    let h = n.handle();
+    let run = n.run(async { Ok(3) });
+    let run: Pin<Box<dyn Future<Output = _>>> =
+        Box::pin(async move { run.await.map_err(|failure| failure.to_string()) });
+    *slot.borrow_mut() = Some(Task::new(run));
+    let join = h.try_spawn(gives(0, 1)).unwrap();
+    let mut task = slot.take().unwrap();
+    assert!(task.is_woken());
+    assert_eq!(h.stats().started, 0);
+    task.stall();
+    assert_eq!(h.stats().started, 1);
+    executor.poll_all();
+    assert_eq!((task.finish(), value(join)), (Ok(3), 1));
 }
 
 // ------------------------------------------------------------------ nesting
@@ -957,7 +1013,7 @@ fn an_executor_whose_type_is_not_known_boxes_its_tasks() {
     let h = n.handle();
     let mut task = Task::new(n.run(async {
         let value = h.spawn(gives(1, 4)).await.unwrap();
-        steps.refuse();
+        steps.refuse(true);
         let back = h.try_spawn(gives(0, 5)).unwrap_err();
         Ok(value + back.into_inner().await?)
     }));

@@ -401,17 +401,17 @@ impl Steps {
         drop(self.take(task).expect("the task is there"));
     }
 
-    /// Accepts no task from now on.
+    /// From now on it accepts no task, or does again.
     ///
     /// # Panics
     /// Never.
-    pub fn refuse(&self) {
-        self.0.lock().unwrap().refuses = true;
+    pub fn refuse(&self, refuses: bool) {
+        self.0.lock().unwrap().refuses = refuses;
     }
 
     /// Accepts no task from now on, and drops those that are there.
     pub fn shut_down(&self) {
-        self.refuse();
+        self.refuse(true);
         for task in 0..self.accepted() {
             drop(self.take(task));
         }

@@ -130,7 +130,7 @@ impl<O> Link<O> {
 
 // ------------------------------------------------------------------ the task
 
-/// The task's side. Dropped before it told the end, it tells that the future was dropped.
+/// The task's side. Who has it tells the end.
 pub(super) struct TaskSide<O> {
     /// `None`: it has told how it ended.
     link: Option<Arc<Link<O>>>,
@@ -179,12 +179,6 @@ impl<O> TaskSide<O> {
     /// Tells that the executor has accepted it.
     pub(super) fn decider(&self) -> Decider<O> {
         Decider(self.link.clone())
-    }
-}
-
-impl<O> Drop for TaskSide<O> {
-    fn drop(&mut self) {
-        self.end(End::Dropped(None));
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Node {
     pub(super) site: Site,
     /// No memory; tells loom of each touch of the reason in the payload.
     pub(super) end: UnsafeCell<()>,
-    /// C4: how it ended.
+    /// C4: how it ended; and before that, if its work is done elsewhere, as what it was told to end.
     pub(super) kind: Cell<JoinErrorKind>,
     /// The payload's owner: whether the future is in it (C2).
     pub(super) has_future: Cell<bool>,
