@@ -90,7 +90,7 @@
 mod runtime;
 
 mod group;
-mod output;
+mod streams;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -104,13 +104,13 @@ use std::time::Duration;
 use umbel_core::{ChildContext, Reason};
 
 use group::Group;
-pub use output::Source;
 #[cfg(any(feature = "smol", feature = "async-std"))]
 pub use runtime::AsyncProcess;
 pub use runtime::Runtime;
 use runtime::Streams;
 #[cfg(feature = "tokio")]
 pub use runtime::TokioProcess;
+pub use streams::Source;
 
 /// For whom no grace bounds it: how long to read on what a killed group has left, if somebody who has
 /// left the group still holds it.
@@ -126,6 +126,7 @@ pub type Nobody = fn(Source, &[u8]) -> Ready<()>;
 pub struct Command<'a, S = Nobody> {
     std: std::process::Command,
     streams: Streams,
+    input: Option<Vec<u8>>,
     ask: Ask<'a>,
     grace: Option<Duration>,
     sink: S,
@@ -141,6 +142,7 @@ impl<'a> Command<'a> {
                 stdout: Stdio::inherit(),
                 stderr: Stdio::inherit(),
             },
+            input: None,
             ask: Ask::Terminate,
             grace: None,
             sink: |_, _| ready(()),
@@ -183,6 +185,15 @@ impl<'a, S> Command<'a, S> {
         self
     }
 
+    /// Gives the process `input` to read, and then the end of it, unless it is asked by
+    /// [`Ask::CloseStdin`]: then the end comes when it is asked. It is written as the process reads it.
+    /// A process that does not read all of it is no error.
+    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.streams.stdin = Stdio::piped();
+        self.input = Some(input.into());
+        self
+    }
+
     /// Where standard output goes, if not to the sink of [`output`](Self::output), called before this.
     /// A pipe is read for the sink; without one it is read and dropped.
     pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
@@ -204,6 +215,7 @@ impl<'a, S> Command<'a, S> {
         Command {
             std: self.std,
             streams: self.streams,
+            input: self.input,
             ask,
             grace: self.grace,
             sink: self.sink,
@@ -232,6 +244,7 @@ impl<'a, S> Command<'a, S> {
         Command {
             std: self.std,
             streams: self.streams,
+            input: self.input,
             ask: self.ask,
             grace: self.grace,
             sink,
@@ -265,12 +278,18 @@ impl<'a, S> Command<'a, S> {
         cx.token().check()?;
         let times = Times::new(self.grace, cx.grace());
         let (mut group, pipes) = Group::<R::Processes>::start(self.std, self.streams)?;
-        let mut input = pipes.input;
+        // Open until it is asked, unless it is fed and not asked so.
+        let until_asked = matches!(self.ask, Ask::CloseStdin) || self.input.is_none();
+        let (mut input, fed) = match self.input {
+            Some(bytes) => (None, pipes.input.map(|pipe| (pipe, bytes))),
+            None => (pipes.input, None),
+        };
+        let mut feed = pin!(fed.map(|(pipe, bytes)| streams::feed::<R::Processes>(pipe, bytes)));
         let mut ask = Some(self.ask);
 
         let mut cancelled = pin!(cx.token().cancelled());
         let mut alarm = pin!(None::<R::Sleep>);
-        let mut output = pin!(Some(output::deliver::<R::Processes, _, _>(
+        let mut output = pin!(Some(streams::deliver::<R::Processes, _, _>(
             pipes.outputs,
             self.sink
         )));
@@ -292,6 +311,11 @@ impl<'a, S> Command<'a, S> {
                         return Poll::Ready(Event::Read(end));
                     }
                 }
+                if let Some(feed) = feed.as_mut().as_pin_mut() {
+                    if let Poll::Ready(rest) = feed.poll(task) {
+                        return Poll::Ready(Event::Fed(rest));
+                    }
+                }
                 match alarm.as_mut().as_pin_mut() {
                     Some(alarm) => alarm.poll(task).map(|()| Event::TimeIsOver),
                     None => Poll::Pending,
@@ -304,7 +328,10 @@ impl<'a, S> Command<'a, S> {
                         asked = cx.token().reason();
                         ask.put(&mut Process {
                             group: &group,
-                            close: &mut || input = None,
+                            close: &mut || {
+                                feed.set(None);
+                                input = None;
+                            },
                         });
                     }
                     times.kill
@@ -317,6 +344,11 @@ impl<'a, S> Command<'a, S> {
                 Event::Read(end) => {
                     end?;
                     output.set(None);
+                    None
+                }
+                Event::Fed(rest) => {
+                    feed.set(None);
+                    input = rest.filter(|_| until_asked);
                     None
                 }
                 Event::TimeIsOver if !killed => {
@@ -358,12 +390,14 @@ impl<S> fmt::Debug for Command<'_, S> {
 }
 
 /// What [`Command::run`] waits for.
-enum Event {
+enum Event<I> {
     Cancelled,
     /// The process has ended; it is not reaped.
     Ended(io::Result<()>),
     /// All output has been read.
     Read(io::Result<()>),
+    /// All input has been written, or the process reads no more: then the pipe is closed.
+    Fed(Option<I>),
     TimeIsOver,
 }
 
