@@ -12,9 +12,9 @@
 //! | `ended` | who ended, and how long it took |
 //! | `histogram` | durations by order of magnitude |
 //! | `report` | counts and the final report |
-//! | `failure` | the outcome's error |
 //! | `skip` | why a child that waited for others never started |
 //! | `join_error` | the join's error |
+//! | `failure` | the outcome's error |
 //! | `policy` | what an error does to the siblings |
 //! | `observer` | who watches |
 //! | `snapshot` | what a nursery looks like, in words |
@@ -53,9 +53,9 @@
 pub(crate) mod ended;
 pub(crate) mod histogram;
 pub(crate) mod report;
-pub(crate) mod failure;
 pub(crate) mod skip;
 pub(crate) mod join_error;
+pub(crate) mod failure;
 pub(crate) mod policy;
 pub(crate) mod observer;
 pub(crate) mod snapshot;
