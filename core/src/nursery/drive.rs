@@ -175,10 +175,11 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     {
         assert!(!self.in_turn, "nursery polled after a panic");
         // Whatever there is to do has rung.
-        if self.set.is_idle(cx) {
+        let bell = self.desk.waker(bit::INBOX);
+        if self.set.is_idle(cx, &bell) {
             return Poll::Pending;
         }
-        let begun = self.set.begin(cx);
+        let begun = self.set.begin(cx, &bell);
         self.in_turn = true;
         let mut rang = begun.desk;
         if self.phase == Phase::New {
@@ -188,6 +189,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         self.look_at_signals(rang, body.as_mut());
         if rang & 1 << bit::QUEUE != 0 {
             cutting::purge(&self.shared);
+            // What was dropped may have cancelled.
+            self.drain_if_cancelled(body.as_mut());
         }
         if rang & 1 << bit::BODY != 0 {
             self.poll_body(body.as_mut(), value);
@@ -209,9 +212,10 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             tell::closed(&self.shared);
             return Poll::Ready(());
         }
+        let again = self.shared.poller.again.take() || yielding;
         if !begun.registered {
             cx.waker().wake_by_ref();
-        } else if self.shared.poller.again.take() || yielding {
+        } else if again {
             // By way of the desk: then no other wake follows.
             self.desk.ring(bit::INBOX);
         }
@@ -612,8 +616,10 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         for child in late.take().reversed() {
             cutting::refuse(&self.shared, child);
         }
+        let poller = &self.shared.poller;
         let parked = waiting::take(&self.shared);
-        for child in parked.chain(self.queue().take().reversed()) {
+        let services = poller.services.take().reversed();
+        for child in parked.chain(services).chain(poller.queue.take().reversed()) {
             cutting::cancel(&self.shared, child, None);
         }
         self.end_running(Role::Plain, JoinErrorKind::Cancelled);
@@ -665,7 +671,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     #[cold]
     fn clean(&mut self, rang: usize) -> bool {
         if self.phase != Phase::Cleaning {
-            if !self.is_childless() {
+            // Who was spawned by the drop of the last child comes before; his ring brings another turn.
+            if !self.is_childless() || !self.shared.is_inbox_empty() {
                 return false;
             }
             self.begin_cleaning();
