@@ -23,7 +23,8 @@
 //! | 6 | `nursery` | scopes of children, and who watches them | [`Nursery`], [`LocalNursery`], [`Handle`], [`Join`], [`Observer`], [`Snapshot`] |
 //! | 6 | `fixed_nursery` | scopes of children without an allocator | [`FixedNursery`] |
 //! | 6 | `ext` | combinators | [`FutureExt`], [`StreamExt`] |
-//! | 7 | `log` | the types above in defmt's logs | feature `defmt` |
+//! | 7 | `executor_nursery` | scopes of tasks that an executor runs in parallel | [`ExecutorNursery`], [`ExecutorHandle`], [`Spawn`] |
+//! | 8 | `log` | the types above in defmt's logs | feature `defmt` |
 //!
 //! # What a library takes
 //!
@@ -86,9 +87,17 @@ mod set;
 mod nursery;
 mod fixed_nursery;
 mod ext;
+#[cfg(feature = "alloc")]
+mod executor_nursery;
 #[cfg(feature = "defmt")]
 mod log;
 
+#[cfg(feature = "alloc")]
+pub use executor_nursery::{
+    ExecutorNursery, LocalExecutorNursery,
+    handle::{ExecutorChild, ExecutorHandle, LocalExecutorChild, LocalExecutorHandle},
+    task::ChildTask,
+};
 pub use ext::{FutureExt, OrCancelled, StreamExt, TakeUntilCancelled};
 pub use fixed_nursery::{
     FixedNursery,
@@ -98,10 +107,11 @@ pub use fixed_nursery::{
 #[cfg(feature = "alloc")]
 pub use nursery::{
     LocalNursery, LocalRun, Nursery, Run,
+    child::{Child, LocalChild},
     cleanup::DeferError,
     ended::Ended,
     failure::{Cause, ChildError, Failure},
-    handle::{Child, Handle, LocalChild, LocalHandle},
+    handle::{Handle, LocalHandle},
     histogram::Histogram,
     join::{Join, LocalSpawnWait, SpawnWait},
     join_error::{JoinError, JoinErrorKind},
@@ -119,6 +129,8 @@ pub use reason::{Cancelled, Reason, ReasonKind};
 pub use set::fixed::FixedSet;
 #[cfg(feature = "alloc")]
 pub use set::growing::FutureSet;
+#[cfg(feature = "alloc")]
+pub use spawn::boxed::{BoxTask, Boxed, LocalBoxTask, LocalBoxed};
 pub use spawn::{Spawn, SpawnError, TrySpawnError};
 #[cfg(all(
     feature = "alloc",

@@ -12,9 +12,9 @@
 //! | `ended` | who ended, and how long it took |
 //! | `histogram` | durations by order of magnitude |
 //! | `report` | counts and the final report |
-//! | `failure` | the outcome's error |
 //! | `skip` | why a child that waited for others never started |
 //! | `join_error` | the join's error |
+//! | `failure` | the outcome's error |
 //! | `policy` | what an error does to the siblings |
 //! | `observer` | who watches |
 //! | `snapshot` | what a nursery looks like, in words |
@@ -43,6 +43,7 @@
 //! | `scope` | a nursery as a child |
 //! | `map` | children made from an iterator |
 //! | `spawner` | giving a child to the nursery |
+//! | `child` | what is said about one child before its spawn |
 //! | `handle` | the handles: spawning, steering |
 //! | `resource` | the handles: cleanups, critical sections |
 //! | `running` | what the set polls: a child at work |
@@ -52,9 +53,9 @@
 pub(crate) mod ended;
 pub(crate) mod histogram;
 pub(crate) mod report;
-pub(crate) mod failure;
 pub(crate) mod skip;
 pub(crate) mod join_error;
+pub(crate) mod failure;
 pub(crate) mod policy;
 pub(crate) mod observer;
 pub(crate) mod snapshot;
@@ -83,6 +84,7 @@ pub(crate) mod start;
 pub(crate) mod scope;
 pub(crate) mod map;
 pub(crate) mod spawner;
+pub(crate) mod child;
 pub(crate) mod handle;
 pub(crate) mod resource;
 pub(crate) mod running;
@@ -97,6 +99,7 @@ use crate::time::{Instant, Timer};
 use crate::token::CancellationToken;
 use crate::wake::batch::each;
 use alloc::boxed::Box;
+use child::{Child, LocalChild};
 use core::cell::Cell;
 use core::fmt;
 use core::future::Future;
@@ -108,7 +111,7 @@ use core::time::Duration;
 use drive::Engine;
 use failure::Failure;
 use futures_core::FusedFuture;
-use handle::{Child, Handle, LocalChild, LocalHandle};
+use handle::{Handle, LocalHandle};
 use join::Join;
 use limit::Room;
 use mode::{Local, Mode, Threads};

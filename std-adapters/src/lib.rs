@@ -21,6 +21,10 @@
     doc = "| [`signal`] | `signal` | SIGINT and SIGTERM, through signal-hook | one for each [`signal::install`] |"
 )]
 #![cfg_attr(
+    all(unix, not(target_os = "openbsd"), feature = "process"),
+    doc = "| [`process`] | `process`, with `smol`, `async-std` or `tokio` | child processes, through async-process and tokio | async-process's one, which reaps orphans; with `tokio` none |"
+)]
+#![cfg_attr(
     feature = "blocking",
     doc = "| [`mod@blocking`] | `blocking` | the thread pool of the `blocking` crate | that pool's, as work arrives |"
 )]
@@ -46,6 +50,8 @@ pub mod async_std;
 pub mod blocking;
 #[cfg(feature = "census")]
 pub mod census;
+#[cfg(all(unix, not(target_os = "openbsd"), feature = "process"))]
+pub mod process;
 #[cfg(all(unix, feature = "signal"))]
 pub mod signal;
 #[cfg(feature = "smol")]

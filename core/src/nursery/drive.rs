@@ -243,6 +243,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     fn open(&mut self) {
         self.phase = Phase::Running;
         self.shared.poller.site.set(Some(self.site));
+        self.shared.set_running();
         tell::opened(&self.shared);
         self.token_wait = Some(self.shared.token.clone().cancelled_owned());
         let inherited = self.shared.token.deadline().unwrap_or(Instant::NEVER);
@@ -470,7 +471,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         if self.shared.is_forced() && self.phase != Phase::Running {
             let claimed = child.start();
             debug_assert!(claimed, "nobody waits for its start");
-            cutting::cut(
+            cutting::has_ended(
                 &self.shared,
                 &child,
                 JoinErrorKind::Forced,
@@ -540,8 +541,12 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         }
     }
 
-    /// The nursery is cancelled, or all children have ended: the child never starts.
-    fn refuse(&self, child: NurserySide) {
+    /// The nursery is cancelled, or all children have ended: the child never starts. If it has begun
+    /// elsewhere, it is told to end.
+    fn refuse(&mut self, child: NurserySide) {
+        if child.is_remote() && cutting::stop(&self.shared, &child, JoinErrorKind::Cancelled) {
+            return self.start(child);
+        }
         match self.phase {
             Phase::Cleaning => cutting::turn_away(&self.shared, child),
             _ => cutting::refuse(&self.shared, child),
@@ -614,7 +619,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             }
         }
         for child in late.take().reversed() {
-            cutting::refuse(&self.shared, child);
+            self.refuse(child);
         }
         let poller = &self.shared.poller;
         let parked = waiting::take(&self.shared);
@@ -747,6 +752,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         shared.set_report(report.clone());
         let panics = &shared.poller.panics;
         let forgiven = self.enough && value.is_some();
+        let lost = shared.poller.lost.take().filter(|_| !forgiven);
         if forgiven {
             // Those of the children. A cleanup's error came after all of them.
             let theirs = self.errors.len() - report.cleanups.failed;
@@ -754,7 +760,8 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             panics.catch(|| drop_all(self.errors.drain(..theirs)));
         }
         // Before it can unwind through the errors.
-        let fails = self.cause.is_some() || cut && !forgiven || !self.errors.is_empty();
+        let fails =
+            self.cause.is_some() || cut && !forgiven || lost.is_some() || !self.errors.is_empty();
         if fails || panics.caught() {
             panics.catch(|| drop(value.take()));
         }
@@ -765,14 +772,17 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             unreachable!("a panic was kept");
         }
         let mut errors = core::mem::take(&mut self.errors);
-        let cause = match (self.cause.take(), value) {
-            (Some(error), _) => Cause::Error(error),
-            (None, _) if cut && !forgiven => {
+        let cause = match (self.cause.take(), lost, value) {
+            (Some(error), ..) => Cause::Error(error),
+            // This was what cancelled it.
+            (None, Some((child, true)), _) => Cause::Lost(child),
+            (None, ..) if cut && !forgiven => {
                 Cause::Cancelled(shared.token.reason().unwrap_or(Reason::dropped()))
             }
-            (None, _) if !errors.is_empty() => Cause::Error(errors.remove(0)),
-            (None, Some(value)) => return Ok(value),
-            (None, None) => unreachable!("a body without a value has failed or was cut"),
+            (None, Some((child, false)), _) => Cause::Lost(child),
+            (None, None, _) if !errors.is_empty() => Cause::Error(errors.remove(0)),
+            (None, None, Some(value)) => return Ok(value),
+            (None, None, None) => unreachable!("a body without a value has failed or was cut"),
         };
         let records = core::mem::take(&mut self.records);
         Err(Failure::new(cause, errors, records, report))

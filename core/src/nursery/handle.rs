@@ -1,27 +1,26 @@
 //! The handles: spawning and steering from anywhere.
 //!
 //! The types for children that cross threads and for those that do not are written once: they differ
-//! in the bounds of what is spawned and in a marker. What they do is the `spawner`'s.
+//! in the bounds of what is spawned and in a marker. What they do is the `spawner`'s; what is said about
+//! one child is in `child`.
 
-use crate::nursery::handoff::Handoff;
+use crate::nursery::child::{Child, LocalChild};
 use crate::nursery::join::{Join, LocalSpawnWait, SpawnWait};
 use crate::nursery::join_error::JoinError;
 use crate::nursery::look;
 use crate::nursery::map::{Collect, InOrder, Map};
 use crate::nursery::mode::{Local, Mode, Threads};
-use crate::nursery::options::{Options, Priority};
-use crate::nursery::own::Own;
+use crate::nursery::options::Options;
 use crate::nursery::report::{Report, Stats};
 use crate::nursery::request;
 use crate::nursery::snapshot::tree::Snapshot;
 use crate::nursery::spawner::{ChildContext, Spawner};
 use crate::nursery::start::{Start, Started};
-use crate::observe::{Id, Key, Name};
+use crate::observe::{Key, Name};
 use crate::reason::Reason;
 use crate::set::growing::FutureSet;
 use crate::spawn::TrySpawnError;
 use crate::sync::Arc;
-use crate::time::Instant;
 use crate::token::CancellationToken;
 use alloc::vec::Vec;
 use core::convert::identity;
@@ -29,7 +28,6 @@ use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
 use core::panic::Location;
-use core::time::Duration;
 use futures_core::FusedStream;
 
 macro_rules! handles {
@@ -39,9 +37,7 @@ macro_rules! handles {
         T: [$($output:tt)*];
         F: [$($child:tt)*];
         $(#[$handle_doc:meta])*
-        $Handle:ident;
-        $(#[$child_doc:meta])*
-        $Child:ident;
+        $Handle:ident, $Child:ident;
     ) => {
         $(#[$handle_doc])*
         pub struct $Handle<'env, E>(
@@ -461,10 +457,7 @@ macro_rules! handles {
             /// `h.child().name("audit").spawn(audit(&db))`.
             #[track_caller]
             pub fn child(&self) -> $Child<'_, 'env, E> {
-                $Child {
-                    handle: self,
-                    options: Options::here(),
-                }
+                $Child::new(&self.0, Options::here())
             }
         }
 
@@ -475,312 +468,6 @@ macro_rules! handles {
                     .field("token", self.token())
                     .field("stats", &self.stats())
                     .finish()
-            }
-        }
-
-        $(#[$child_doc])*
-        #[must_use = "no child is spawned until one of the spawns is called"]
-        pub struct $Child<'h, 'env, E> {
-            handle: &'h $Handle<'env, E>,
-            options: Options,
-        }
-
-        impl<'h, 'env, E> $Child<'h, 'env, E> {
-            pub(crate) fn into_parts(self) -> (&'h Spawner<'env, E>, Options) {
-                (&self.handle.0, self.options)
-            }
-        }
-
-        impl<'env, E: $($error)*> $Child<'_, 'env, E> {
-            /// Names the child, for reports and errors.
-            pub fn name(mut self, name: impl Into<Name>) -> Self {
-                self.options.name = Some(name.into());
-                self
-            }
-
-            /// Gives the child a key, by which it is [cancelled](crate::Handle::cancel_keyed) with all
-            /// others that have the same one. Allocates.
-            pub fn key(mut self, key: impl Into<Key>) -> Self {
-                self.options.more().key = Some(key.into());
-                self
-            }
-
-            /// Puts the child before or behind others: of the children that were woken, those of a higher
-            /// priority are polled first, and of those that wait for room they start first. Each is still
-            /// polled at most once a turn of the nursery, so none is starved once it runs; one that
-            /// waits for room waits until no higher one does. Allocates.
-            pub fn priority(mut self, priority: Priority) -> Self {
-                self.options.more().priority = priority;
-                self
-            }
-
-            /// Makes it a service: a child for the others, that is cancelled (alone,
-            /// [`Explicit`](crate::ReasonKind::Explicit)) when the body and all others have ended. A plain one is
-            /// dropped then, a graceful one told, and has the nursery's grace. That it was cut is no
-            /// failure of the nursery, but an error of its own is, as that of any child.
-            ///
-            /// It takes no place under the limit, for the others might wait for it: it starts at once,
-            /// and `try_spawn` of it is never `Full`. Children that it spawns are others. Who
-            /// [waits](Self::after) for a service waits in vain. Allocates.
-            ///
-            /// ```
-            #[doc = concat!("use umbel_core::{JoinError, ", stringify!($Nursery), "};")]
-            /// # use core::{future::{Future, pending}, pin::pin, task::{Context, Poll, Waker}};
-            /// # fn block_on<F: Future>(f: F) -> F::Output {
-            /// #     let mut f = pin!(f);
-            /// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
-            /// # }
-            ///
-            #[doc = concat!("let n = ", stringify!($Nursery), "::<JoinError>::new();")]
-            /// let h = n.handle();
-            /// let sum = block_on(n.run(async {
-            ///     drop(h.child().name("heartbeat").service().spawn::<(), _>(pending()));
-            ///     let sums = h.parallel([1, 2].map(|n| async move { Ok(n) })).await?;
-            ///     Ok(sums.iter().sum::<i32>())
-            /// }));
-            /// assert_eq!(sum.unwrap(), 3);
-            /// ```
-            pub fn service(mut self) -> Self {
-                let nursery = &self.handle.0.shared.token;
-                self.options.own(nursery);
-                self.options.more().service = true;
-                self
-            }
-
-            /// Starts the child only when the children with these [ids](crate::Join::id) have ended well.
-            ///
-            /// When one of them ends without output (it failed, panicked, was cancelled, forced,
-            /// skipped or refused), the child is dropped without ever having started: its
-            /// `Join` says [`Skipped`](crate::JoinErrorKind::Skipped), and
-            /// [because of whom](crate::JoinError::waited_for); its own id may be waited for, too. That does not
-            /// fail the nursery, nor does it hide why the other one ended. In a nursery that is cancelled
-            /// while it waits, it is `Cancelled`.
-            ///
-            /// It takes its place under the limit when all of them have ended, behind those that
-            /// queue by then; `try_spawn` of such a child is never `Full`, and `spawn_wait` waits for
-            /// both. Ids of other nurseries' children never come: who waits for one is skipped when nothing
-            /// else is left in the nursery and the body has ended.
-            ///
-            /// As an id exists only after its child was spawned, no children can wait for one another.
-            /// Allocates.
-            ///
-            /// ```
-            #[doc = concat!("use umbel_core::{JoinError, ", stringify!($Nursery), "};")]
-            /// # use core::{cell::RefCell, future::Future, pin::pin, task::{Context, Poll, Waker}};
-            /// # use std::sync::Mutex;
-            /// # fn block_on<F: Future>(f: F) -> F::Output {
-            /// #     let mut f = pin!(f);
-            /// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
-            /// # }
-            ///
-            /// let log = Mutex::new(vec![]);
-            /// let step = |name: &'static str| {
-            ///     let log = &log;
-            ///     async move { Ok(log.lock().unwrap().push(name)) }
-            /// };
-            #[doc = concat!("let n = ", stringify!($Nursery), "::<JoinError>::new();")]
-            /// let h = n.handle();
-            /// block_on(n.run(async {
-            ///     let schema = h.spawn(step("schema"));
-            ///     let data = h.child().after(&[schema.id()]).spawn(step("data"));
-            ///     h.child().after(&[schema.id(), data.id()]).spawn(step("index")).await
-            /// }))
-            /// .unwrap();
-            /// assert_eq!(*log.lock().unwrap(), ["schema", "data", "index"]);
-            /// ```
-            ///
-            /// # Panics
-            ///
-            /// If one of the ids was not got from a `Join`, but from what tells about a child of which it was
-            /// not asked.
-            #[track_caller]
-            pub fn after(mut self, ids: &[Id]) -> Self {
-                let asked = ids.iter().all(|id| id.is_asked());
-                assert!(asked, "a child waits for ids that were got from `Join::id`");
-                self.options.more().after.extend_from_slice(ids);
-                self
-            }
-
-            /// Cancels the child alone, with
-            /// [`ReasonKind::DeadlineExceeded`](crate::ReasonKind::DeadlineExceeded), at `at`: a plain one
-            /// is dropped at its await point, or before it starts, if it still waits for room; a
-            /// graceful one is told and has the nursery's grace from then on. The nursery goes on.
-            /// One that has passed cancels it before it is polled. Of several, the earliest holds.
-            /// Allocates.
-            ///
-            /// # Panics
-            ///
-            /// If the nursery has no [`timer`](crate::Nursery::timer), of whose clock `at` is.
-            #[track_caller]
-            pub fn deadline(mut self, at: Instant) -> Self {
-                self.own_with_timer().set_deadline(at);
-                self
-            }
-
-            /// As [`deadline`](Self::deadline), so long after the spawn: from when the nursery takes the
-            /// child in, which is its next poll. The time in which it waits for room counts. Unlike a
-            /// deadline, it is not told by the [`deadline`](CancellationToken::deadline) of
-            /// the child's token, which is made before.
-            ///
-            /// # Panics
-            ///
-            /// If the nursery has no [`timer`](crate::Nursery::timer).
-            #[track_caller]
-            pub fn timeout(mut self, timeout: Duration) -> Self {
-                self.own_with_timer().set_timeout(timeout);
-                self
-            }
-
-            /// A token by which this child can be cancelled alone, before its spawn and after it: a plain
-            /// one is dropped at its await point or never starts, a graceful one is told. The
-            /// nursery goes on. It is a child of the nursery's token, so it is also cancelled with that;
-            /// it is not when the child ends. Dropping it does nothing, unlike its
-            /// [`drop_guard`](CancellationToken::drop_guard). Allocates.
-            ///
-            /// ```
-            #[doc = concat!("use umbel_core::{JoinError, JoinErrorKind, ", stringify!($Nursery), "};")]
-            /// # use core::{future::{Future, pending}, pin::pin, task::{Context, Poll, Waker}};
-            /// # fn block_on<F: Future>(f: F) -> F::Output {
-            /// #     let mut f = pin!(f);
-            /// #     loop { if let Poll::Ready(v) = f.as_mut().poll(&mut Context::from_waker(Waker::noop())) { return v } }
-            /// # }
-            ///
-            #[doc = concat!("let n = ", stringify!($Nursery), "::<JoinError>::new();")]
-            /// let h = n.handle();
-            /// let done = block_on(n.run(async {
-            ///     let mut child = h.child();
-            ///     let stop = child.cancel_handle();
-            ///     let idle = child.spawn::<(), _>(pending());
-            ///     stop.cancel();
-            ///     assert_eq!(idle.await.unwrap_err().kind(), JoinErrorKind::Cancelled);
-            ///     Ok("the nursery goes on")
-            /// }));
-            /// assert_eq!(done.unwrap(), "the nursery goes on");
-            /// ```
-            ///
-            /// It is what `abort_handle()` is in tokio and a `Job` in Kotlin.
-            pub fn cancel_handle(&mut self) -> CancellationToken {
-                let own = self.options.own(&self.handle.0.shared.token);
-                own.watched = true;
-                own.token.clone()
-            }
-
-            #[track_caller]
-            fn own_with_timer(&mut self) -> &mut Own {
-                let shared = &self.handle.0.shared;
-                assert!(
-                    shared.is_timed(),
-                    "a child's deadline and timeout need the nursery's `.timer(..)`, set before"
-                );
-                self.options.own(&shared.token)
-            }
-
-            #[doc = concat!("As [`", stringify!($Handle), "::spawn`].")]
-            pub fn spawn<T, F>(self, future: F) -> Join<T>
-            where
-                T: $($output)*,
-                F: $($child)*,
-            {
-                self.handle.0.spawn(future, self.options)
-            }
-
-            #[doc = concat!("As [`", stringify!($Handle), "::spawn_graceful`].")]
-            pub fn spawn_graceful<T, F>(self, make: impl FnOnce(ChildContext) -> F) -> Join<T>
-            where
-                T: $($output)*,
-                F: $($child)*,
-            {
-                let (options, cx) = self.handle.0.graceful(self.options);
-                self.handle.0.spawn(make(cx), options)
-            }
-
-            #[doc = concat!("As [`", stringify!($Handle), "::try_spawn`].")]
-            ///
-            /// # Errors
-            ///
-            /// As there.
-            pub fn try_spawn<T, F>(self, future: F) -> Result<Join<T>, TrySpawnError<F>>
-            where
-                T: $($output)*,
-                F: $($child)*,
-            {
-                self.handle.0.try_spawn(future, self.options)
-            }
-
-            #[doc = concat!("As [`", stringify!($Handle), "::try_spawn_graceful`].")]
-            ///
-            /// # Errors
-            ///
-            /// As there.
-            pub fn try_spawn_graceful<T, F>(
-                self,
-                make: impl FnOnce(ChildContext) -> F,
-            ) -> Result<Join<T>, TrySpawnError<F>>
-            where
-                T: $($output)*,
-                F: $($child)*,
-            {
-                let (options, cx) = self.handle.0.graceful(self.options);
-                self.handle.0.try_spawn(make(cx), options)
-            }
-
-            #[doc = concat!("As [`", stringify!($Handle), "::spawn_wait`].")]
-            pub fn spawn_wait<T, F>(self, future: F) -> $Wait<'env, T, E>
-            where
-                T: $($output)*,
-                F: $($child)*,
-            {
-                $waits(self.handle.0.spawn_wait(future, self.options))
-            }
-
-            #[doc = concat!("As [`", stringify!($Handle), "::spawn_wait_graceful`].")]
-            pub fn spawn_wait_graceful<T, F>(
-                self,
-                make: impl FnOnce(ChildContext) -> F,
-            ) -> $Wait<'env, T, E>
-            where
-                T: $($output)*,
-                F: $($child)*,
-            {
-                let (options, cx) = self.handle.0.graceful(self.options);
-                $waits(self.handle.0.spawn_wait(make(cx), options))
-            }
-
-            #[doc = concat!("As [`", stringify!($Handle), "::start`].")]
-            pub fn start<V, T, F>(mut self, make: impl FnOnce(Started<V>) -> F) -> Start<V, T>
-            where
-                V: $($output)*,
-                T: $($output)*,
-                F: $($child)*,
-            {
-                let token = self.cancel_handle();
-                let handoff = Arc::new(Handoff::new());
-                let join = self.spawn(make(Started::new(&handoff)));
-                Start::new(handoff, join, token)
-            }
-
-            #[doc = concat!("As [`", stringify!($Handle), "::start`], of a graceful child.")]
-            pub fn start_graceful<V, T, F>(
-                mut self,
-                make: impl FnOnce(ChildContext, Started<V>) -> F,
-            ) -> Start<V, T>
-            where
-                V: $($output)*,
-                T: $($output)*,
-                F: $($child)*,
-            {
-                let token = self.cancel_handle();
-                let handoff = Arc::new(Handoff::new());
-                let join = self.spawn_graceful(|cx| make(cx, Started::new(&handoff)));
-                Start::new(handoff, join, token)
-            }
-        }
-
-        impl<E> fmt::Debug for $Child<'_, '_, E> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($Child))
-                    .field("name", &self.options.name)
-                    .finish_non_exhaustive()
             }
         }
     };
@@ -802,9 +489,7 @@ handles! {
     ///
     /// Clones share one nursery. A handle may be used in the body, in children, in their drops, in
     /// other tasks and on other threads; it does not keep the nursery open. `Send + Sync`.
-    Handle;
-    /// Options for one child; made by [`Handle::child`].
-    Child;
+    Handle, Child;
 }
 
 handles! {
@@ -820,7 +505,5 @@ handles! {
     /// Clones share one nursery. A handle may be used in the body, in children, in their drops and in
     /// other tasks of its thread; it does not keep the nursery open. Neither `Send` nor `Sync`: what
     /// other threads need is its [`token`](Self::token).
-    LocalHandle;
-    /// Options for one child; made by [`LocalHandle::child`].
-    LocalChild;
+    LocalHandle, LocalChild;
 }

@@ -129,14 +129,20 @@ impl<F: Future> Sets<F> {
     /// See [`FutureSet::poll_local`].
     #[inline(always)]
     pub(crate) fn poll_local(&mut self) -> Option<F::Output> {
-        match self.others.as_deref_mut() {
+        match &self.others {
             None => self.normal.poll_local(),
-            Some(others) => {
-                let higher = others.high.poll_local();
-                let higher = higher.or_else(|| self.normal.poll_local());
-                higher.or_else(|| others.low.poll_local())
-            }
+            Some(_) => self.poll_in_order(),
         }
+    }
+
+    /// Aside: the code of a set's poll is large, and most nurseries need it once.
+    #[inline(never)]
+    fn poll_in_order(&mut self) -> Option<F::Output> {
+        let Sets { normal, others } = self;
+        let Others { high, low } = others.as_deref_mut()?;
+        [high, normal, low]
+            .into_iter()
+            .find_map(FutureSet::poll_local)
     }
 }
 

@@ -5,8 +5,9 @@
 //! A stack of cleanups that outlive a cancellation is `AsyncExitStack` in Python and `defer` in Go; that
 //! each needs a time of its own is Trio's lesson (shielded scopes with a deadline, in `finally`).
 
+use crate::nursery::child::{Child, LocalChild};
 use crate::nursery::cleanup::DeferError;
-use crate::nursery::handle::{Child, Handle, LocalChild, LocalHandle};
+use crate::nursery::handle::{Handle, LocalHandle};
 use crate::nursery::join::Join;
 use core::future::Future;
 use core::time::Duration;

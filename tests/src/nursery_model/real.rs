@@ -355,6 +355,7 @@ pub(super) fn tried<F>(error: &TrySpawnError<F>) -> Tried {
     match error {
         TrySpawnError::Full(_) => Tried::Full,
         TrySpawnError::Closed(_) => Tried::Closed,
+        TrySpawnError::Refused(_) => unreachable!("there is no executor"),
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Node {
     pub(super) site: Site,
     /// No memory; tells loom of each touch of the reason in the payload.
     pub(super) end: UnsafeCell<()>,
-    /// C4: how it ended.
+    /// C4: how it ended; and before that, if its work is done elsewhere, as what it was told to end.
     pub(super) kind: Cell<JoinErrorKind>,
     /// The payload's owner: whether the future is in it (C2).
     pub(super) has_future: Cell<bool>,
@@ -44,10 +44,10 @@ pub(crate) struct Node {
     pub(super) taken: Cell<bool>,
     /// C5: what the race for the payload gave.
     pub(super) claim: Cell<Claim>,
-    /// C5: it has ended; `DONE` or `ENDED` has been published, unless it is `untold`.
-    pub(super) ended: Cell<bool>,
-    /// C5: the output is in the payload, and `DONE` is to be published when the nursery lets go.
-    pub(super) untold: Cell<bool>,
+    /// C5: whether it has ended, and whether that was told.
+    pub(super) progress: Cell<Progress>,
+    /// C5: it has been polled, and there is no more to it than its future.
+    pub(crate) plain: Cell<bool>,
     /// C4: its number among those that were polled.
     pub(crate) number: Cell<Number>,
     /// C5: it has a place under the limit.
@@ -66,6 +66,15 @@ pub(super) enum Claim {
     Ours,
     /// The spawner gave up first.
     Lost,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    Alive,
+    /// The output is in the payload, and `DONE` is to be published when the nursery lets go.
+    Untold,
+    /// `DONE` or `ENDED` has been published, or is about to be.
+    Told,
 }
 
 impl Node {
@@ -114,6 +123,25 @@ pub(super) struct VTable {
     pub(super) drop_output: Option<unsafe fn(NonNull<Node>)>,
     /// Where the `Meta` lies between head and payload, if there is one.
     pub(super) meta: Option<usize>,
+    /// `None`: its work is done here, in `poll`.
+    pub(super) remote: Option<RemoteTable>,
+}
+
+/// What a `Remote` says to being told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// It will.
+    Told,
+    /// It has ended before, as its next poll tells.
+    Ended,
+    /// Nothing has begun elsewhere: it may be dropped in its place.
+    Here,
+}
+
+/// See `Remote`.
+pub(super) struct RemoteTable {
+    pub(super) stop: unsafe fn(NonNull<Node>) -> Stopped,
+    pub(super) poll_decided: unsafe fn(NonNull<Node>, &Context<'_>) -> Poll<bool>,
 }
 
 /// Loom sees no plain drop: it is told that who frees the block has it to himself.

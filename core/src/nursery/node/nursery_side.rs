@@ -6,7 +6,7 @@ use crate::nursery::ended::Origin;
 use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::head::{
     ABANDONED, CLAIMED, Claim, DONE, ENDED, Exit, FLAGS, JOIN_GONE, LetGo, NURSERY_GONE, Node,
-    STARTED, WAITED, drop_future, free, meta, with_end,
+    Progress, STARTED, Stopped, WAITED, drop_future, free, meta, with_end,
 };
 use crate::nursery::options::{Aside, Meta, Priority, Role};
 use crate::nursery::own::Own;
@@ -180,14 +180,59 @@ impl NurserySide {
         unsafe { (self.head().vtable.poll)(self.0, cx, error.cast(), panics) }
     }
 
+    /// Whether its work is done elsewhere: it may have to be told to [`stop`](Self::stop).
+    #[inline]
+    pub(crate) fn is_remote(&self) -> bool {
+        self.head().vtable.remote.is_some()
+    }
+
+    /// If its work is done elsewhere: waits until it is decided whether there is a child.
+    ///
+    /// # Safety
+    /// As [`poll`](Self::poll).
+    pub(crate) unsafe fn poll_decided(&self, cx: &Context<'_>) -> Poll<bool> {
+        match &self.head().vtable.remote {
+            // SAFETY: C6; C2 – claimed and alive (caller).
+            Some(remote) => unsafe { (remote.poll_decided)(self.0, cx) },
+            None => Poll::Ready(true),
+        }
+    }
+
+    /// Tells a child whose work is done elsewhere that it is to end, as `kind` unless it was told before: its
+    /// poll tells when it has. False: it can be ended here, or has ended.
+    pub(crate) fn stop(&self, kind: JoinErrorKind) -> bool {
+        let Some(remote) = &self.head().vtable.remote else {
+            return false;
+        };
+        if !self.claim(0) || !self.is_alive() {
+            return false;
+        }
+        let before = self.head().kind.get();
+        if before == JoinErrorKind::Closed {
+            // First: who is told may have a waker that panics.
+            self.head().kind.set(kind);
+        }
+        // SAFETY: C6; C2 – claimed and alive.
+        let stopped = unsafe { (remote.stop)(self.0) };
+        if stopped == Stopped::Ended {
+            self.head().kind.set(before);
+        }
+        stopped != Stopped::Here
+    }
+
+    /// As what it is to end, if it was told.
+    pub(crate) fn stopping(&self) -> Option<JoinErrorKind> {
+        let kind = self.head().kind.get();
+        (kind != JoinErrorKind::Closed).then_some(kind)
+    }
+
     /// The poll left an output in the payload: that is published when the nursery lets go.
     ///
     /// # Safety
     /// [`poll`](Self::poll) gave `Done`, and this was not called since.
     #[inline]
     pub(crate) unsafe fn done(&self) {
-        self.head().ended.set(true);
-        self.head().untold.set(true);
+        self.head().progress.set(Progress::Untold);
     }
 
     /// Drops the future, if it is there and ours, and tells the joiner why, whichever of the two
@@ -206,7 +251,7 @@ impl NurserySide {
         // A lost claim: the spawner is dropping the future, perhaps now, and what lies beside it is his
         // too. (No tool shows what ignoring it does: the clash is on plain fields, in a window of a
         // few instructions that miri did not hit and loom does not see.)
-        if self.head().ended.get() || !self.claim(0) {
+        if self.head().progress.get() != Progress::Alive || !self.claim(0) {
             return;
         }
         self.head().kind.set(kind);
@@ -230,13 +275,14 @@ impl NurserySide {
     /// Tells the end of a child that has an output. Whoever waits for it is to be woken.
     #[must_use]
     pub(crate) fn tell(&self) -> Option<Waker> {
-        self.head().untold.take().then(|| self.publish(DONE))?
+        let untold = self.head().progress.get() == Progress::Untold;
+        untold.then(|| self.publish(DONE))?
     }
 
     /// Whoever waits for the child's end is to be woken.
     #[must_use]
     fn publish(&self, bit: usize) -> Option<Waker> {
-        self.head().ended.set(true);
+        self.head().progress.set(Progress::Told);
         let old = self.head().state.fetch_or(bit, Ordering::AcqRel);
         if old & WAITED != 0 {
             self.head().joiner.take()
@@ -254,10 +300,14 @@ impl NurserySide {
     #[inline]
     pub(crate) fn try_let_go(self) -> Result<(), Self> {
         let head = self.head();
-        if !head.ended.get() || head.vtable.drop_output.is_some() || self.has_meta() {
+        let progress = head.progress.get();
+        if progress == Progress::Alive || !head.plain.get() || head.vtable.drop_output.is_some() {
             return Err(self);
         }
-        let told = NURSERY_GONE | if head.untold.get() { DONE } else { 0 };
+        let told = match progress {
+            Progress::Untold => NURSERY_GONE | DONE,
+            _ => NURSERY_GONE,
+        };
         let mut state = head.state.load(Ordering::Acquire);
         loop {
             // Waited for, or its id was asked: there is more to be done.
