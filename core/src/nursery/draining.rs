@@ -36,8 +36,10 @@ impl<E, M: Mode> Engine<'_, E, M> {
         for child in late.take().reversed() {
             self.refuse(child);
         }
+        let poller = &self.shared.poller;
         let parked = waiting::take(&self.shared);
-        for child in parked.chain(self.queue().take().reversed()) {
+        let services = poller.services.take().reversed();
+        for child in parked.chain(services).chain(poller.queue.take().reversed()) {
             cutting::cancel(&self.shared, child, None);
         }
         self.end_running(Role::Plain, JoinErrorKind::Cancelled);
@@ -78,7 +80,8 @@ impl<E, M: Mode> Engine<'_, E, M> {
     #[cold]
     pub(crate) fn clean(&mut self, rang: usize) -> bool {
         if self.phase != Phase::Cleaning {
-            if !self.is_childless() {
+            // Who was spawned by the drop of the last child comes before; his ring brings another turn.
+            if !self.is_childless() || !self.shared.is_inbox_empty() {
                 return false;
             }
             self.begin_cleaning();

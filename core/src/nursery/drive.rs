@@ -80,10 +80,11 @@ impl<E, M: Mode> Engine<'_, E, M> {
     {
         assert!(!self.in_turn, "nursery polled after a panic");
         // Whatever there is to do has rung.
-        if self.set.is_idle(cx) {
+        let bell = self.desk.waker(bit::INBOX);
+        if self.set.is_idle(cx, &bell) {
             return Poll::Pending;
         }
-        let begun = self.set.begin(cx);
+        let begun = self.set.begin(cx, &bell);
         self.in_turn = true;
         let mut rang = begun.desk;
         if self.phase == Phase::New {
@@ -93,6 +94,8 @@ impl<E, M: Mode> Engine<'_, E, M> {
         self.look_at_signals(rang, body.as_mut());
         if rang & 1 << bit::QUEUE != 0 {
             cutting::purge(&self.shared);
+            // What was dropped may have cancelled.
+            self.drain_if_cancelled(body.as_mut());
         }
         if rang & 1 << bit::BODY != 0 {
             self.poll_body(body.as_mut(), value);
@@ -114,9 +117,10 @@ impl<E, M: Mode> Engine<'_, E, M> {
             tell::closed(&self.shared);
             return Poll::Ready(());
         }
+        let again = self.shared.poller.again.take() || yielding;
         if !begun.registered {
             cx.waker().wake_by_ref();
-        } else if self.shared.poller.again.take() || yielding {
+        } else if again {
             // By way of the desk: then no other wake follows.
             self.desk.ring(bit::INBOX);
         }
