@@ -51,7 +51,7 @@
 //! | `portable-atomic` | targets without compare-and-swap; the program chooses portable-atomic's backend |
 //! | `defmt` | tokens, reasons, errors and instants in defmt's logs |
 //!
-//! Without `alloc` there are reasons, clocks, budgets, `Spawn`, `StaticToken`, `CancelSignal`, `or_cancelled`,
+//! Without `alloc` there are reasons, clocks, budgets (also for the wire), `Spawn`, `StaticToken`, `CancelSignal`, `or_cancelled`,
 //! `take_until_cancelled`, `FixedSet` and `FixedNursery`.
 //!
 //! # Wakers that outlive
@@ -140,7 +140,7 @@ pub use spawn::{Spawn, SpawnError, TrySpawnError};
     any(target_has_atomic = "64", feature = "portable-atomic")
 ))]
 pub use time::manual::{ManualClock, ManualSleep};
-pub use time::{Budget, Clock, Instant, Shares, Timer};
+pub use time::{Budget, Clock, Instant, Shares, Timer, WireError, WireTimeout};
 pub use token::{CancelSignal, Full, StaticChild, StaticDrive, StaticRun, StaticToken, StaticWait};
 #[cfg(feature = "alloc")]
 pub use token::{
