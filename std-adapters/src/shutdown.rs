@@ -57,7 +57,8 @@
 //!   told. Subsystems without a phase come last, one after another, the reverse of their start.
 //! - **Time.** A subsystem has its [grace](Subsystem::grace), and no more than its phase: the
 //!   [budget](Coordinator::budget) is shared out among the phases as a [`Budget`](crate::Budget) is, so
-//!   a phase leaves to all after it what it does not need, and none takes what belongs to the last.
+//!   a phase leaves to all after it what it does not need, and none takes what belongs to the last. (A
+//!   subsystem without a phase counts as one.)
 //!   The lame duck's delay comes out of the budget, too. Without budget and grace it takes as long as it
 //!   takes.
 //! - **Force.** Who has not ended by then is dropped with all in its nursery, and counts as forced.

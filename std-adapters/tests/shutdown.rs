@@ -383,11 +383,15 @@ fn a_failure_stops_the_others_in_order_and_is_told() {
     assert_eq!(report.subsystems[0].drain, None);
     assert_eq!(report.exit_code(), Report::FAILED);
     let text = format!("{report:#}");
+    let line = text.lines().nth(2).expect("a line for the error");
+    assert_eq!(text.lines().nth(1), Some("  worker (processing) failed"));
     assert!(
-        text.contains("\n  worker (processing) failed: worker: child \"worker\""),
+        line.starts_with("    child \"worker\" (spawned at "),
         "{text}"
     );
-    assert!(text.contains("disk full"), "{text}");
+    assert!(line.ends_with(" failed: disk full"), "{text}");
+    let line = report.subsystems[0].to_string();
+    assert!(line.starts_with("worker (processing) failed: child \"worker\" ("));
     assert!(text.contains("1 of 3 subsystems failed"), "{text}");
 }
 
@@ -605,4 +609,33 @@ fn a_program_may_move_between_threads() {
     is_shared(program.control());
     is_shared(program.control().health());
     is_send(program.run());
+}
+
+#[test]
+fn an_observer_sees_the_subsystems_as_scopes() {
+    use umbel::{ObservedScope, Observer, Stats};
+    struct Eye<'a>(&'a Log);
+    impl Observer for Eye<'_> {
+        fn cancelled(&self, scope: &ObservedScope<'_>, reason: &Reason) {
+            self.0.say(format!("{scope} cancelled: {reason}"));
+        }
+        fn closed(&self, scope: &ObservedScope<'_>, _: &Stats) {
+            self.0.say(format!("{scope} closed"));
+        }
+    }
+    let (log, seen) = (&Log::default(), &Log::default());
+    let eye = &Eye(seen);
+    let mut bench = Bench::with(log, |program| program.observer(eye));
+    bench.drains("http".into(), "http", 0);
+    bench.go();
+    bench.trigger.cancel();
+    bench.go().expect("the end");
+    assert_eq!(
+        seen.take(),
+        [
+            "scope \"http\" cancelled: shutting down",
+            "scope \"http\" closed",
+            "scope \"shutdown\" closed"
+        ]
+    );
 }

@@ -7,7 +7,8 @@
 //! - **D2** The nursery around is never cancelled: what ends a subsystem is its own token, and then its own
 //!   nursery's force. So its failure, and its panic, which stops at `run`, touch nobody but through
 //!   `State::stop`.
-//! - **D3** No wait is without `force` among its ends, but the one for who was forced.
+//! - **D3** Each wait of the shutdown ends with `force`, but the last one of a phase, for those that were
+//!   forced: they are dropped when their nurseries are polled.
 
 use std::any::Any;
 use std::convert::Infallible;

@@ -3,14 +3,14 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use umbel_core::{Failure, Name, Reason, Report};
+use umbel_core::{Cancelled, Failure, Name, Reason, Report};
 
 use super::subsystem::{OnFailure, Phase};
 
 /// The story of a program that has stopped; from [`Coordinator::run`](super::Coordinator::run).
 ///
-/// `Display` is one line; with `{:#}` there is a line for each subsystem, and below it one for each child of
-/// it that was forced:
+/// `Display` is one line; with `{:#}` there is a line for each subsystem, and below it one for each of its
+/// errors and for each child of it that was forced:
 ///
 /// ```text
 /// shut down (shutting down) in 7s: 1 of 3 subsystems was forced
@@ -157,7 +157,7 @@ impl<E: fmt::Display> fmt::Display for ShutdownReport<E> {
     }
 }
 
-/// A line; with `{:#}` also what its error has to say at length, and a line for each child that was forced.
+/// A line, with the first error; with `{:#}` then one for each error and for each child that was forced.
 impl<E: fmt::Display> fmt::Display for SubsystemReport<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Escaped: a name may be any text, and this is a part of one line.
@@ -170,20 +170,33 @@ impl<E: fmt::Display> fmt::Display for SubsystemReport<E> {
             (End::Done, None) => f.write_str(" ended by itself")?,
             (End::Forced, Some(drain)) => write!(f, " was forced after {drain:?}")?,
             (End::Forced, None) => f.write_str(" was forced")?,
-            (End::Failed(failure), _) if f.alternate() => {
-                // With its own lines for those that were forced.
-                f.write_str(" failed: ")?;
-                return write!(Indented(f), "{failure:#}");
+            (End::Failed(failure), _) => {
+                f.write_str(" failed")?;
+                if let Some(reason) = failure.cancelled() {
+                    write!(f, ": {}", Cancelled::new(reason.clone()))?;
+                }
             }
-            (End::Failed(failure), _) => write!(f, " failed: {failure}")?,
             (End::Panicked(text), _) => write!(f, " panicked: {text}")?,
             (End::NeverStarted, _) => f.write_str(" never started")?,
         }
+        let errors = match &self.end {
+            End::Failed(failure) => Some(failure.errors()),
+            _ => None,
+        };
+        let mut errors = errors.into_iter().flatten();
         if f.alternate() {
+            errors.try_for_each(|error| {
+                f.write_str("\n  ")?;
+                write!(Indented(f), "{error:#}")
+            })?;
             let mut forced = self.report.forced();
-            forced.try_for_each(|child| write!(f, "\n  {child}"))?;
+            return forced.try_for_each(|child| write!(f, "\n  {child}"));
         }
-        Ok(())
+        match (errors.next(), errors.count()) {
+            (None, _) => Ok(()),
+            (Some(error), 0) => write!(f, ": {error}"),
+            (Some(error), more) => write!(f, ": {error}, and {more} more"),
+        }
     }
 }
 
