@@ -624,3 +624,81 @@ fn a_panic_among_the_high_ends_the_low() {
     assert!(catch_unwind(AssertUnwindSafe(|| task.run())).is_err());
     assert_eq!(log.take(), "high low", "youngest first");
 }
+
+#[test]
+fn n6_a_service_that_has_cancelled_itself_is_dismissed_all_the_same() {
+    let clock = ManualClock::new();
+    let n = N::new().timer(clock.clone()).grace(SEC);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let service = h.child().service().spawn_graceful(|cx| async move {
+            cx.token().cancel();
+            pending::<Result<(), Bad>>().await
+        });
+        drop(service);
+        yields(2).await;
+        Ok(())
+    }));
+    task.stall();
+    clock.advance(SEC);
+    assert!(task.run().is_ready(), "its grace is over");
+}
+
+/// Runs code when dropped.
+struct WhenDropped<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for WhenDropped<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[test]
+fn n6_services_outlive_who_comes_when_the_last_one_gives_up() {
+    let log = Log::new();
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let service = h.child().service().spawn(idle(&log, "service"));
+        let (handle, log) = (h.clone(), &log);
+        let spawns = WhenDropped(move || {
+            drop(handle.spawn(async move {
+                yields(1).await;
+                log.add("late");
+                Ok(())
+            }));
+        });
+        // In vain: a service ends after the others.
+        let waits = h.child().after(&[service.id()]).spawn(async move {
+            let _spawns = spawns;
+            Ok(())
+        });
+        drop(waits);
+        Ok(())
+    }));
+    task.finish().unwrap();
+    assert_eq!(log.take(), "late service");
+}
+
+#[test]
+fn n4_a_graceful_child_that_cancels_its_token_cancels_itself_alone() {
+    for named in [false, true] {
+        let n = N::new();
+        let h = n.handle();
+        let mut task = Task::new(n.run(async {
+            let child = if named { h.child().name("x") } else { h.child() };
+            let other = h.spawn(async {
+                yields(3).await;
+                Ok(5)
+            });
+            let alone = child.spawn_graceful(|cx| async move {
+                cx.token().cancel();
+                cx.token().cancelled().await;
+                Ok(())
+            });
+            alone.await?;
+            Ok(other.await?)
+        }));
+        assert_eq!(task.finish().unwrap(), 5, "named: {named}");
+    }
+}
