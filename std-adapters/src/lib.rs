@@ -29,6 +29,10 @@
     doc = "| [`mod@blocking`] | `blocking` | the thread pool of the `blocking` crate | that pool's, as work arrives |"
 )]
 #![cfg_attr(
+    feature = "shutdown",
+    doc = "| [`shutdown`] | `shutdown` | the end of a program, in order | none |"
+)]
+#![cfg_attr(
     feature = "census",
     doc = "| [`census`] | `census` | who is alive, for tests | none |"
 )]
@@ -52,6 +56,8 @@ pub mod blocking;
 pub mod census;
 #[cfg(all(unix, not(target_os = "openbsd"), feature = "process"))]
 pub mod process;
+#[cfg(feature = "shutdown")]
+pub mod shutdown;
 #[cfg(all(unix, feature = "signal"))]
 pub mod signal;
 #[cfg(feature = "smol")]

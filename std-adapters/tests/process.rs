@@ -125,6 +125,9 @@ on_every_runtime! {
     closing_the_standard_input_asks
     a_closure_asks
     the_standard_input_is_empty
+    what_is_fed_is_read
+    who_does_not_read_its_input_is_no_error
+    who_is_fed_and_asked_by_the_end_of_it_has_it_then
     pieces_say_where_they_come_from
     the_status_is_told
     what_cannot_be_started_is_an_error_and_others_lose_nothing
@@ -144,6 +147,7 @@ struct Script<'a> {
     text: String,
     ask: Ask<'a>,
     grace: Option<Duration>,
+    input: Option<String>,
     /// Where the standard error goes, if it is not for the sink.
     errors: Option<OwnedFd>,
 }
@@ -153,6 +157,7 @@ fn script<'a>(text: impl Into<String>) -> Script<'a> {
         text: text.into(),
         ask: Ask::Terminate,
         grace: None,
+        input: None,
         errors: None,
     }
 }
@@ -177,6 +182,9 @@ impl Ran {
 impl<'a> Script<'a> {
     fn command(self) -> Command<'a> {
         let mut command = Command::new("sh").args(["-c", &self.text]).ask(self.ask);
+        if let Some(input) = self.input {
+            command = command.input(input);
+        }
         if let Some(grace) = self.grace {
             command = command.grace(grace);
         }
@@ -423,6 +431,29 @@ fn the_standard_input_is_empty<R: On>() {
         .saying("end\n")
         .check()
         .unwrap();
+}
+
+fn what_is_fed_is_read<R: On>() {
+    let mut cat = script("cat; echo end");
+    // More than the pipes hold: it is written while the output is read.
+    cat.input = Some("0123456789".repeat(100_000));
+    let ran = cat.run::<R>();
+    assert_eq!(ran.said.len(), 1_000_004);
+    ran.exit.unwrap().check().unwrap();
+}
+
+fn who_does_not_read_its_input_is_no_error<R: On>() {
+    let mut head = script("head -c 3");
+    head.input = Some("0123456789".repeat(100_000));
+    head.run::<R>().saying("012").check().unwrap();
+}
+
+fn who_is_fed_and_asked_by_the_end_of_it_has_it_then<R: On>() {
+    let mut cat = script("trap '' TERM; cat; echo end");
+    cat.input = Some("ready\n".into());
+    cat.ask = Ask::CloseStdin;
+    let exit = cat.run::<R>().saying("ready\nend\n");
+    assert!(exit.asked.is_some() && !exit.killed);
 }
 
 fn pieces_say_where_they_come_from<R: On>() {

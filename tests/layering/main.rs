@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 use violation::Violation;
 
 /// A module uses only lower ranks.
-const RANKS: [(&str, u8); 14] = [
+const RANKS: [(&str, u8); 15] = [
     ("sync", 0),
     ("wake", 1),
     ("reason", 2),
     ("time", 2),
     ("observe", 3),
     ("spawn", 3),
+    ("boxed_task", 4),
     ("token", 4),
     ("set", 5),
     ("budget", 5),

@@ -12,6 +12,8 @@ mod script;
 pub mod model;
 #[cfg(not(umbel_loom))]
 pub mod nursery_model;
+#[cfg(not(umbel_loom))]
+pub mod wire;
 
 /// How much a test does: less under miri, which is a thousand times slower.
 pub const fn scaled(full: usize, miri: usize) -> usize {

@@ -128,6 +128,9 @@ fn lints() -> Vec<Step> {
                 "cargo clippy -p umbel --no-default-features --features process,tokio -- -D warnings",
             )
             .run_line(
+                "cargo clippy -p umbel --no-default-features --features shutdown -- -D warnings",
+            )
+            .run_line(
                 "cargo clippy -p umbel --no-default-features --features census -- -D warnings",
             )
             .run_line(
