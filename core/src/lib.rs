@@ -95,6 +95,7 @@ mod log;
 #[cfg(feature = "alloc")]
 pub use executor_nursery::{
     ExecutorNursery, LocalExecutorNursery,
+    boxed::{BoxTask, Boxed, LocalBoxTask, LocalBoxed},
     handle::{ExecutorChild, ExecutorHandle, LocalExecutorChild, LocalExecutorHandle},
     task::ChildTask,
 };
@@ -129,8 +130,6 @@ pub use reason::{Cancelled, Reason, ReasonKind};
 pub use set::fixed::FixedSet;
 #[cfg(feature = "alloc")]
 pub use set::growing::FutureSet;
-#[cfg(feature = "alloc")]
-pub use spawn::boxed::{BoxTask, Boxed, LocalBoxTask, LocalBoxed};
 pub use spawn::{Spawn, SpawnError, TrySpawnError};
 #[cfg(all(
     feature = "alloc",

@@ -1,8 +1,5 @@
 //! Handing a future to an executor, whichever it is; and how a future that is refused comes back.
 
-#[cfg(feature = "alloc")]
-pub(crate) mod boxed;
-
 use core::fmt;
 
 /// Something that runs futures: the one thing an executor must offer.
