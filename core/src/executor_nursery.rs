@@ -11,7 +11,6 @@
 //! | `proxy` | what the nursery polls |
 //! | `spawning` | in which order a child goes to the nursery and to the executor |
 //! | `handle` | the handles |
-//! | `boxed` | executors whose type is not known |
 
 // Each uses only what stands above it.
 mod link;
@@ -19,7 +18,6 @@ pub(crate) mod task;
 mod proxy;
 mod spawning;
 pub(crate) mod handle;
-pub(crate) mod boxed;
 
 use crate::nursery::{LocalNursery, LocalRun, Nursery, Run};
 use crate::sync::Arc;

@@ -18,6 +18,7 @@
 //! | 2 | `time` | instants, budgets, clocks, virtual time | [`Instant`], [`Timer`], [`Budget`], [`ManualClock`] |
 //! | 3 | `observe` | names and numbers | [`Name`], [`Id`] |
 //! | 3 | `spawn` | executors, seen from here | [`Spawn`] |
+//! | 4 | `boxed_task` | executors of a type that is not known | [`Boxed`] |
 //! | 4 | `token` | the tree of tokens, a token in a `static`, and what libraries take | [`CancellationToken`], [`StaticToken`], [`CancelSignal`] |
 //! | 5 | `set` | polling only what was woken | [`FutureSet`], [`FixedSet`] |
 //! | 6 | `nursery` | scopes of children, and who watches them | [`Nursery`], [`LocalNursery`], [`Handle`], [`Join`], [`Observer`], [`Snapshot`] |
@@ -50,7 +51,7 @@
 //! | `portable-atomic` | targets without compare-and-swap; the program chooses portable-atomic's backend |
 //! | `defmt` | tokens, reasons, errors and instants in defmt's logs |
 //!
-//! Without `alloc` there are reasons, clocks, budgets, `Spawn`, `StaticToken`, `CancelSignal`, `or_cancelled`,
+//! Without `alloc` there are reasons, clocks, budgets (also for the wire), `Spawn`, `StaticToken`, `CancelSignal`, `or_cancelled`,
 //! `take_until_cancelled`, `FixedSet` and `FixedNursery`.
 //!
 //! # Wakers that outlive
@@ -81,6 +82,8 @@ mod time;
 #[cfg(feature = "alloc")]
 mod observe;
 mod spawn;
+#[cfg(feature = "alloc")]
+mod boxed_task;
 mod token;
 mod set;
 #[cfg(feature = "alloc")]
@@ -93,9 +96,10 @@ mod executor_nursery;
 mod log;
 
 #[cfg(feature = "alloc")]
+pub use boxed_task::{BoxTask, Boxed, LocalBoxTask, LocalBoxed};
+#[cfg(feature = "alloc")]
 pub use executor_nursery::{
     ExecutorNursery, LocalExecutorNursery,
-    boxed::{BoxTask, Boxed, LocalBoxTask, LocalBoxed},
     handle::{ExecutorChild, ExecutorHandle, LocalExecutorChild, LocalExecutorHandle},
     task::ChildTask,
 };
@@ -136,7 +140,7 @@ pub use spawn::{Spawn, SpawnError, TrySpawnError};
     any(target_has_atomic = "64", feature = "portable-atomic")
 ))]
 pub use time::manual::{ManualClock, ManualSleep};
-pub use time::{Budget, Clock, Instant, Shares, Timer};
+pub use time::{Budget, Clock, Instant, Shares, Timer, WireError, WireTimeout};
 pub use token::{CancelSignal, Full, StaticChild, StaticDrive, StaticRun, StaticToken, StaticWait};
 #[cfg(feature = "alloc")]
 pub use token::{

@@ -47,6 +47,10 @@
 //! | `handle` | the handles: spawning, steering |
 //! | `resource` | the handles: cleanups, critical sections |
 //! | `running` | what the set polls: a child at work |
+//! | `engine` | the engine: what it is made of |
+//! | `admission` | the engine: children in |
+//! | `draining` | the engine: drain and cleanups |
+//! | `finishing` | the engine: its end |
 //! | `drive` | the engine: what one poll does |
 
 // Each uses only what stands above it.
@@ -88,6 +92,10 @@ pub(crate) mod child;
 pub(crate) mod handle;
 pub(crate) mod resource;
 pub(crate) mod running;
+pub(crate) mod engine;
+pub(crate) mod admission;
+pub(crate) mod draining;
+pub(crate) mod finishing;
 pub(crate) mod drive;
 #[cfg(all(test, not(feature = "std"), not(umbel_loom)))]
 mod tests;
@@ -108,7 +116,7 @@ use core::pin::Pin;
 use core::ptr::NonNull;
 use core::task::{Context, Poll};
 use core::time::Duration;
-use drive::Engine;
+use engine::Engine;
 use failure::Failure;
 use futures_core::FusedFuture;
 use handle::{Handle, LocalHandle};

@@ -73,6 +73,19 @@ pub(crate) struct Args {
     /// Show on standard error, once a second and at the end, which files are being read and for how long
     #[arg(long)]
     pub(crate) tree: bool,
+
+    /// On which runtime it runs: the same program, with another timer
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = Runtime::Smol)]
+    pub(crate) runtime: Runtime,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Runtime {
+    Smol,
+    #[cfg(feature = "tokio")]
+    Tokio,
+    #[cfg(feature = "async-std")]
+    AsyncStd,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -18,6 +18,7 @@
 //! | `order.rs` | results in walk order, whatever ends first, in bounded memory |
 //! | `run.rs` | the nursery: limit, policy, deadline, grace, signals; what it looks like |
 //! | `summary.rs` | last words and the exit code |
+//! | `runtime.rs` | on which runtime all of it runs |
 //!
 //! No thread, channel or lock is the program's own. File access and writing block, so they are done
 //! through `umbel::blocking`, and the async side only decides.
@@ -34,6 +35,8 @@ mod order;
 mod run;
 mod summary;
 
+mod runtime;
+
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -47,5 +50,5 @@ fn main() -> ExitCode {
         }
     };
     // Returning ends the process, whatever threads of the pool are still stuck in a system call.
-    smol::block_on(run::treesum(&args, &signals))
+    runtime::block_on(&args, &signals)
 }

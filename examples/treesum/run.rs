@@ -19,15 +19,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use umbel::signal::Signals;
-use umbel::smol::SmolTimer;
 use umbel::{
-    CancellationToken, Cancelled, ChildContext, Clock, Ended, FailFast, Failure, Handle, JoinError,
+    CancellationToken, Cancelled, ChildContext, Ended, FailFast, Failure, Handle, JoinError,
     Nursery, Policy, Timer, Verdict, blocking,
 };
 
 /// After a Ctrl-C or deadline: how long to try to write what is finished, and then the summary, to
 /// readers that may be stuck.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A timer that several nurseries share.
+pub(crate) trait Alarms: Timer<Sleep: Send> + Copy + Send + 'static {}
+
+impl<T: Timer<Sleep: Send> + Copy + Send + 'static> Alarms for T {}
 
 /// The error of every part. It says nothing, because whoever met the error has named it.
 #[derive(Debug)]
@@ -42,7 +46,8 @@ impl Policy<Failed> for GoOn {
     }
 }
 
-pub(crate) async fn treesum(args: &Args, signals: &Signals) -> ExitCode {
+/// The program, on the runtime whose timer this is.
+pub(crate) async fn treesum(args: &Args, signals: &Signals, timer: impl Alarms) -> ExitCode {
     let console = Console::new(args.progress);
     let output = match Output::stdout(console.clone()) {
         Ok(output) => output,
@@ -54,7 +59,6 @@ pub(crate) async fn treesum(args: &Args, signals: &Signals) -> ExitCode {
     let mut results = InOrder::new(output);
     let mut all_begun = false;
 
-    let timer = SmolTimer::new();
     let nursery = nursery(args, signals, timer);
     let h = nursery.handle();
     let body = async {
@@ -111,7 +115,7 @@ pub(crate) async fn treesum(args: &Args, signals: &Signals) -> ExitCode {
 }
 
 /// The rules of the run.
-fn nursery<'env>(args: &Args, signals: &Signals, timer: SmolTimer) -> Nursery<'env, Failed> {
+fn nursery<'env>(args: &Args, signals: &Signals, timer: impl Alarms) -> Nursery<'env, Failed> {
     let nursery = Nursery::new()
         .name("treesum")
         .limit(args.jobs.get())
@@ -153,7 +157,7 @@ async fn sum(cx: ChildContext, path: Arc<Path>, console: Console) -> Result<Outc
 }
 
 /// Shows what runs, once a second, beside the run: it is no part of what it shows.
-async fn show_trees(h: &Handle<'_, Failed>, timer: SmolTimer, console: &Console) {
+async fn show_trees(h: &Handle<'_, Failed>, timer: impl Alarms, console: &Console) {
     loop {
         timer
             .sleep_until(timer.now() + Duration::from_secs(1))
@@ -168,7 +172,7 @@ async fn show_trees(h: &Handle<'_, Failed>, timer: SmolTimer, console: &Console)
 
 /// Waits for a last write: for as long as its reader likes if nobody is in a hurry, else a moment.
 async fn last_words(
-    timer: SmolTimer,
+    timer: impl Alarms,
     signals: &Signals,
     ending: Ending,
     write: impl Future<Output = Result<(), Failed>>,

@@ -4,12 +4,22 @@
 //! The pool has a limit of threads (500, or the environment's `BLOCKING_MAX_THREADS`); work beyond
 //! it queues. A thread cannot be stopped from outside, so cancellation is an agreement: what has
 //! not begun never begins, what has begun is told by its token and decides for itself.
+//!
+//! | cancelled | what becomes of the work | the outcome |
+//! |---|---|---|
+//! | before it begins | never runs, is dropped | the error of [`run`] |
+//! | while it runs | is told; may return what it likes | what it returns |
+//! | while it runs, and it does not return | is left, with its thread, when its graceful child is forced; [`left_behind`] names it until it returns | [`Forced`](crate::JoinErrorKind::Forced), also in the nursery's report |
+//!
+//! In C, and wherever a token cannot go, its [`flag`](CancellationToken::flag) does: a word that the work
+//! polls.
 
 use std::fmt;
 use std::future::Future;
 use std::mem;
+use std::panic::Location;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use ::blocking::{Task, unblock};
@@ -27,8 +37,8 @@ use umbel_core::{CancellationToken, Cancelled, Reason, WaitForCancellationFuture
 ///
 /// **Cancel safety:** Weak. Dropping the future cancels the token of `f` with
 /// [`Reason::dropped`] and waits for nothing. An `f` that has not begun is dropped at once and
-/// never will. One that has begun goes on without us, until it looks at its token and returns; its
-/// result is dropped on its thread. Where that must not outlive a scope, await the future in a
+/// never will. One that has begun goes on without us, until it looks at its token and returns; it is
+/// among those [`left_behind`], and its result is dropped on its thread. Where that must not outlive a scope, await the future in a
 /// graceful child of a nursery, and give it that child's token.
 ///
 /// **Panics:** a panic of `f` resumes in the task that awaits; if the future was dropped, it ends
@@ -59,6 +69,20 @@ use umbel_core::{CancellationToken, Cancelled, Reason, WaitForCancellationFuture
 /// let cancelled = smol::block_on(never).unwrap_err();
 /// assert_eq!(cancelled.reason().kind(), ReasonKind::Explicit);
 /// ```
+///
+/// Work that calls C gives it the flag's address; here the same in Rust:
+///
+/// ```
+/// use umbel::{CancellationToken, blocking};
+///
+/// let token = CancellationToken::new();
+/// let rounds = blocking::run(&token, |token| {
+///     let stop = token.flag(); // `stop.as_ptr()` for C
+///     (0..1000).take_while(|_| !stop.is_set()).count()
+/// });
+/// assert_eq!(smol::block_on(rounds), Ok(1000));
+/// ```
+#[track_caller]
 pub fn run<T, F>(token: &CancellationToken, f: F) -> Blocking<T>
 where
     T: Send + 'static,
@@ -66,52 +90,149 @@ where
 {
     let token = token.child_token();
     let state = match token.check() {
-        Ok(()) => submit(&token, Box::new(f)),
+        Ok(()) => submit(&token, Box::new(f), Location::caller()),
         Err(cancelled) => State::Refused(cancelled),
     };
     Blocking { token, state }
 }
 
+/// Where the works were given to [`run`] that go on although nobody waits for them any more: one for
+/// each, oldest first, so that its length counts the threads that they hold.
+///
+/// It is for the last words of a program, and for tests: a work that ignores its token is seen here
+/// until it returns. It takes a lock and allocates.
+///
+/// ```
+/// for at in umbel::blocking::left_behind() {
+///     eprintln!("still running: the work of {at}");
+/// }
+/// ```
+#[must_use]
+pub fn left_behind() -> Vec<&'static Location<'static>> {
+    left().clone()
+}
+
+static LEFT: Mutex<Vec<&'static Location<'static>>> = Mutex::new(Vec::new());
+
+fn left() -> MutexGuard<'static, Vec<&'static Location<'static>>> {
+    LEFT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 type Work<T> = Box<dyn FnOnce(&CancellationToken) -> T + Send>;
 
-/// Whoever takes the work out decides its fate: the pool runs it, the future drops it.
-type Slot<T> = Arc<Mutex<Option<Work<T>>>>;
+/// The work and how far it is. Whoever takes it out decides its fate: the pool runs it, the future
+/// drops it.
+struct Slot<T> {
+    stage: Mutex<Stage<T>>,
+    /// Where it was given to us.
+    site: &'static Location<'static>,
+}
 
-/// The work, unless somebody took it before. The lock is open again when this returns.
-fn take<T>(slot: &Slot<T>) -> Option<Work<T>> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+/// Changed under the slot's lock, with `LEFT` where that changes too; no foreign code runs meanwhile.
+enum Stage<T> {
+    Queued(Work<T>),
+    Running,
+    /// Running, and its future is gone: it is in `LEFT`.
+    Left,
+    /// It has ended, or never began.
+    Over,
+}
+
+impl<T> Slot<T> {
+    fn stage(&self) -> MutexGuard<'_, Stage<T>> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the work out, if nobody did before, and says what comes next.
+    fn take(&self, next: Stage<T>) -> Option<Work<T>> {
+        let mut stage = self.stage();
+        if !matches!(*stage, Stage::Queued(_)) {
+            return None;
+        }
+        match mem::replace(&mut *stage, next) {
+            Stage::Queued(work) => Some(work),
+            _ => None,
+        }
+    }
+
+    /// The work has ended, by a panic or not.
+    fn end(&self) {
+        let mut stage = self.stage();
+        if let Stage::Left = mem::replace(&mut *stage, Stage::Over) {
+            let mut left = left();
+            if let Some(at) = left.iter().position(|site| *site == self.site) {
+                left.remove(at);
+            }
+        }
+    }
+
+    /// The future goes: gives the work to be dropped, or leaves it behind.
+    fn leave(&self) -> Option<Work<T>> {
+        let mut stage = self.stage();
+        match mem::replace(&mut *stage, Stage::Over) {
+            Stage::Queued(work) => return Some(work),
+            Stage::Running => {
+                *stage = Stage::Left;
+                left().push(self.site);
+            }
+            Stage::Left | Stage::Over => {}
+        }
+        None
+    }
+}
+
+/// Ends the work of a slot, also when it panics.
+struct Ending<'s, T>(&'s Slot<T>);
+
+impl<T> Drop for Ending<'_, T> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// Puts `work` into the pool's queue.
-fn submit<T: Send + 'static>(token: &CancellationToken, work: Work<T>) -> State<T> {
-    let slot: Slot<T> = Arc::new(Mutex::new(Some(work)));
+fn submit<T: Send + 'static>(
+    token: &CancellationToken,
+    work: Work<T>,
+    site: &'static Location<'static>,
+) -> State<T> {
+    let stage = Mutex::new(Stage::Queued(work));
+    let slot = Arc::new(Slot { stage, site });
     let (theirs, theirs_token) = (slot.clone(), token.clone());
-    let task = unblock(move || match take(&theirs) {
-        Some(work) => theirs_token.check().map(|()| work(&theirs_token)),
-        // The future took it and has ended: nobody reads this.
-        None => Err(Cancelled::new(Reason::dropped())),
+    let task = unblock(move || {
+        if let Err(cancelled) = theirs_token.check() {
+            drop(theirs.take(Stage::Over));
+            return Err(cancelled);
+        }
+        match theirs.take(Stage::Running) {
+            Some(work) => {
+                let _ending = Ending(&theirs);
+                Ok(work(&theirs_token))
+            }
+            // The future took it and has ended: nobody reads this.
+            None => Err(Cancelled::new(Reason::dropped())),
+        }
     });
-    let cancelled = Box::pin(token.clone().cancelled_owned());
-    let queued = Some(Queued { slot, cancelled });
-    State::Given { task, queued }
+    let cancelled = Some(Box::pin(token.clone().cancelled_owned()));
+    State::Given {
+        task,
+        slot,
+        cancelled,
+    }
 }
 
 enum State<T> {
     /// Cancelled before the call.
     Refused(Cancelled),
-    /// In the pool's hands. `queued` is gone when the work is known to have begun.
+    /// In the pool's hands.
     Given {
         task: Task<Result<T, Cancelled>>,
-        queued: Option<Queued<T>>,
+        slot: Arc<Slot<T>>,
+        /// Until it is cancelled, or the work is known to have begun.
+        cancelled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     },
     /// The output was given.
     Done,
-}
-
-/// What it takes to get the work back.
-struct Queued<T> {
-    slot: Slot<T>,
-    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 /// The future of [`run`], which says all about it.
@@ -127,21 +248,26 @@ impl<T> Future for Blocking<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let State::Given { task, queued } = &mut this.state {
+        if let State::Given {
+            task,
+            slot,
+            cancelled,
+        } = &mut this.state
+        {
             // The result first: what has run is delivered.
             if let Poll::Ready(output) = Pin::new(task).poll(cx) {
                 this.state = State::Done;
                 return Poll::Ready(output);
             }
-            let Some(Queued { slot, cancelled }) = queued else {
+            let Some(wait) = cancelled else {
                 return Poll::Pending;
             };
-            ready!(cancelled.as_mut().poll(cx));
-            let unbegun = take(slot);
-            *queued = None;
-            if unbegun.is_none() {
+            ready!(wait.as_mut().poll(cx));
+            *cancelled = None;
+            let Some(unbegun) = slot.take(Stage::Over) else {
                 return Poll::Pending; // it runs, and decides
-            }
+            };
+            drop(unbegun);
             let reason = this.token.reason();
             let reason = reason.expect("nothing is cancelled without a reason");
             this.state = State::Refused(Cancelled::new(reason));
@@ -155,9 +281,9 @@ impl<T> Future for Blocking<T> {
 
 impl<T> Drop for Blocking<T> {
     fn drop(&mut self) {
-        if let State::Given { queued, .. } = &mut self.state {
+        if let State::Given { slot, .. } = &self.state {
             self.token.cancel_with(Reason::dropped());
-            drop(queued.take().and_then(|queued| take(&queued.slot)));
+            drop(slot.leave());
         }
     }
 }

@@ -21,8 +21,16 @@
     doc = "| [`signal`] | `signal` | SIGINT and SIGTERM, through signal-hook | one for each [`signal::install`] |"
 )]
 #![cfg_attr(
+    all(unix, not(target_os = "openbsd"), feature = "process"),
+    doc = "| [`process`] | `process`, with `smol`, `async-std` or `tokio` | child processes, through async-process and tokio | async-process's one, which reaps orphans; with `tokio` none |"
+)]
+#![cfg_attr(
     feature = "blocking",
     doc = "| [`mod@blocking`] | `blocking` | the thread pool of the `blocking` crate | that pool's, as work arrives |"
+)]
+#![cfg_attr(
+    feature = "shutdown",
+    doc = "| [`shutdown`] | `shutdown` | the end of a program, in order | none |"
 )]
 #![cfg_attr(
     feature = "census",
@@ -46,6 +54,10 @@ pub mod async_std;
 pub mod blocking;
 #[cfg(feature = "census")]
 pub mod census;
+#[cfg(all(unix, not(target_os = "openbsd"), feature = "process"))]
+pub mod process;
+#[cfg(feature = "shutdown")]
+pub mod shutdown;
 #[cfg(all(unix, feature = "signal"))]
 pub mod signal;
 #[cfg(feature = "smol")]

@@ -13,8 +13,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
-use umbel::blocking::{Blocking, run};
-use umbel::{CancellationToken, Cancelled, Reason, ReasonKind};
+use umbel::blocking::{Blocking, left_behind, run};
+use umbel::{CancellationToken, Cancelled, JoinError, JoinErrorKind, Nursery, Reason, ReasonKind};
 
 fn poll<T: Send + 'static>(future: &mut Blocking<T>) -> Poll<Result<T, Cancelled>> {
     poll_with(future, Waker::noop())
@@ -167,6 +167,35 @@ fn the_future_may_go_anywhere() {
     assert_send_unpin(&run(&CancellationToken::new(), |_| ()));
 }
 
+#[test]
+fn a_panic_of_the_work_is_the_childs() {
+    let n = Nursery::<JoinError>::new();
+    let join = n.handle().spawn_graceful(|cx| async move {
+        let work = run(cx.token(), |_| -> u32 { panic!("seven") });
+        Ok(work.await)
+    });
+    let outcome = catch_unwind(AssertUnwindSafe(|| smol::block_on(n.run(async { Ok(()) }))));
+    assert_eq!(outcome.unwrap_err().downcast_ref::<&str>(), Some(&"seven"));
+    let error = join.now_or_never().unwrap().unwrap_err();
+    assert_eq!(error.kind(), JoinErrorKind::Panicked);
+}
+
+#[test]
+fn work_may_poll_a_flag() {
+    let token = CancellationToken::new();
+    let (begun, has_begun) = channel();
+    let work = run(&token, move |token| {
+        let stop = token.flag();
+        begun.send(()).unwrap();
+        while !stop.is_set() {
+            thread::yield_now();
+        }
+    });
+    has_begun.recv().unwrap();
+    token.cancel();
+    assert_eq!(smol::block_on(work), Ok(()));
+}
+
 /// Whether this is the process whose pool has one thread. If not, runs the test `name` there.
 fn with_one_thread(name: &str) -> bool {
     const MARK: &str = "UMBEL_TEST_ONE_THREAD";
@@ -203,6 +232,91 @@ impl Wake for Wakes {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, SeqCst);
     }
+}
+
+/// Until no work is left that nobody waits for.
+fn until_none_is_left() {
+    while !left_behind().is_empty() {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn work_that_ignores_its_token_is_forced_and_its_thread_is_left_and_counted() {
+    if !with_one_thread("work_that_ignores_its_token_is_forced_and_its_thread_is_left_and_counted")
+    {
+        return;
+    }
+    let (begun, has_begun) = channel();
+    let (let_go, gate) = channel::<()>();
+    let n = Nursery::<JoinError>::new();
+    let h = n.handle();
+    let line = line!() + 2;
+    let join = h.spawn_graceful(|cx| async move {
+        let work = run(cx.token(), move |_| {
+            begun.send(()).unwrap();
+            gate.recv().unwrap_err();
+        });
+        Ok(work.await)
+    });
+    let mut outcome = Box::pin(n.run(async { Ok(()) }));
+    let mut task = Context::from_waker(Waker::noop());
+    assert!(outcome.as_mut().poll(&mut task).is_pending());
+    has_begun.recv().unwrap();
+    h.cancel();
+    assert!(
+        outcome.as_mut().poll(&mut task).is_pending(),
+        "it is waited for"
+    );
+    assert!(left_behind().is_empty());
+    h.force();
+    let failure = smol::block_on(outcome).unwrap_err();
+    assert_eq!(failure.report.forced().count(), 1);
+    let error = join.now_or_never().unwrap().unwrap_err();
+    assert_eq!(error.kind(), JoinErrorKind::Forced);
+    let left: Vec<_> = left_behind()
+        .iter()
+        .map(|at| (at.file(), at.line()))
+        .collect();
+    assert_eq!(left, [(file!(), line)]);
+    drop(let_go);
+    until_none_is_left();
+}
+
+#[test]
+fn work_that_was_left_and_panics_is_counted_off() {
+    if !with_one_thread("work_that_was_left_and_panics_is_counted_off") {
+        return;
+    }
+    let (begun, has_begun) = channel();
+    let (let_go, gate) = channel::<()>();
+    let work = run(&CancellationToken::new(), move |_| {
+        begun.send(()).unwrap();
+        gate.recv().unwrap_err();
+        panic!("nobody hears it");
+    });
+    has_begun.recv().unwrap();
+    drop::<Blocking<()>>(work);
+    assert_eq!(left_behind().len(), 1);
+    drop(let_go);
+    until_none_is_left();
+}
+
+#[test]
+fn work_that_has_ended_is_not_left_though_nobody_took_its_result() {
+    if !with_one_thread("work_that_has_ended_is_not_left_though_nobody_took_its_result") {
+        return;
+    }
+    let wakes = Arc::new(Wakes::default());
+    let (mut work, has_begun, let_go) = held(&CancellationToken::new());
+    assert!(poll_with(&mut work, &wakes.clone().into()).is_pending());
+    has_begun.recv().unwrap();
+    let_go.send(1).unwrap();
+    while wakes.0.load(SeqCst) == 0 {
+        thread::yield_now();
+    }
+    drop(work);
+    assert!(left_behind().is_empty());
 }
 
 #[test]
@@ -262,6 +376,7 @@ fn dropped_while_queued_never_runs() {
     assert!(poll(&mut queued).is_pending());
     drop(queued);
     assert_eq!(fate.dropped(), 1, "dropped although the pool is still full");
+    assert!(left_behind().is_empty());
 
     let_go.send(1).unwrap();
     assert_eq!(smol::block_on(first), Ok(1));

@@ -32,6 +32,7 @@ mod token;
 mod token_callback;
 mod token_groups;
 mod token_model;
+mod wire;
 
 #[global_allocator]
 static ALLOCATOR: umbel_tests::counting::CountingAlloc = umbel_tests::counting::CountingAlloc;

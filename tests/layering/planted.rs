@@ -1,7 +1,7 @@
 //! Planted violations: each is found, as what it is, and its innocent twin is not.
 
 use crate::check::{Rules, Sources, check};
-use crate::read::{forbids_unsafe, unsafe_lines};
+use crate::read::{refuses_unsafe, unsafe_lines};
 use crate::violation::Kind;
 
 const RULES: Rules<'static> = Rules {
@@ -330,11 +330,13 @@ fn what_hides_code() {
 
 #[test]
 fn unsafe_in_crates_that_have_none() {
-    assert!(forbids_unsafe(
-        "//! Docs.\n#![forbid(unsafe_code)]\nfn f() {}"
+    assert!(refuses_unsafe(
+        "//! Docs.\n#![forbid(unsafe_code)]\nfn f() {}",
+        "forbid"
     ));
-    assert!(!forbids_unsafe(
-        "//! #![forbid(unsafe_code)]\n#![deny(unsafe_code)] // forbid"
+    assert!(!refuses_unsafe(
+        "//! #![forbid(unsafe_code)]\n#![deny(unsafe_code)] // forbid",
+        "forbid"
     ));
     assert_eq!(unsafe_lines("fn f() {\n m! { unsafe {} }\n}"), [2]);
     assert_eq!(

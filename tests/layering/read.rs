@@ -387,8 +387,8 @@ pub(crate) fn unsafe_lines(text: &str) -> Vec<usize> {
     lines
 }
 
-/// Whether the file begins with `#![forbid(unsafe_code)]` among its inner attributes.
-pub(crate) fn forbids_unsafe(text: &str) -> bool {
+/// Whether the file has `#![LEVEL(unsafe_code)]` among its inner attributes.
+pub(crate) fn refuses_unsafe(text: &str, level: &str) -> bool {
     let tokens: Vec<_> = text
         .parse::<TokenStream>()
         .expect("the file is Rust")
@@ -398,6 +398,6 @@ pub(crate) fn forbids_unsafe(text: &str) -> bool {
         is_punct(&window[0], '#')
             && is_punct(&window[1], '!')
             && matches!(&window[2], TokenTree::Group(group)
-                if group.stream().to_string().replace(' ', "") == "forbid(unsafe_code)")
+                if group.stream().to_string().replace(' ', "") == format!("{level}(unsafe_code)"))
     })
 }

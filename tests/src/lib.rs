@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod bad;
 pub mod calls;
 #[cfg(not(umbel_loom))]
 pub mod counting;
@@ -11,6 +12,8 @@ mod script;
 pub mod model;
 #[cfg(not(umbel_loom))]
 pub mod nursery_model;
+#[cfg(not(umbel_loom))]
+pub mod wire;
 
 /// How much a test does: less under miri, which is a thousand times slower.
 pub const fn scaled(full: usize, miri: usize) -> usize {

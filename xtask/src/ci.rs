@@ -122,10 +122,22 @@ fn lints() -> Vec<Step> {
                 "cargo clippy -p umbel --no-default-features --features blocking -- -D warnings",
             )
             .run_line(
+                "cargo clippy -p umbel --no-default-features --features process -- -D warnings",
+            )
+            .run_line(
+                "cargo clippy -p umbel --no-default-features --features process,tokio -- -D warnings",
+            )
+            .run_line(
+                "cargo clippy -p umbel --no-default-features --features shutdown -- -D warnings",
+            )
+            .run_line(
                 "cargo clippy -p umbel --no-default-features --features census -- -D warnings",
             )
             .run_line(
                 "cargo clippy -p umbel --no-default-features --features tracing -- -D warnings",
+            )
+            .run_line(
+                "cargo clippy -p umbel-examples --no-default-features --all-targets -- -D warnings",
             )
             .cmd(cfg_clippy("loom"))
             .cmd(cfg_clippy("step")),

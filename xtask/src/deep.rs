@@ -15,7 +15,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 /// Every target in `fuzz/fuzz_targets/`.
-pub(crate) const FUZZ_TARGETS: [&str; 2] = ["nursery_script", "token_script"];
+pub(crate) const FUZZ_TARGETS: [&str; 3] = ["nursery_script", "token_script", "wire_budget"];
 
 /// Machines unlike ours: 32 bits wide; big-endian.
 const MIRI_TARGETS: [&str; 2] = ["i686-unknown-linux-gnu", "s390x-unknown-linux-gnu"];

@@ -254,7 +254,8 @@ fn extract(shared: &Shared, pick: impl Fn(&NurserySide) -> bool, end: impl Fn(Nu
 #[cold]
 pub(crate) fn cancel_where(shared: &Shared, reason: &Reason, pick: impl Fn(&Meta) -> bool) {
     let poller = &shared.poller;
-    let is_meant = |child: &NurserySide| child.meta().is_some_and(&pick);
+    let is_meant =
+        |child: &NurserySide| child.role() != Role::Shielded && child.meta().is_some_and(&pick);
     // SAFETY: L2 – as in `cut_all`.
     for child in unsafe { poller.running.iter() } {
         if !child.is_alive() || !is_meant(&child) {

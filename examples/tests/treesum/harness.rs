@@ -2,7 +2,6 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
@@ -69,10 +68,6 @@ pub(crate) fn release(held: &Path) {
     file.set_len(0).unwrap();
 }
 
-pub(crate) fn treesum() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_treesum"))
-}
-
 /// What a finished run left.
 #[derive(Debug)]
 pub(crate) struct Ran {
@@ -132,10 +127,6 @@ pub(crate) fn run(command: &mut Command) -> Ran {
         out: output.stdout,
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
-}
-
-pub(crate) fn sum(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Ran {
-    run(treesum().args(args))
 }
 
 fn code(status: ExitStatus) -> i32 {

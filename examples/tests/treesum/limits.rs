@@ -1,6 +1,7 @@
 //! What is bounded: files read at once, results that wait for an earlier one, memory.
 
-use crate::harness::{Running, Tree, WATCHDOG, treesum};
+use super::treesum;
+use crate::harness::{Running, Tree, WATCHDOG};
 use nix::sys::signal::Signal;
 use std::fs;
 

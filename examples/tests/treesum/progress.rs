@@ -1,6 +1,7 @@
 //! The bar, the tree and the stats: only where they were asked for.
 
-use crate::harness::{Running, Tree, WATCHDOG, release, run, treesum};
+use super::treesum;
+use crate::harness::{Running, Tree, WATCHDOG, release, run};
 use nix::pty::openpty;
 use nix::sys::signal::Signal;
 use std::fs::File;

@@ -1,7 +1,8 @@
 //! Ctrl-C, SIGTERM, deadline and force: nothing new is begun, what is in flight stops at a chunk
 //! boundary or is given up, what is finished is printed in whole lines, what is not is told.
 
-use crate::harness::{Running, Tree, WATCHDOG, names, release, run, treesum};
+use super::treesum;
+use crate::harness::{Running, Tree, WATCHDOG, names, release, run};
 use nix::sys::ptrace;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, waitpid};

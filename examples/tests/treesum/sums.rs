@@ -1,6 +1,7 @@
 //! What is printed: the sums of the right files, in `sha256sum`'s format, in walk order.
 
-use crate::harness::{Running, Tree, WATCHDOG, release, run, sum, treesum};
+use super::{sum, treesum};
+use crate::harness::{Running, Tree, WATCHDOG, release, run};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::mkfifo;
 use std::ffi::OsStr;

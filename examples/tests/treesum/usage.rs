@@ -1,6 +1,6 @@
 //! The command line: what is wrong ends with 2 and prints no sum.
 
-use crate::harness::sum;
+use super::sum;
 
 #[test]
 fn usage_errors_end_with_2() {
@@ -13,6 +13,7 @@ fn usage_errors_end_with_2() {
         &["--grace", "", "."],
         &["--fail-fast", "--keep-going", "."],
         &["--progress", "sometimes", "."],
+        &["--runtime", "none", "."],
         &["--no-such-option", "."],
         &[""],
     ];
@@ -38,6 +39,7 @@ fn help_tells_options_and_exit_codes() {
         "--progress",
         "--stats",
         "--tree",
+        "--runtime",
         "124",
         "130",
         "143",
