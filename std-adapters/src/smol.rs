@@ -2,7 +2,20 @@
 //!
 //! A nursery needs neither to run: it polls its children inside its own future, so
 //! `smol::block_on(nursery.run(…))` is enough. It takes a [`SmolTimer`] for deadlines and grace,
-//! and the executors below where tasks are to run in parallel.
+//! and the executors below where children are to run in parallel, as tasks of their own:
+//!
+//! ```
+//! use umbel::smol::SmolSpawn;
+//! use umbel::{JoinError, Nursery};
+//!
+//! let n = Nursery::<JoinError>::new().on(SmolSpawn); // an `ExecutorNursery`
+//! let h = n.handle();
+//! let sum = smol::block_on(n.run(async {
+//!     let (a, b) = (h.spawn(async { Ok(20) }), h.spawn(async { Ok(22) }));
+//!     Ok(a.await? + b.await?)
+//! }));
+//! assert_eq!(sum.unwrap(), 42);
+//! ```
 
 use std::fmt;
 use std::future::Future;

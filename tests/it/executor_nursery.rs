@@ -279,6 +279,40 @@ fn a_child_that_began_in_a_turn_that_cancels_is_never_polled() {
 }
 
 #[test]
+fn a_graceful_child_that_began_in_that_turn_is_told_all_the_same() {
+    for forced in [false, true] {
+        let (steps, log) = (Steps::new(), Log::new());
+        let n = N::new().on(steps.clone());
+        let h = n.handle();
+        let mut task = Task::new(n.run::<(), _>(async {
+            let note = log.clone();
+            drop(h.spawn_graceful(|cx| async move {
+                note.add("begun");
+                cx.token().cancelled().await;
+                note.add("told");
+                gives(1, 1).await
+            }));
+            steps.poll(0);
+            h.cancel();
+            if forced {
+                h.force();
+            }
+            pending().await
+        }));
+        assert!(task.finish_with(&steps).unwrap_err().cancelled().is_some());
+        let stats = h.report().unwrap().stats;
+        let (entries, expected) = match forced {
+            false => ("begun told", (1, 0)),
+            true => ("begun", (0, 1)),
+        };
+        assert_eq!(
+            (log.take().as_str(), stats.done, stats.forced),
+            (entries, expected.0, expected.1)
+        );
+    }
+}
+
+#[test]
 fn a_deadline_in_the_past_lets_no_child_begin() {
     let (steps, clock) = (Steps::new(), ManualClock::new());
     let past = clock.now();
@@ -1026,7 +1060,9 @@ fn an_executor_whose_type_is_not_known_boxes_its_tasks() {
 
 /// An executor of this thread.
 #[derive(Clone, Default)]
-struct Here(Rc<RefCell<Vec<Pin<Box<dyn Future<Output = ()>>>>>>);
+struct Here(Rc<RefCell<Vec<LocalTask>>>);
+
+type LocalTask = Pin<Box<dyn Future<Output = ()>>>;
 
 impl<F: Future<Output = ()> + 'static> Spawn<F> for Here {
     fn spawn(&self, future: F) -> Result<(), SpawnError<F>> {

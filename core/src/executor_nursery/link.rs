@@ -112,7 +112,11 @@ pub(super) fn new<O>(decided: bool) -> (TaskSide<O>, ProxySide<O>) {
         link: Some(Arc::clone(&link)),
         waits: false,
     };
-    (task, ProxySide { link })
+    let proxy = ProxySide {
+        link,
+        has_end: false,
+    };
+    (task, proxy)
 }
 
 impl<O> Link<O> {
@@ -199,6 +203,8 @@ impl<O> Decider<O> {
 /// The proxy's side. Dropped, it tells the task to stop.
 pub(super) struct ProxySide<O> {
     link: Arc<Link<O>>,
+    /// It has taken the end: there is nobody to be told, and the waker, if one was left, is the task's to take.
+    has_end: bool,
 }
 
 impl<O> ProxySide<O> {
@@ -238,7 +244,10 @@ impl<O> ProxySide<O> {
         }
         // SAFETY: K1 – `ENDED` was seen, and this is the one proxy side, borrowed mutably.
         match self.link.end.with_mut(|end| unsafe { (*end).take() }) {
-            Some(end) => Poll::Ready(end),
+            Some(end) => {
+                self.has_end = true;
+                Poll::Ready(end)
+            }
             None => panic!("a proxy was polled after it was ready"),
         }
     }
@@ -246,7 +255,9 @@ impl<O> ProxySide<O> {
 
 impl<O> Drop for ProxySide<O> {
     fn drop(&mut self) {
-        self.stop();
-        drop(self.link.proxy.take());
+        if !self.has_end {
+            self.stop();
+            drop(self.link.proxy.take());
+        }
     }
 }

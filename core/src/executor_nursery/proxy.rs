@@ -46,6 +46,10 @@ impl<O> Future for Proxy<O> {
 }
 
 impl<O> Remote for Proxy<O> {
+    fn has_begun(&self) -> bool {
+        true
+    }
+
     fn stop(&mut self) -> Stopped {
         match self.side.stop() {
             true => Stopped::Told,
@@ -99,6 +103,10 @@ impl<F: Future, S: Spawn<ChildTask<F>>> Future for Queued<F, S> {
 }
 
 impl<F: Future, S> Remote for Queued<F, S> {
+    fn has_begun(&self) -> bool {
+        self.waiting.is_none()
+    }
+
     fn stop(&mut self) -> Stopped {
         match self.waiting {
             Some(_) => Stopped::Here,

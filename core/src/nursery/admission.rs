@@ -167,16 +167,30 @@ impl<E, M: Mode> Engine<'_, E, M> {
         }
     }
 
-    /// The nursery is cancelled, or all children have ended: the child never starts. If it has begun
-    /// elsewhere, it is told to end.
+    /// The nursery is cancelled, or all children have ended: the child never starts.
     pub(crate) fn refuse(&mut self, child: NurserySide) {
-        if child.is_remote() && cutting::stop(&self.shared, &child, JoinErrorKind::Cancelled) {
-            return self.start(child);
+        if child.has_begun_elsewhere() {
+            return self.refuse_begun(child);
         }
         match self.phase {
             Phase::Cleaning => cutting::turn_away(&self.shared, child),
             _ => cutting::refuse(&self.shared, child),
         }
+    }
+
+    /// It has begun elsewhere, before the nursery knew it: it is told to end, and waited for. A graceful one
+    /// knows, and has what is left of the grace.
+    #[cold]
+    fn refuse_begun(&mut self, child: NurserySide) {
+        let shared = &self.shared;
+        let is_graceful = self.phase == Phase::Draining && child.role() == Role::Graceful;
+        let has_time = shared.grace.is_none() || self.watch.due != Instant::NEVER;
+        if !is_graceful {
+            cutting::stop(shared, &child, JoinErrorKind::Cancelled);
+        } else if !has_time || shared.is_forced() {
+            cutting::stop(shared, &child, JoinErrorKind::Forced);
+        }
+        self.start(child);
     }
 
     /// Places that nobody queues for go back to the common store.

@@ -138,10 +138,11 @@ impl ManualClock {
 
     /// The earliest instant that a sleep waits for: the next point worth moving to.
     ///
-    /// `None` if nothing waits. While another thread moves or asks the clock it may miss a sleep.
+    /// `None` if nothing waits, or only for [`Instant::NEVER`]. While another thread moves or asks the clock it may miss a sleep.
     pub fn next_due(&self) -> Option<Instant> {
         let waiting = self.shared.take_live();
-        let next = waiting.iter().map(|entry| entry.at).min();
+        let due = waiting.iter().map(|entry| entry.at);
+        let next = due.filter(|at| *at != Instant::NEVER).min();
         self.shared.put_back(waiting);
         self.shared.settle();
         next

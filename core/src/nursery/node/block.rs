@@ -46,6 +46,9 @@ impl<T, E> Outcome<T, E> for Option<Result<T, E>> {
 /// A future that stands for work which is done elsewhere, and which cannot be dropped in its place: it is
 /// told, and has ended when the work has.
 pub(crate) trait Remote: Unpin {
+    /// Whether something has begun elsewhere.
+    fn has_begun(&self) -> bool;
+
     /// Tells it to end.
     fn stop(&mut self) -> Stopped;
 
@@ -222,6 +225,7 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
 impl<F: Future<Output: Outcome<T, E>> + Remote, T, E, M: Aside> Typed<F, T, E, M> {
     const REMOTE: VTable = VTable {
         remote: Some(RemoteTable {
+            has_begun: Self::has_begun,
             stop: Self::stop,
             poll_decided: Self::poll_decided,
         }),
@@ -232,8 +236,13 @@ impl<F: Future<Output: Outcome<T, E>> + Remote, T, E, M: Aside> Typed<F, T, E, M
         Self::allocate_with(const { &Self::REMOTE }, site, future, aside)
     }
 
-    unsafe fn stop(node: NonNull<Node>) -> Stopped {
+    unsafe fn has_begun(node: NonNull<Node>) -> bool {
         // SAFETY: C6, C2 – the caller owns the payload, which holds the future; nobody is polling it.
+        unsafe { &*Self::payload(node).cast::<F>() }.has_begun()
+    }
+
+    unsafe fn stop(node: NonNull<Node>) -> Stopped {
+        // SAFETY: C6, C2 – as above.
         unsafe { &mut *Self::payload(node).cast::<F>() }.stop()
     }
 

@@ -198,6 +198,17 @@ impl NurserySide {
         }
     }
 
+    /// Whether it has begun elsewhere, whatever the nursery has done about it.
+    pub(crate) fn has_begun_elsewhere(&self) -> bool {
+        match &self.head().vtable.remote {
+            // SAFETY: C6; C2 – claimed and alive.
+            Some(remote) if self.claim(0) && self.is_alive() => unsafe {
+                (remote.has_begun)(self.0)
+            },
+            _ => false,
+        }
+    }
+
     /// Tells a child whose work is done elsewhere that it is to end, as `kind` unless it was told before: its
     /// poll tells when it has. False: it can be ended here, or has ended.
     pub(crate) fn stop(&self, kind: JoinErrorKind) -> bool {
