@@ -334,7 +334,9 @@ fn a_timer_that_ends_early_ends_nothing_early() {
     }
     let (clock, trigger) = (ManualClock::new(), CancellationToken::new());
     let timer = Hasty(clock.clone(), Arc::default());
-    let mut program = Coordinator::<&str, _>::new(timer, &trigger).budget(s(3));
+    let mut program = Coordinator::<&str, _>::new(timer, &trigger)
+        .lame_duck(s(1))
+        .budget(s(3));
     program.add("stuck", |_| pending());
     let mut run = pin!(program.run());
     let mut poll = || {
@@ -347,10 +349,14 @@ fn a_timer_that_ends_early_ends_nothing_early() {
     assert!(poll().is_none());
     trigger.cancel();
     assert!(poll().is_none());
-    clock.advance(s(2));
-    assert!(poll().is_none());
+    for _ in 0..2 {
+        clock.advance(s(1));
+        assert!(poll().is_none());
+    }
     clock.advance(s(1));
-    assert_eq!(poll().expect("the end").took, s(3));
+    let report = poll().expect("the end");
+    assert_eq!(report.took, s(3));
+    assert_eq!(report.subsystems[0].drain, Some(s(2)));
 }
 
 #[test]
