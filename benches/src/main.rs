@@ -1,4 +1,5 @@
-//! Umbel beside its peers and hand-written floors: `cargo xtask bench token`, `… set`, `… nursery`.
+//! Umbel beside its peers and hand-written floors: `cargo xtask bench token`, `… set`, `… nursery`,
+//! `… adapters`.
 //!
 //! Absolute times mean little on another machine, and ratios within one run mean a lot, so all
 //! contenders of a row run in one process, in turns: one round to warm up, one that counts
@@ -24,6 +25,7 @@
 //! | `token/workloads.rs` | what is measured, once for all contenders |
 //! | `token/rows.rs` | the rows, as data |
 //! | `set/…`, `nursery/…` | the same for the set and the nursery |
+//! | `adapters/…` | the same for nurseries on runtimes' executors |
 //! | `children.rs` | the futures that both of them poll |
 //!
 //! `--counts` runs the rows of one thread under callgrind and prints what no noise moves. It holds
@@ -31,6 +33,7 @@
 //!
 //! `cargo test` runs every row once, tiny: a benchmark that has rotted fails there.
 
+mod adapters;
 mod alloc;
 mod children;
 mod counts;
@@ -81,6 +84,8 @@ enum What {
     Set,
     /// The nursery.
     Nursery,
+    /// Nurseries on executors of tokio and smol.
+    Adapters,
 }
 
 impl What {
@@ -89,6 +94,7 @@ impl What {
             What::Token => token::rows::ROWS,
             What::Set => set::rows::ROWS,
             What::Nursery => nursery::rows::ROWS,
+            What::Adapters => adapters::rows::ROWS,
         }
     }
 
@@ -97,6 +103,7 @@ impl What {
             What::Token => "token",
             What::Set => "set",
             What::Nursery => "nursery",
+            What::Adapters => "adapters",
         }
     }
 }

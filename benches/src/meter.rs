@@ -75,6 +75,18 @@ impl Meter {
         }
     }
 
+    /// Nanoseconds of wall time for each of `ops` operations that `run` has threads of its own do.
+    pub(crate) fn wall(self, ops: usize, run: impl FnOnce()) -> Reading {
+        let (disturbed, reading) = preempted(|| {
+            self.clocked(ops, || {
+                let start = Instant::now();
+                run();
+                start.elapsed()
+            })
+        });
+        reading.disturbed_if(disturbed)
+    }
+
     /// Nanoseconds of wall time for each of `ops` operations that `run` does while another thread
     /// calls `disturb`, over and over.
     pub(crate) fn disturbed(

@@ -1,8 +1,8 @@
 //! `nursery`: spawning, joining, yielding; starvation and outer wakes; the nursery without an
 //! allocator.
 
-mod contenders;
+pub(crate) mod contenders;
 mod fixed;
 mod floors;
 pub(crate) mod rows;
-mod workloads;
+pub(crate) mod workloads;

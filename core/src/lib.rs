@@ -18,12 +18,14 @@
 //! | 2 | `time` | instants, budgets, clocks, virtual time | [`Instant`], [`Timer`], [`Budget`], [`ManualClock`] |
 //! | 3 | `observe` | names and numbers | [`Name`], [`Id`] |
 //! | 3 | `spawn` | executors, seen from here | [`Spawn`] |
+//! | 4 | `boxed_task` | executors of a type that is not known | [`Boxed`] |
 //! | 4 | `token` | the tree of tokens, a token in a `static`, and what libraries take | [`CancellationToken`], [`StaticToken`], [`CancelSignal`] |
 //! | 5 | `set` | polling only what was woken | [`FutureSet`], [`FixedSet`] |
 //! | 6 | `nursery` | scopes of children, and who watches them | [`Nursery`], [`LocalNursery`], [`Handle`], [`Join`], [`Observer`], [`Snapshot`] |
 //! | 6 | `fixed_nursery` | scopes of children without an allocator | [`FixedNursery`] |
 //! | 6 | `ext` | combinators | [`FutureExt`], [`StreamExt`] |
-//! | 7 | `log` | the types above in defmt's logs | feature `defmt` |
+//! | 7 | `executor_nursery` | scopes of tasks that an executor runs in parallel | [`ExecutorNursery`], [`ExecutorHandle`], [`Spawn`] |
+//! | 8 | `log` | the types above in defmt's logs | feature `defmt` |
 //!
 //! # What a library takes
 //!
@@ -80,15 +82,27 @@ mod time;
 #[cfg(feature = "alloc")]
 mod observe;
 mod spawn;
+#[cfg(feature = "alloc")]
+mod boxed_task;
 mod token;
 mod set;
 #[cfg(feature = "alloc")]
 mod nursery;
 mod fixed_nursery;
 mod ext;
+#[cfg(feature = "alloc")]
+mod executor_nursery;
 #[cfg(feature = "defmt")]
 mod log;
 
+#[cfg(feature = "alloc")]
+pub use boxed_task::{BoxTask, Boxed, LocalBoxTask, LocalBoxed};
+#[cfg(feature = "alloc")]
+pub use executor_nursery::{
+    ExecutorNursery, LocalExecutorNursery,
+    handle::{ExecutorChild, ExecutorHandle, LocalExecutorChild, LocalExecutorHandle},
+    task::ChildTask,
+};
 pub use ext::{FutureExt, OrCancelled, StreamExt, TakeUntilCancelled};
 pub use fixed_nursery::{
     FixedNursery,

@@ -87,6 +87,7 @@ impl<F> Format for TrySpawnError<F> {
         match self {
             TrySpawnError::Full(_) => write!(f, "the nursery has no room for another child"),
             TrySpawnError::Closed(_) => write!(f, "the nursery is closed"),
+            TrySpawnError::Refused(_) => write!(f, "the nursery's executor refused the child"),
         }
     }
 }
@@ -177,6 +178,7 @@ impl Format for JoinErrorKind {
             JoinErrorKind::Forced => write!(f, "Forced"),
             JoinErrorKind::Skipped => write!(f, "Skipped"),
             JoinErrorKind::Unstarted => write!(f, "Unstarted"),
+            JoinErrorKind::Lost => write!(f, "Lost"),
             JoinErrorKind::Closed => write!(f, "Closed"),
         }
     }
@@ -195,6 +197,7 @@ impl<E: Format> Format for Cause<E> {
         match self {
             Cause::Error(error) => write!(f, "{}", error),
             Cause::Cancelled(reason) => write!(f, "cancelled ({})", reason),
+            Cause::Lost(child) => write!(f, "{}", child),
         }
     }
 }

@@ -12,9 +12,9 @@
 //! | `ended` | who ended, and how long it took |
 //! | `histogram` | durations by order of magnitude |
 //! | `report` | counts and the final report |
-//! | `failure` | the outcome's error |
 //! | `skip` | why a child that waited for others never started |
 //! | `join_error` | the join's error |
+//! | `failure` | the outcome's error |
 //! | `policy` | what an error does to the siblings |
 //! | `observer` | who watches |
 //! | `snapshot` | what a nursery looks like, in words |
@@ -47,15 +47,19 @@
 //! | `handle` | the handles: spawning, steering |
 //! | `resource` | the handles: cleanups, critical sections |
 //! | `running` | what the set polls: a child at work |
+//! | `engine` | the engine: what it is made of |
+//! | `admission` | the engine: children in |
+//! | `draining` | the engine: drain and cleanups |
+//! | `finishing` | the engine: its end |
 //! | `drive` | the engine: what one poll does |
 
 // Each uses only what stands above it.
 pub(crate) mod ended;
 pub(crate) mod histogram;
 pub(crate) mod report;
-pub(crate) mod failure;
 pub(crate) mod skip;
 pub(crate) mod join_error;
+pub(crate) mod failure;
 pub(crate) mod policy;
 pub(crate) mod observer;
 pub(crate) mod snapshot;
@@ -88,6 +92,10 @@ pub(crate) mod child;
 pub(crate) mod handle;
 pub(crate) mod resource;
 pub(crate) mod running;
+pub(crate) mod engine;
+pub(crate) mod admission;
+pub(crate) mod draining;
+pub(crate) mod finishing;
 pub(crate) mod drive;
 #[cfg(all(test, not(feature = "std"), not(umbel_loom)))]
 mod tests;
@@ -99,6 +107,7 @@ use crate::time::{Instant, Timer};
 use crate::token::CancellationToken;
 use crate::wake::batch::each;
 use alloc::boxed::Box;
+use child::{Child, LocalChild};
 use core::cell::Cell;
 use core::fmt;
 use core::future::Future;
@@ -107,10 +116,9 @@ use core::pin::Pin;
 use core::ptr::NonNull;
 use core::task::{Context, Poll};
 use core::time::Duration;
-use drive::Engine;
+use engine::Engine;
 use failure::Failure;
 use futures_core::FusedFuture;
-use child::{Child, LocalChild};
 use handle::{Handle, LocalHandle};
 use join::Join;
 use limit::Room;

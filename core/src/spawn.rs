@@ -78,17 +78,21 @@ pub enum TrySpawnError<F> {
     /// There will be no room: the nursery is cancelled or has ended, or, if it is a fixed one, is not
     /// being polled.
     Closed(F),
+    /// There is room, but the nursery's [executor](Spawn) did not take it.
+    Refused(F),
 }
 
 impl<F> TrySpawnError<F> {
     /// The future that was refused.
     pub fn into_inner(self) -> F {
         match self {
-            TrySpawnError::Full(future) | TrySpawnError::Closed(future) => future,
+            TrySpawnError::Full(future)
+            | TrySpawnError::Closed(future)
+            | TrySpawnError::Refused(future) => future,
         }
     }
 
-    /// Whether another attempt may succeed.
+    /// Whether another attempt may succeed when a child has ended.
     pub const fn is_full(&self) -> bool {
         matches!(self, TrySpawnError::Full(_))
     }
@@ -99,6 +103,7 @@ impl<F> fmt::Debug for TrySpawnError<F> {
         f.write_str(match self {
             TrySpawnError::Full(_) => "Full(..)",
             TrySpawnError::Closed(_) => "Closed(..)",
+            TrySpawnError::Refused(_) => "Refused(..)",
         })
     }
 }
@@ -108,6 +113,7 @@ impl<F> fmt::Display for TrySpawnError<F> {
         f.write_str(match self {
             TrySpawnError::Full(_) => "the nursery has no room for another child",
             TrySpawnError::Closed(_) => "the nursery is closed",
+            TrySpawnError::Refused(_) => "the nursery's executor refused the child",
         })
     }
 }

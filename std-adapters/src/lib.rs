@@ -21,7 +21,7 @@
     doc = "| [`signal`] | `signal` | SIGINT and SIGTERM, through signal-hook | one for each [`signal::install`] |"
 )]
 #![cfg_attr(
-    all(unix, feature = "process"),
+    all(unix, not(target_os = "openbsd"), feature = "process"),
     doc = "| [`process`] | `process`, with `smol`, `async-std` or `tokio` | child processes, through async-process and tokio | async-process's one, which reaps orphans; with `tokio` none |"
 )]
 #![cfg_attr(
@@ -54,7 +54,7 @@ pub mod async_std;
 pub mod blocking;
 #[cfg(feature = "census")]
 pub mod census;
-#[cfg(all(unix, feature = "process"))]
+#[cfg(all(unix, not(target_os = "openbsd"), feature = "process"))]
 pub mod process;
 #[cfg(feature = "shutdown")]
 pub mod shutdown;

@@ -1,5 +1,6 @@
 //! A child process as a child of a nursery: asked to end when it is cancelled, killed when it does
-//! not, with all that it started, and always reaped. Unix only.
+//! not, with all that it started, and always reaped. Unix only, and not on OpenBSD, which has no
+//! `waitid`.
 //!
 //! A [`Command`] is run in a graceful child, on the runtime that its timer names:
 //!
@@ -40,14 +41,17 @@
 //! - The process leads a **group** of its own, in which its children are, and theirs. All signals go
 //!   to the group. Who means to outlive the process leaves it (`setsid`), as a daemon does. A group
 //!   of its own is no foreground group: Ctrl-C at the terminal does not reach it (the nursery's token
-//!   tells it), and reading from the terminal would stop it, so its standard input is empty.
+//!   tells it), and reading from the terminal would stop it, so its standard input is
+//!   empty, unless it is [fed](Command::input).
 //! - The **grace** is the nursery's, less an eighth in which to kill, to read the rest and to reap;
 //!   or less, if [`Command::grace`] says so. Without either there is no kill but by
 //!   [`force`](crate::Handle::force).
 //! - **Output** is read until all who hold it have closed it. What was written before the end is
-//!   delivered, though the nursery is cancelled: the process is a graceful child. Those in the group
-//!   that still hold the output when the process itself has ended have the grace from then on;
-//!   those that do not hold it are killed then.
+//!   delivered, though the nursery is cancelled: the process is a graceful child.
+//! - **Those it leaves** in its group when it ends are killed, at once unless they hold its output: then
+//!   when the output is at its end, or the grace, counted from its end, is over. (The system does not
+//!   tell of those that hold nothing.) A script that starts something which must end in peace waits for
+//!   it, or becomes it by `exec`.
 //! - **Dropped** before its end (forced, or because its nursery was), the group is killed at once,
 //!   and the process reaped by who reaps orphans: the thread of `async-process`, or tokio's driver, when
 //!   its runtime runs.
@@ -84,30 +88,35 @@
 //! way. SIGCHLD must not be ignored or blocked in all threads, and nobody else may reap our children:
 //! then the status of one is lost, and the run ends with the system's error.
 
+mod exit;
 mod runtime;
 
 mod group;
-mod output;
+mod streams;
+
+mod ask;
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::future::{Future, Ready, poll_fn, ready};
 use std::io;
 use std::pin::pin;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::task::Poll;
 use std::time::Duration;
 
-use umbel_core::{ChildContext, Reason};
+use umbel_core::ChildContext;
 
+pub use ask::{Ask, Process};
+pub use exit::{Exit, ExitError};
 use group::Group;
-pub use output::Source;
 #[cfg(any(feature = "smol", feature = "async-std"))]
 pub use runtime::AsyncProcess;
 pub use runtime::Runtime;
 use runtime::Streams;
 #[cfg(feature = "tokio")]
 pub use runtime::TokioProcess;
+pub use streams::Source;
 
 /// For whom no grace bounds it: how long to read on what a killed group has left, if somebody who has
 /// left the group still holds it.
@@ -123,6 +132,7 @@ pub type Nobody = fn(Source, &[u8]) -> Ready<()>;
 pub struct Command<'a, S = Nobody> {
     std: std::process::Command,
     streams: Streams,
+    input: Option<Vec<u8>>,
     ask: Ask<'a>,
     grace: Option<Duration>,
     sink: S,
@@ -138,6 +148,7 @@ impl<'a> Command<'a> {
                 stdout: Stdio::inherit(),
                 stderr: Stdio::inherit(),
             },
+            input: None,
             ask: Ask::Terminate,
             grace: None,
             sink: |_, _| ready(()),
@@ -180,6 +191,15 @@ impl<'a, S> Command<'a, S> {
         self
     }
 
+    /// Gives the process `input` to read, and then the end of it, unless it is asked by
+    /// [`Ask::CloseStdin`]: then the end comes when it is asked. It is written as the process reads it.
+    /// A process that does not read all of it is no error.
+    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.streams.stdin = Stdio::piped();
+        self.input = Some(input.into());
+        self
+    }
+
     /// Where standard output goes, if not to the sink of [`output`](Self::output), called before this.
     /// A pipe is read for the sink; without one it is read and dropped.
     pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
@@ -201,6 +221,7 @@ impl<'a, S> Command<'a, S> {
         Command {
             std: self.std,
             streams: self.streams,
+            input: self.input,
             ask,
             grace: self.grace,
             sink: self.sink,
@@ -229,6 +250,7 @@ impl<'a, S> Command<'a, S> {
         Command {
             std: self.std,
             streams: self.streams,
+            input: self.input,
             ask: self.ask,
             grace: self.grace,
             sink,
@@ -250,7 +272,9 @@ impl<'a, S> Command<'a, S> {
     ///
     /// The system's, if the process could not be started, or if its output could not be read (then the
     /// group is killed). If it was cancelled before its start, the
-    /// [`Cancelled`](crate::Cancelled), and nothing was started.
+    /// [`Cancelled`](crate::Cancelled), and nothing was started. One case is out of our hands: when the
+    /// system starts the process and then has no descriptor left to watch it by, async-process and
+    /// tokio give the error and let go of the process, which runs on.
     pub async fn run<R, Fut>(self, cx: ChildContext, timer: R) -> io::Result<Exit>
     where
         R: Runtime,
@@ -260,12 +284,18 @@ impl<'a, S> Command<'a, S> {
         cx.token().check()?;
         let times = Times::new(self.grace, cx.grace());
         let (mut group, pipes) = Group::<R::Processes>::start(self.std, self.streams)?;
-        let mut input = pipes.input;
+        // Open until it is asked, unless it is fed and not asked so.
+        let until_asked = matches!(self.ask, Ask::CloseStdin) || self.input.is_none();
+        let (mut input, fed) = match self.input {
+            Some(bytes) => (None, pipes.input.map(|pipe| (pipe, bytes))),
+            None => (pipes.input, None),
+        };
+        let mut feed = pin!(fed.map(|(pipe, bytes)| streams::feed::<R::Processes>(pipe, bytes)));
         let mut ask = Some(self.ask);
 
         let mut cancelled = pin!(cx.token().cancelled());
         let mut alarm = pin!(None::<R::Sleep>);
-        let mut output = pin!(Some(output::deliver::<R::Processes, _, _>(
+        let mut output = pin!(Some(streams::deliver::<R::Processes, _, _>(
             pipes.outputs,
             self.sink
         )));
@@ -287,6 +317,11 @@ impl<'a, S> Command<'a, S> {
                         return Poll::Ready(Event::Read(end));
                     }
                 }
+                if let Some(feed) = feed.as_mut().as_pin_mut() {
+                    if let Poll::Ready(rest) = feed.poll(task) {
+                        return Poll::Ready(Event::Fed(rest));
+                    }
+                }
                 match alarm.as_mut().as_pin_mut() {
                     Some(alarm) => alarm.poll(task).map(|()| Event::TimeIsOver),
                     None => Poll::Pending,
@@ -297,10 +332,11 @@ impl<'a, S> Command<'a, S> {
                     let ask = ask.take();
                     if let Some(ask) = ask.filter(|_| !killed) {
                         asked = cx.token().reason();
-                        ask.put(&mut Process {
-                            group: &group,
-                            close: &mut || input = None,
-                        });
+                        let mut close = || {
+                            feed.set(None);
+                            input = None;
+                        };
+                        ask.put(&mut Process::new(&group, &mut close));
                     }
                     times.kill
                 }
@@ -314,6 +350,11 @@ impl<'a, S> Command<'a, S> {
                     output.set(None);
                     None
                 }
+                Event::Fed(rest) => {
+                    feed.set(None);
+                    input = rest.filter(|_| until_asked);
+                    None
+                }
                 Event::TimeIsOver if !killed => {
                     group.kill();
                     killed = true;
@@ -322,7 +363,7 @@ impl<'a, S> Command<'a, S> {
                 }
                 Event::TimeIsOver => {
                     alarm.set(None);
-                    cut = output.is_some();
+                    cut |= output.is_some();
                     output.set(None);
                     None
                 }
@@ -353,12 +394,14 @@ impl<S> fmt::Debug for Command<'_, S> {
 }
 
 /// What [`Command::run`] waits for.
-enum Event {
+enum Event<I> {
     Cancelled,
     /// The process has ended; it is not reaped.
     Ended(io::Result<()>),
     /// All output has been read.
     Read(io::Result<()>),
+    /// All input has been written, or the process reads no more: then the pipe is closed.
+    Fed(Option<I>),
     TimeIsOver,
 }
 
@@ -378,149 +421,6 @@ impl Times {
         let left = whole.zip(kill).map(|(whole, kill)| (whole - kill) / 2);
         let settle = left.map_or(SETTLE, |left| left.min(SETTLE));
         Times { kill, settle }
-    }
-}
-
-/// How a process is asked to end.
-#[derive(Default)]
-#[non_exhaustive]
-pub enum Ask<'a> {
-    /// SIGTERM to the group, and SIGCONT, so that who was stopped hears it.
-    #[default]
-    Terminate,
-    /// Its standard input, which is a pipe until then, is closed.
-    CloseStdin,
-    /// As [`Ask::with`] says.
-    With(Box<dyn FnOnce(&mut Process<'_>) + Send + 'a>),
-}
-
-impl<'a> Ask<'a> {
-    /// By calling `f`, once, in the poll that hears of the cancellation.
-    ///
-    /// ```
-    /// use umbel::process::{Ask, Command};
-    ///
-    /// const SIGINT: i32 = 2;
-    /// let server = Command::new("server").ask(Ask::with(|process| {
-    ///     let _ = process.signal(SIGINT); // if it fails: the kill comes
-    /// }));
-    /// # drop(server);
-    /// ```
-    pub fn with(f: impl FnOnce(&mut Process<'_>) + Send + 'a) -> Self {
-        Ask::With(Box::new(f))
-    }
-
-    fn put(self, process: &mut Process<'_>) {
-        match self {
-            // A group that does not hear it is killed when the grace is over.
-            Ask::Terminate => process.group.terminate(),
-            Ask::CloseStdin => process.close_stdin(),
-            Ask::With(f) => f(process),
-        }
-    }
-}
-
-impl fmt::Debug for Ask<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Ask::Terminate => "Terminate",
-            Ask::CloseStdin => "CloseStdin",
-            Ask::With(_) => "With(..)",
-        })
-    }
-}
-
-/// A running process and its group, to a closure that [asks](Ask::with) it to end.
-pub struct Process<'p> {
-    group: &'p dyn group::Signals,
-    close: &'p mut dyn FnMut(),
-}
-
-impl Process<'_> {
-    /// The process's id, and its group's.
-    pub fn id(&self) -> u32 {
-        self.group.id()
-    }
-
-    /// Sends the signal with this number to the group.
-    ///
-    /// # Errors
-    ///
-    /// The system's; [`InvalidInput`](io::ErrorKind::InvalidInput) for a number that names no signal.
-    pub fn signal(&self, signal: i32) -> io::Result<()> {
-        self.group.signal(signal)
-    }
-
-    /// Closes the process's standard input, if that is a pipe.
-    pub fn close_stdin(&mut self) {
-        (self.close)();
-    }
-}
-
-impl fmt::Debug for Process<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Process").field("id", &self.id()).finish()
-    }
-}
-
-/// How a process ended.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Exit {
-    /// What the system says of the process itself.
-    pub status: ExitStatus,
-    /// Why it was asked to end, if it was.
-    pub asked: Option<Reason>,
-    /// Whether the group was killed because the time was over: of the process itself, or of those that
-    /// it left behind with its output.
-    pub killed: bool,
-    /// Whether somebody held the output even after that, or the sink was not done: then the rest of it
-    /// is lost.
-    pub cut: bool,
-}
-
-impl Exit {
-    /// This, if the process ended with status 0; otherwise an error that says how it ended.
-    ///
-    /// # Errors
-    ///
-    /// The [`Exit`] as an error, which can be an [`io::Error`].
-    pub fn check(self) -> Result<Self, ExitError> {
-        if self.status.success() {
-            Ok(self)
-        } else {
-            Err(ExitError(self))
-        }
-    }
-}
-
-/// A process did not end with success; made by [`Exit::check`].
-#[derive(Debug, Clone)]
-pub struct ExitError(Exit);
-
-impl ExitError {
-    /// How it ended.
-    pub fn exit(&self) -> &Exit {
-        &self.0
-    }
-}
-
-impl fmt::Display for ExitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the process ended with {}", self.0.status)?;
-        match (&self.0.asked, self.0.killed) {
-            (_, true) => f.write_str(", killed when its time was over"),
-            (Some(reason), false) => write!(f, ", asked to: {reason}"),
-            (None, false) => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for ExitError {}
-
-impl From<ExitError> for io::Error {
-    fn from(error: ExitError) -> Self {
-        io::Error::other(error)
     }
 }
 

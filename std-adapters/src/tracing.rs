@@ -11,7 +11,7 @@
 //! | `cancelled` | scope | INFO | `reason` |
 //! | `body ended` | scope | DEBUG | `outcome` |
 //! | `cleaned up` | scope | DEBUG; WARN if it was forced or panicked | `name`, `site`, `outcome` |
-//! | `closed` | scope | INFO | the counts: `started`, `done`, `failed`, `panicked`, `cancelled`, `forced`, `skipped` |
+//! | `closed` | scope | INFO | the counts: `started`, `done`, `failed`, `panicked`, `cancelled`, `forced`, `skipped`, `lost` |
 //! | `started` | child | DEBUG | |
 //! | `told` | child | DEBUG | `reason` |
 //! | `ended` | child | DEBUG; WARN if it was forced or panicked | `outcome`, `reason`, `notice`, `drain` |
@@ -132,6 +132,7 @@ impl Observer for TracingObserver {
             cancelled = stats.cancelled,
             forced = stats.forced,
             skipped = stats.skipped,
+            lost = stats.lost,
             "closed"
         );
         self.forget(scope.mark());
@@ -206,6 +207,7 @@ fn outcome(how: &Ending<'_>) -> &'static str {
         Some(JoinErrorKind::Forced) => "forced",
         Some(JoinErrorKind::Closed) => "dropped",
         Some(JoinErrorKind::Skipped) => "skipped",
+        Some(JoinErrorKind::Lost) => "lost",
         Some(_) => "ended otherwise",
     }
 }

@@ -6,11 +6,14 @@
 //! length of time is asserted.
 #![cfg(target_os = "linux")]
 
+use std::cell::RefCell;
 use std::fs;
-use std::future::{Future, poll_fn, ready};
+use std::future::{Future, Ready, poll_fn, ready};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -21,7 +24,9 @@ use umbel::async_std::AsyncStdTimer;
 use umbel::process::{Ask, Command, Exit, Runtime, Source};
 use umbel::smol::SmolTimer;
 use umbel::tokio::TokioTimer;
-use umbel::{CancellationToken, Cancelled, JoinError, JoinErrorKind, Nursery, Reason};
+use umbel::{
+    CancellationToken, Cancelled, JoinError, JoinErrorKind, LocalNursery, Nursery, Reason,
+};
 
 const SIGKILL: i32 = 9;
 const SIGUSR1: i32 = 10;
@@ -120,11 +125,16 @@ on_every_runtime! {
     closing_the_standard_input_asks
     a_closure_asks
     the_standard_input_is_empty
+    what_is_fed_is_read
+    who_does_not_read_its_input_is_no_error
+    who_is_fed_and_asked_by_the_end_of_it_has_it_then
     pieces_say_where_they_come_from
     the_status_is_told
     what_cannot_be_started_is_an_error_and_others_lose_nothing
     cancelled_before_it_starts_nothing_is_started
     forced_it_is_killed_and_reaped
+    a_sink_that_panics_kills_it
+    a_sink_may_stay_on_its_thread
     who_has_left_the_group_is_not_waited_for
     a_thousand_cancelled_runs_leave_nobody
 }
@@ -137,6 +147,7 @@ struct Script<'a> {
     text: String,
     ask: Ask<'a>,
     grace: Option<Duration>,
+    input: Option<String>,
     /// Where the standard error goes, if it is not for the sink.
     errors: Option<OwnedFd>,
 }
@@ -146,6 +157,7 @@ fn script<'a>(text: impl Into<String>) -> Script<'a> {
         text: text.into(),
         ask: Ask::Terminate,
         grace: None,
+        input: None,
         errors: None,
     }
 }
@@ -170,6 +182,9 @@ impl Ran {
 impl<'a> Script<'a> {
     fn command(self) -> Command<'a> {
         let mut command = Command::new("sh").args(["-c", &self.text]).ask(self.ask);
+        if let Some(input) = self.input {
+            command = command.input(input);
+        }
         if let Some(grace) = self.grace {
             command = command.grace(grace);
         }
@@ -418,6 +433,29 @@ fn the_standard_input_is_empty<R: On>() {
         .unwrap();
 }
 
+fn what_is_fed_is_read<R: On>() {
+    let mut cat = script("cat; echo end");
+    // More than the pipes hold: it is written while the output is read.
+    cat.input = Some("0123456789".repeat(100_000));
+    let ran = cat.run::<R>();
+    assert_eq!(ran.said.len(), 1_000_004);
+    ran.exit.unwrap().check().unwrap();
+}
+
+fn who_does_not_read_its_input_is_no_error<R: On>() {
+    let mut head = script("head -c 3");
+    head.input = Some("0123456789".repeat(100_000));
+    head.run::<R>().saying("012").check().unwrap();
+}
+
+fn who_is_fed_and_asked_by_the_end_of_it_has_it_then<R: On>() {
+    let mut cat = script("trap '' TERM; cat; echo end");
+    cat.input = Some("ready\n".into());
+    cat.ask = Ask::CloseStdin;
+    let exit = cat.run::<R>().saying("ready\nend\n");
+    assert!(exit.asked.is_some() && !exit.killed);
+}
+
 fn pieces_say_where_they_come_from<R: On>() {
     let timer = R::timer();
     let said = Mutex::new([String::new(), String::new()]);
@@ -521,6 +559,29 @@ fn forced_it_is_killed_and_reaped<R: On>() {
             smol::future::yield_now().await;
         }
     });
+}
+
+fn a_sink_that_panics_kills_it<R: On>() {
+    let (errors, witness) = witness();
+    let mut family = script(format!("{FAMILY} & {READY}"));
+    family.errors = Some(errors);
+    let run = AssertUnwindSafe(|| family.run_and::<R, _>(|_, _| -> Ready<()> { panic!("seven") }));
+    let payload = catch_unwind(run).unwrap_err();
+    assert_eq!(payload.downcast_ref::<&str>(), Some(&"seven"));
+    until_all_are_gone(witness);
+}
+
+fn a_sink_may_stay_on_its_thread<R: On>() {
+    let (timer, said) = (R::timer(), Rc::new(RefCell::new(Vec::<u8>::new())));
+    let theirs = said.clone();
+    let n = LocalNursery::<io::Error>::new().timer(timer);
+    let command = Command::new("echo").arg("here").output(move |_, piece| {
+        theirs.borrow_mut().extend(piece);
+        ready(())
+    });
+    drop(n.handle().spawn_graceful(|cx| command.run(cx, timer)));
+    R::block_on(n.run(async { Ok(()) })).unwrap();
+    assert_eq!(*said.borrow(), b"here\n");
 }
 
 fn who_has_left_the_group_is_not_waited_for<R: On>() {

@@ -5,8 +5,9 @@ use std::future::Ready;
 use std::marker::PhantomPinned;
 use std::rc::Rc;
 use umbel_core::{
-    ChildContext, FixedNursery, FixedRun, FixedSet, Handle, Join, LocalChild, LocalHandle,
-    LocalNursery, LocalRun, LocalSpawnWait, Nursery, Run, SpawnWait, StaticChild,
+    BoxTask, ChildContext, ChildTask, ExecutorHandle, ExecutorNursery, FixedNursery, FixedRun,
+    FixedSet, Handle, Join, LocalBoxTask, LocalChild, LocalExecutorHandle, LocalExecutorNursery,
+    LocalHandle, LocalNursery, LocalRun, LocalSpawnWait, Nursery, Run, SpawnWait, StaticChild,
 };
 
 /// Crosses threads, but is not shared by them.
@@ -21,6 +22,17 @@ assert_impl_all!(Handle<'_, Moves>: Send, Sync);
 assert_impl_all!(umbel_core::Child<'_, '_, Moves>: Send);
 assert_impl_all!(SpawnWait<'_, u8, Moves>: Send, Sync);
 assert_impl_all!(ChildContext: Send, Sync);
+// Of children on an executor.
+assert_impl_all!(ExecutorNursery<'_, Moves, ()>: Send);
+assert_not_impl_any!(ExecutorNursery<'_, Moves, ()>: Sync);
+assert_impl_all!(ExecutorHandle<'_, Moves, ()>: Send, Sync);
+assert_not_impl_any!(ExecutorHandle<'_, Moves, Moves>: Send, Sync);
+assert_impl_all!(ChildTask<Body<u8>>: Send);
+assert_not_impl_any!(ChildTask<Body<Rc<u8>>>: Send);
+assert_impl_all!(BoxTask: Send, Unpin);
+assert_not_impl_any!(LocalBoxTask: Send);
+assert_not_impl_any!(LocalExecutorNursery<'_, u8, ()>: Send, Sync);
+assert_not_impl_any!(LocalExecutorHandle<'_, u8, ()>: Send, Sync);
 // Of a child of either sort of nursery.
 assert_impl_all!(Join<u8>: Send, Sync);
 assert_not_impl_any!(Join<Rc<u8>>: Send);

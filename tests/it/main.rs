@@ -4,6 +4,7 @@
 mod auto_traits;
 mod budget;
 mod drive;
+mod executor_nursery;
 mod fixed_nursery;
 mod nursery;
 mod nursery_alone;

@@ -1,7 +1,8 @@
 //! N5: children that end alone: by their own time or handle, by name, by key.
 
-use std::future::pending;
+use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::time::Duration;
 use umbel_core::{
     Cause, ChildContext, Clock, Handle, Instant, Join, JoinError, JoinErrorKind, LocalNursery,
@@ -669,6 +670,67 @@ fn a_drop_that_panics_stops_no_other() {
     h.cancel_named("a", Reason::explicit());
     assert!(catch_unwind(AssertUnwindSafe(|| task.run())).is_err());
     assert_eq!(log.take(), "a a");
+}
+
+/// The drop of a child that never starts cancels all: the body, woken too, is not polled any more.
+#[test]
+fn what_is_dropped_alone_may_cancel_the_nursery() {
+    struct Cancels(H<'static>);
+    impl Drop for Cancels {
+        fn drop(&mut self) {
+            self.0.cancel();
+        }
+    }
+    let (log, gate) = (Log::new(), Gate::new());
+    let n = N::new().limit(1);
+    let h = n.handle();
+    drop(h.spawn(pending::<Result<(), _>>()));
+    let mut child = h.child();
+    let stop = child.cancel_handle();
+    let cancels = Cancels(h.clone());
+    drop(child.spawn(async move {
+        let _cancels = cancels;
+        Ok(())
+    }));
+    let (said, passed) = (log.clone(), gate.clone());
+    let mut task = Task::new(n.run(async move {
+        said.add("waits");
+        passed.pass().await;
+        said.add("polled");
+        Ok(())
+    }));
+    task.stall();
+    assert_eq!(log.take(), "waits");
+    gate.open();
+    stop.cancel();
+    task.finish().unwrap_err();
+    assert_eq!(log.take(), "");
+}
+
+/// It is nobody's to cancel.
+#[test]
+fn a_section_is_not_polled_because_it_is_called_by_name() {
+    let (log, gate) = (Log::new(), Gate::new());
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let section = h.child().name("commit").shield(Duration::MAX, async {
+            poll_fn(|cx| {
+                log.add("polled");
+                pin!(gate.pass()).poll(cx)
+            })
+            .await;
+            Ok(())
+        });
+        section.await
+    }));
+    task.stall();
+    assert_eq!(log.take(), "polled");
+    h.cancel_named("commit", Reason::explicit());
+    task.stall();
+    assert_eq!(log.take(), "");
+    gate.open();
+    task.finish().unwrap();
 }
 
 #[test]

@@ -13,7 +13,7 @@ use umbel_tests::quiet::stale_wakes;
 use umbel_tests::scaled;
 
 /// The most polls. The program takes fewer, if nothing is dropped.
-const POLLS: usize = scaled(32, 6);
+const POLLS: usize = scaled(32, 4);
 
 // ------------------------------------------------------------------ what is counted
 

@@ -1,7 +1,7 @@
 //! Nurseries and sets beside their reference models.
 
 use crate::scripts;
-use umbel_tests::nursery_model::run_bytes;
+use umbel_tests::nursery_model::{Kind, Mood, Op, Rule, Setup, What, run, run_bytes};
 use umbel_tests::scaled;
 
 #[test]
@@ -17,54 +17,92 @@ fn the_empty_script_of_every_sort() {
     }
 }
 
+fn run_on(setup: Setup, script: &[(What, [u8; 3])]) {
+    let script: Vec<_> = script
+        .iter()
+        .map(|(what, with)| Op::new(*what, *with))
+        .collect();
+    run(&setup, &script);
+}
+
 /// A wait for room whose waker panics when it is cloned is not in line, and keeps nobody out.
 #[test]
 fn a_wait_that_panics_before_it_waits() {
-    run_bytes(
-        [
-            [122, 0, 0, 0],
-            [0, 0, 0, 0],
-            [94, 0, 128, 0],
-            [74, 0, 32, 0],
-            [122, 0, 0, 176],
-            [0, 0, 0, 0],
-            [172, 0, 0, 0],
-            [0, 0, 0, 0],
-            [44, 0, 0, 0],
-        ]
-        .as_flattened(),
+    run_on(
+        Setup::new(Kind::FixedNursery, Rule::FailFast),
+        &[
+            (What::Poll, [0, 0, 0]),
+            (What::SpawnWait, [0, 128, 0]),
+            (What::SpawnMany, [0, 32, 0]),
+            (What::PollWait, [0, 0, 176]),
+            (What::Poll, [0, 0, 0]),
+            (What::Wake, [0, 0, 0]),
+            (What::Poll, [0, 0, 0]),
+            (What::Spawn, [0, 0, 0]),
+        ],
     );
 }
 
 /// One whose old waker panics when it is dropped for the new one waits with that.
 #[test]
 fn a_wait_that_panics_when_it_waits() {
-    run_bytes(
-        [
-            [230, 0, 0, 0],
-            [0, 0, 0, 0],
-            [94, 0, 128, 0],
-            [74, 0, 3, 0],
-            [122, 0, 0, 228],
-            [122, 0, 0, 0],
-        ]
-        .as_flattened(),
+    run_on(
+        Setup::new(Kind::FixedNursery, Rule::Custom),
+        &[
+            (What::Poll, [0, 0, 0]),
+            (What::SpawnWait, [0, 128, 0]),
+            (What::SpawnMany, [0, 3, 0]),
+            (What::PollWait, [0, 0, 228]),
+            (What::PollWait, [0, 0, 0]),
+        ],
     );
 }
 
 /// All have ended; the body's value, which is not the outcome, panics. Nothing is left to be cancelled.
 #[test]
 fn a_panic_after_the_end() {
-    run_bytes(
-        [
-            [162, 0, 4, 197],
-            [44, 0, 56, 0],
-            [94, 0, 128, 224],
-            [0, 0, 0, 0],
-            [197, 2, 0, 0],
-            [0, 0, 0, 0],
-            [122, 0, 0, 0],
-        ]
-        .as_flattened(),
+    let setup = Setup {
+        deadline: Some(2),
+        timed: true,
+        mood: Mood(197),
+        ..Setup::new(Kind::Nursery, Rule::KeepGoing)
+    };
+    run_on(
+        setup,
+        &[
+            (What::Spawn, [0, 56, 0]),
+            (What::SpawnWait, [0, 128, 224]),
+            (What::Poll, [0, 0, 0]),
+            (What::Finish, [2, 0, 0]),
+            (What::Poll, [0, 0, 0]),
+            (What::PollWait, [0, 0, 0]),
+        ],
+    );
+}
+
+/// A turn inside of a call of the outer task's waker, that asks for another one and gets it, does not ask
+/// again later.
+#[test]
+fn a_turn_inside_of_a_wake_asks_for_another_one_once() {
+    run_on(
+        Setup::new(Kind::LocalNursery, Rule::KeepGoing),
+        &[
+            // The next child is one of high priority.
+            (What::Say, [0, 1, 0]),
+            (What::Poll, [0, 2, 130]),
+            (What::Defer, [0, 0, 0]),
+            (What::Poll, [0, 2, 131]),
+            (What::TrySpawn, [0, 0, 0]),
+            (What::Spawn, [0, 0, 216]),
+            (What::Poll, [0, 0, 0]),
+            (What::Poll, [0, 0, 0]),
+            (What::Poll, [0, 0, 0]),
+            (What::Poll, [0, 0, 0]),
+            (What::Poll, [0, 0, 0]),
+            (What::Poll, [0, 0, 0]),
+            (What::Poll, [0, 0, 0]),
+            (What::Poll, [0, 0, 0]),
+            (What::Poll, [0, 0, 0]),
+        ],
     );
 }

@@ -8,17 +8,9 @@ use umbel_core::{
     Ended, Handle, Id, Join, JoinError, JoinErrorKind, KeepGoing, LocalNursery, ManualClock,
     Nursery, Policy, Reason, Verdict,
 };
+use umbel_tests::bad::Bad;
 use umbel_tests::exec::{Gate, Log, Task, yields};
 use umbel_tests::scaled;
-
-#[derive(Debug, PartialEq)]
-struct Bad;
-
-impl From<JoinError> for Bad {
-    fn from(_: JoinError) -> Self {
-        Bad
-    }
-}
 
 type N<'env> = Nursery<'env, Bad>;
 type H<'env> = Handle<'env, Bad>;
@@ -585,4 +577,25 @@ fn in_a_local_nursery_too() {
     }));
     task.finish().unwrap();
     assert_eq!(log.take(), "a b c");
+}
+
+/// A service whose turn comes as the nursery is cancelled does not start, graceful or not.
+#[test]
+fn a_service_whose_turn_comes_too_late_never_starts() {
+    let log = Log::new();
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let last = h.spawn(async {
+            h.cancel();
+            Ok(())
+        });
+        let late = h.child().service().after(&[last.id()]);
+        drop(late.spawn_graceful(|_| step(&log, "late")));
+        let _first = log.on_drop("body");
+        pending::<Result<(), Bad>>().await
+    }));
+    task.finish().unwrap_err();
+    assert_eq!(log.take(), "body");
+    assert_eq!((h.stats().started, h.stats().cancelled), (1, 1));
 }

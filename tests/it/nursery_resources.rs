@@ -11,7 +11,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 use umbel_core::{
     Cause, CleanupStats, Clock, Failure, FirstSuccess, Handle, JoinError, JoinErrorKind, KeepGoing,
-    LocalNursery, ManualClock, Nursery, ReasonKind, Stats, TrySpawnError,
+    LocalNursery, ManualClock, Nursery, Reason, ReasonKind, Stats, TrySpawnError,
 };
 use umbel_tests::exec::{Gate, Log, Parked, Task, yields};
 use umbel_tests::scaled;
@@ -595,6 +595,38 @@ fn n7_children_are_refused_while_cleanups_run_and_the_outcome_does_not_suffer() 
         "spawned:dropped graceful:dropped tried:begun tried:done waited:dropped end"
     );
     assert_eq!(h.stats(), Stats::default());
+}
+
+/// Who is spawned by the drop of the last child comes before the cleanups.
+#[test]
+fn n7_no_cleanup_begins_before_who_came_with_the_last_drop() {
+    struct Spawns(H<'static>, Log);
+    impl Drop for Spawns {
+        fn drop(&mut self) {
+            let log = self.1.clone();
+            drop(self.0.child().name("late").spawn(async move {
+                log.add("late");
+                Ok(())
+            }));
+        }
+    }
+    let log = Log::new();
+    let n = N::new();
+    let h = n.handle();
+    h.defer(at_once(&log, "cleanup")).unwrap();
+    let spawns = Spawns(h.clone(), log.clone());
+    drop(h.child().name("last").spawn(async move {
+        let _spawns = spawns;
+        pending::<Result<(), Bad>>().await
+    }));
+    let own = h.clone();
+    drop(h.spawn(async move {
+        own.cancel_named("last", Reason::explicit());
+        Ok(())
+    }));
+    let mut task = Task::new(n.run(async { Ok(()) }));
+    task.finish().unwrap();
+    assert_eq!(log.take(), "late cleanup:begun cleanup:done");
 }
 
 #[test]

@@ -10,16 +10,9 @@ use umbel_core::{
     JoinError, JoinErrorKind, KeepGoing, LocalNursery, ManualClock, Nursery, Priority, Reason,
     ReasonKind, Started,
 };
+use umbel_tests::bad::Bad;
+use umbel_tests::counting::{live_bytes, waker_with_drop};
 use umbel_tests::exec::{Gate, Log, Task, yields};
-
-#[derive(Debug, PartialEq)]
-struct Bad;
-
-impl From<JoinError> for Bad {
-    fn from(_: JoinError) -> Self {
-        Bad
-    }
-}
 
 type N<'env> = Nursery<'env, Bad>;
 
@@ -270,6 +263,59 @@ fn n_21_who_goes_after_the_start_leaves_the_child_alone() {
     assert_eq!(log.take(), "lived");
 }
 
+/// The child goes along although the waker of who waited for it panics.
+#[test]
+fn n_21_who_goes_with_a_waker_that_panics_takes_the_child_along() {
+    let log = Log::new();
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        pending::<()>().await;
+        Ok(())
+    }));
+    let mut start = Box::pin(h.start(|started: Started<()>| {
+        let log = log.clone();
+        async move {
+            let _started = started;
+            idle(&log, "gone").await
+        }
+    }));
+    let waker = waker_with_drop(|| panic!("hostile waker"));
+    let polled = start.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    drop(waker);
+    task.stall();
+    catch_unwind(AssertUnwindSafe(|| drop(start))).unwrap_err();
+    task.stall();
+    assert_eq!(log.take(), "gone");
+}
+
+/// Nor is anything leaked if the output of a child that never said so panics when it is dropped.
+#[test]
+fn n_21_an_output_that_panics_takes_nothing_along() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("hostile output");
+        }
+    }
+    // What the first panic of a thread allocates stays.
+    let _ = catch_unwind(|| drop(Bomb));
+    let before = live_bytes();
+    {
+        let n = N::new();
+        let h = n.handle();
+        let mut start = Box::pin(h.start(|started: Started<()>| async move {
+            drop(started);
+            Ok(Bomb)
+        }));
+        let mut task = Task::new(n.run(async { Ok(()) }));
+        task.finish().unwrap();
+        drop(catch_unwind(AssertUnwindSafe(|| once(start.as_mut()).is_ready())).unwrap_err());
+    }
+    assert_eq!(live_bytes(), before);
+}
+
 #[test]
 fn n_21_a_start_waits_for_room() {
     let gate = Gate::new();
@@ -500,6 +546,30 @@ fn each_priority_wakes_the_nursery() {
         assert!(task.is_woken());
         task.finish().unwrap();
     }
+}
+
+#[test]
+fn children_of_all_priorities_wake_the_outer_task_once() {
+    let gates = [Gate::new(), Gate::new(), Gate::new()];
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        for (gate, priority) in gates
+            .iter()
+            .zip([Priority::High, Priority::Normal, Priority::Low])
+        {
+            drop(h.child().priority(priority).spawn(async {
+                gate.pass().await;
+                Ok(())
+            }));
+        }
+        Ok(())
+    }));
+    task.stall();
+    let before = task.wakes();
+    gates.iter().for_each(Gate::open);
+    assert_eq!(task.wakes() - before, 1);
+    task.finish().unwrap();
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod nursery;
 mod nursery_cleanup;
 mod nursery_room;
 mod nursery_order;
+mod executor_nursery;
 mod fixed_nursery;
 mod static_token;
 mod time;

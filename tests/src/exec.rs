@@ -309,3 +309,162 @@ impl Parked {
         std::mem::take(&mut self.0.borrow_mut())
     }
 }
+
+/// An executor on which the test decides which task is polled, and which is dropped. Clones are one.
+#[derive(Clone, Default)]
+pub struct Steps(Arc<std::sync::Mutex<Stepped>>);
+
+#[derive(Default)]
+struct Stepped {
+    /// In the order in which they came. `None`: it has ended, or is just being polled.
+    tasks: Vec<Option<Step>>,
+    refuses: bool,
+}
+
+struct Step {
+    future: Pin<Box<dyn Future<Output = ()> + Send>>,
+    wakes: Arc<Wakes>,
+    waker: Waker,
+    /// Wakes before the last poll. `None`: it was not polled.
+    seen: Option<usize>,
+}
+
+impl Steps {
+    /// No task.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many tasks were accepted so far; the next one's number.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn accepted(&self) -> usize {
+        self.0.lock().unwrap().tasks.len()
+    }
+
+    /// How many tasks have not ended.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn alive(&self) -> usize {
+        self.0.lock().unwrap().tasks.iter().flatten().count()
+    }
+
+    /// Whether the task is there, and is to be polled.
+    ///
+    /// # Panics
+    /// If there never was one of this number.
+    pub fn is_woken(&self, task: usize) -> bool {
+        let step = &self.0.lock().unwrap().tasks[task];
+        step.as_ref()
+            .is_some_and(|step| step.seen != Some(step.wakes.count()))
+    }
+
+    /// One poll of a task, whether woken or not. True: it has ended.
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub fn poll(&self, task: usize) -> bool {
+        let mut step = self.take(task).expect("the task is there");
+        step.seen = Some(step.wakes.count());
+        let mut cx = Context::from_waker(&step.waker);
+        let ended = step.future.as_mut().poll(&mut cx).is_ready();
+        if !ended {
+            self.0.lock().unwrap().tasks[task] = Some(step);
+        }
+        ended
+    }
+
+    fn take(&self, task: usize) -> Option<Step> {
+        self.0.lock().unwrap().tasks[task].take()
+    }
+
+    /// Polls woken tasks until there is none. False: there was none.
+    pub fn run(&self) -> bool {
+        let mut any = false;
+        for _ in 0..1_000_000 {
+            let Some(task) = (0..self.accepted()).find(|task| self.is_woken(*task)) else {
+                return any;
+            };
+            self.poll(task);
+            any = true;
+        }
+        panic!("the tasks keep waking themselves");
+    }
+
+    /// Drops a task before its end.
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub fn drop_task(&self, task: usize) {
+        drop(self.take(task).expect("the task is there"));
+    }
+
+    /// From now on it accepts no task, or does again.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn refuse(&self, refuses: bool) {
+        self.0.lock().unwrap().refuses = refuses;
+    }
+
+    /// Accepts no task from now on, and drops those that are there.
+    pub fn shut_down(&self) {
+        self.refuse(true);
+        for task in 0..self.accepted() {
+            drop(self.take(task));
+        }
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> umbel_core::Spawn<F> for Steps {
+    fn spawn(&self, future: F) -> Result<(), umbel_core::SpawnError<F>> {
+        let mut steps = self.0.lock().unwrap();
+        if steps.refuses {
+            return Err(umbel_core::SpawnError::new(future));
+        }
+        let (wakes, waker) = Wakes::new();
+        steps.tasks.push(Some(Step {
+            future: Box::pin(future),
+            wakes,
+            waker,
+            seen: None,
+        }));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Steps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Steps")
+            .field("alive", &self.alive())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F: Future> Task<F> {
+    /// Polls this task and those of an executor until nothing more happens by itself.
+    pub fn run_with(&mut self, executor: &Steps) -> Poll<F::Output> {
+        loop {
+            if let Poll::Ready(output) = self.run() {
+                return Poll::Ready(output);
+            }
+            if !executor.run() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// As [`run_with`](Self::run_with), for a future that is to end.
+    ///
+    /// # Panics
+    /// If it stalls.
+    #[track_caller]
+    pub fn finish_with(&mut self, executor: &Steps) -> F::Output {
+        match self.run_with(executor) {
+            Poll::Ready(output) => output,
+            Poll::Pending => panic!("stalled: everything is pending and nothing will wake it"),
+        }
+    }
+}

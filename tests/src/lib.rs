@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod bad;
 pub mod calls;
 #[cfg(not(umbel_loom))]
 pub mod counting;

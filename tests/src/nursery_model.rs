@@ -7,14 +7,16 @@
 //! | `turns` | the reference model of the set: who is polled, and who is woken for it |
 //! | `nursery` | the reference model of `Nursery` and `LocalNursery` |
 //! | `coming`, `judging`, `going` | what happens to its children |
+//! | `alone` | what happens to one of them alone |
 //! | `cleaning` | what happens to its cleanups |
 //! | `fixed` | the reference model of `FixedNursery` |
 //! | `real` | the real things |
+//! | `looking` | what the nursery shows of itself, beside what its model says |
 //! | `foreign` | what they call: it tells the interpreter, and misbehaves as the script says |
 //! | `state` | what the interpreter keeps, and compares |
 //! | `world` | the interpreter, which runs both |
 //! | `came_out` | what came out of a call, shown to the model |
-//! | `acts`, `children` | the operations |
+//! | `acts`, `waking`, `children`, `comforts`, `starting` | the operations |
 //!
 //! Compared is everything that can be seen: every poll, wake and drop when it happens, its order where
 //! there is one, what a policy is told, why the nursery is cancelled; after every outermost operation
@@ -25,19 +27,25 @@ mod op;
 mod turns;
 mod nursery;
 mod coming;
+mod alone;
 mod judging;
 mod cleaning;
 mod going;
 mod fixed;
 mod real;
+mod looking;
 mod foreign;
 mod state;
 mod world;
 mod came_out;
 mod acts;
+mod waking;
 mod children;
+mod comforts;
+mod starting;
 
-pub use op::Op;
+pub use crate::script::Mood;
+pub use op::{Kind, Op, Rule, Setup, What};
 
 use crate::counting::live_bytes;
 use crate::quiet;
@@ -48,14 +56,10 @@ use umbel_core::pool_stats;
 /// One script at a time has the pool of wakers.
 static ONE: Mutex<()> = Mutex::new(());
 
-/// Runs a script of bytes on the real thing and on the model.
-///
-/// Memory is counted only in a program whose allocator is [`CountingAlloc`].
+/// Runs a script of bytes, whatever they are, as [`run`] does.
 ///
 /// # Panics
-/// They differ, or something is left when all is dropped.
-///
-/// [`CountingAlloc`]: crate::counting::CountingAlloc
+/// As there.
 pub fn run_bytes(script: &[u8]) {
     let mut four = script.chunks_exact(OP_BYTES);
     let mut next = || {
@@ -64,6 +68,18 @@ pub fn run_bytes(script: &[u8]) {
     };
     let setup = op::Setup::from_bytes(next().unwrap_or_default());
     let ops: Vec<_> = std::iter::from_fn(next).map(Op::from_bytes).collect();
+    run(&setup, &ops);
+}
+
+/// Runs a script on the real thing and on the model.
+///
+/// Memory is counted only in a program whose allocator is [`CountingAlloc`].
+///
+/// # Panics
+/// They differ, or something is left when all is dropped.
+///
+/// [`CountingAlloc`]: crate::counting::CountingAlloc
+pub fn run(setup: &Setup, ops: &[Op]) {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     // A script that wakes stale wakers disturbs the others, which are counted exactly.
     let (_alone, _peace);
@@ -76,7 +92,7 @@ pub fn run_bytes(script: &[u8]) {
         umbel_core::FixedSet::<foreign::Job, _>::new,
     ));
     let (before, pools) = (live_bytes(), pool_stats());
-    world::World::run(&setup, &ops);
+    world::World::run(setup, ops);
     let (left, now) = (live_bytes() - before, pool_stats());
     // What the pools keep, of which any thread may have made a part.
     let slab = 1024;

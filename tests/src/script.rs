@@ -32,7 +32,7 @@ pub(crate) enum Event {
 
 /// How foreign code behaves. The lower half of all bytes is calm.
 #[derive(Clone, Copy)]
-pub(crate) struct Mood(pub(crate) u8);
+pub struct Mood(pub u8);
 
 impl Mood {
     fn bits(self, shift: u32, mask: u8) -> u8 {

@@ -27,8 +27,29 @@ use crate::reason::Reason;
 use crate::wake::batch::each;
 use alloc::boxed::Box;
 
-/// Drops a running child before its end, and counts it.
+/// Drops a running child before its end, and counts it; or tells it to end, if its work is done elsewhere.
+/// False: it was told, and is polled on.
 pub(crate) fn cut(
+    shared: &Shared,
+    child: &NurserySide,
+    kind: JoinErrorKind,
+    reason: Option<Reason>,
+) -> bool {
+    if child.is_remote() && stop(shared, child, kind) {
+        return false;
+    }
+    has_ended(shared, child, kind, reason);
+    true
+}
+
+/// Tells a child whose work is done elsewhere to end. False: nothing has begun there.
+pub(crate) fn stop(shared: &Shared, child: &NurserySide, kind: JoinErrorKind) -> bool {
+    // What panics is the waker of one who was told.
+    shared.guard(|| child.stop(kind)).unwrap_or(true)
+}
+
+/// Ends a child before its end, and counts it; if its work is done elsewhere, that has ended.
+pub(crate) fn has_ended(
     shared: &Shared,
     child: &NurserySide,
     kind: JoinErrorKind,
@@ -233,7 +254,8 @@ fn extract(shared: &Shared, pick: impl Fn(&NurserySide) -> bool, end: impl Fn(Nu
 #[cold]
 pub(crate) fn cancel_where(shared: &Shared, reason: &Reason, pick: impl Fn(&Meta) -> bool) {
     let poller = &shared.poller;
-    let is_meant = |child: &NurserySide| child.meta().is_some_and(&pick);
+    let is_meant =
+        |child: &NurserySide| child.role() != Role::Shielded && child.meta().is_some_and(&pick);
     // SAFETY: L2 – as in `cut_all`.
     for child in unsafe { poller.running.iter() } {
         if !child.is_alive() || !is_meant(&child) {
@@ -244,13 +266,10 @@ pub(crate) fn cancel_where(shared: &Shared, reason: &Reason, pick: impl Fn(&Meta
             shared.guard(|| own.nudge());
         }
         if child.role() == Role::Plain {
-            cut(
-                shared,
-                &child,
-                JoinErrorKind::Cancelled,
-                Some(reason.clone()),
-            );
-            poller.thinned.set(true);
+            let why = Some(reason.clone());
+            if cut(shared, &child, JoinErrorKind::Cancelled, why) {
+                poller.thinned.set(true);
+            }
         }
     }
     extract(shared, is_meant, |child| {

@@ -1,6 +1,7 @@
 //! How a nursery says that it did not succeed.
 
 use crate::nursery::ended::{Ended, Record};
+use crate::nursery::join_error::JoinError;
 use crate::nursery::report::Report;
 use crate::reason::{Cancelled, Reason};
 use alloc::boxed::Box;
@@ -81,6 +82,10 @@ pub enum Cause<E> {
     /// an error did it, and something was cut short. (Under [`FirstSuccess`](crate::FirstSuccess) also:
     /// a child has succeeded, but the body was cut.)
     Cancelled(Reason),
+    /// The executor of an [`ExecutorNursery`](crate::ExecutorNursery) dropped a child's task before its end,
+    /// or refused it, and neither of the above came before: the first child of which that is so. Errors are
+    /// in [`rest`](Failure::rest).
+    Lost(JoinError),
 }
 
 /// One of a failure's errors, and who gave it; from [`Failure::errors`].
@@ -112,7 +117,7 @@ impl<E> Failure<E> {
     pub fn errors(&self) -> impl Iterator<Item = ChildError<'_, E>> {
         let first = match &self.cause {
             Cause::Error(error) => Some(error),
-            Cause::Cancelled(_) => None,
+            Cause::Cancelled(_) | Cause::Lost(_) => None,
         };
         let errors = first.into_iter().chain(&self.rest);
         errors.zip(&self.records).map(|(error, record)| ChildError {
@@ -125,7 +130,15 @@ impl<E> Failure<E> {
     pub fn cancelled(&self) -> Option<&Reason> {
         match &self.cause {
             Cause::Cancelled(reason) => Some(reason),
-            Cause::Error(_) => None,
+            Cause::Error(_) | Cause::Lost(_) => None,
+        }
+    }
+
+    /// The child that its executor lost, if that was the cause.
+    pub fn lost(&self) -> Option<&JoinError> {
+        match &self.cause {
+            Cause::Lost(child) => Some(child),
+            _ => None,
         }
     }
 
@@ -142,6 +155,7 @@ impl<E> Failure<E> {
         let mut lines = self.errors().map(|error| Line { error, say });
         match &self.cause {
             Cause::Cancelled(reason) => write!(f, "{}", Cancelled::new(reason.clone()))?,
+            Cause::Lost(child) => write!(f, "{child}")?,
             Cause::Error(_) => match lines.next() {
                 Some(line) => line.indented(f, 2)?,
                 None => f.write_str("failed")?,
@@ -157,10 +171,9 @@ impl<E> Failure<E> {
             more += 1;
             Ok(())
         })?;
-        let after_an_error = if self.cancelled().is_some() {
-            ""
-        } else {
-            "more "
+        let after_an_error = match self.cause {
+            Cause::Error(_) => "more ",
+            _ => "",
         };
         match more {
             0 => {}
@@ -221,6 +234,7 @@ impl<E: Error> Error for Failure<E> {
         match &self.cause {
             Cause::Error(error) => error.source(),
             Cause::Cancelled(reason) => reason.source()?.source(),
+            Cause::Lost(_) => None,
         }
     }
 }

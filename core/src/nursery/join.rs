@@ -96,7 +96,13 @@ impl<T> Join<T> {
     /// Why a child that has ended never said that it had started.
     pub(crate) fn into_unstarted(self) -> JoinError {
         match self.0 {
-            Inner::Child(child) => child.ended().unwrap_or_else(|| child.unstarted()),
+            Inner::Child(child) => {
+                let error = child.ended().unwrap_or_else(|| child.unstarted());
+                // With an output that may panic, and here: the compiler would leak the result if that
+                // happened after it was made (rust-lang/rust#47949).
+                drop(child);
+                error
+            }
             Inner::Refused(error) => error,
             Inner::Taken => unreachable!("nobody has read it"),
         }

@@ -73,6 +73,9 @@ pub enum JoinErrorKind {
     Unstarted,
     /// The nursery had ended, or was dropped.
     Closed,
+    /// The executor of an [`ExecutorNursery`](crate::ExecutorNursery) dropped the child's task before its
+    /// end, or refused it: most often it was shut down.
+    Lost,
 }
 
 impl JoinError {
@@ -142,6 +145,7 @@ impl fmt::Display for JoinError {
             (JoinErrorKind::Forced, _) => "was forced",
             (JoinErrorKind::Skipped, _) => "was skipped",
             (JoinErrorKind::Unstarted, _) => "ended without saying that it had started",
+            (JoinErrorKind::Lost, _) => "was lost: its executor dropped it before its end",
             (JoinErrorKind::Closed, true) => "was dropped with its nursery",
             (JoinErrorKind::Closed, false) => "never began: its nursery had ended",
         };

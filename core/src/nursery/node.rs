@@ -6,6 +6,9 @@
 //! payload is the future until it ends, then in the same bytes the output, or the reason why there is
 //! none. The head knows neither type: a table of functions made per future type does.
 //!
+//! The future may stand for work that is done elsewhere ([`Remote`]): then it is not dropped to end the child,
+//! but told to end, and polled on until it has.
+//!
 //! # State
 //!
 //! | bit | meaning | set by | never together with |
@@ -112,8 +115,8 @@ mod block;
 mod nursery_side;
 mod join_side;
 
-pub(crate) use block::Outcome;
-pub(crate) use head::{Exit, Node};
+pub(crate) use block::{Outcome, Remote};
+pub(crate) use head::{Exit, Node, Stopped};
 pub(crate) use join_side::JoinSide;
 pub(crate) use nursery_side::NurserySide;
 
@@ -131,6 +134,16 @@ where
     M: Aside,
 {
     let node = Typed::<F, T, E, M>::allocate(site, future, aside);
+    (NurserySide(node), JoinSide(node, PhantomData))
+}
+
+/// Makes a child whose work is done elsewhere. The two sides must both be released.
+pub(crate) fn new_remote<F, T, E, M>(site: Site, future: F, aside: M) -> (NurserySide, JoinSide<T>)
+where
+    F: Future<Output: Outcome<T, E>> + Remote,
+    M: Aside,
+{
+    let node = Typed::<F, T, E, M>::allocate_remote(site, future, aside);
     (NurserySide(node), JoinSide(node, PhantomData))
 }
 

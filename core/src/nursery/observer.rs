@@ -288,6 +288,7 @@ impl fmt::Display for Ending<'_> {
             JoinErrorKind::Closed => "was dropped with its nursery",
             JoinErrorKind::Skipped => "was skipped",
             JoinErrorKind::Unstarted => "ended without saying that it had started",
+            JoinErrorKind::Lost => "was lost by its executor",
         })?;
         match self.reason() {
             // It says no more than that it was cancelled.

@@ -108,11 +108,17 @@ impl Options {
 
     /// A graceful child, of a nursery with this token. One that can be called by name or key is told by a
     /// token of its own.
-    pub(crate) fn graceful(mut self, nursery: &CancellationToken) -> Self {
+    pub(crate) fn graceful(self, nursery: &CancellationToken) -> Self {
+        self.called(nursery).with_role(Role::Graceful)
+    }
+
+    /// A child that is told when it is to end, in a nursery with this token. (A plain one that can be
+    /// called keeps the reason in a token of its own until it has ended.)
+    pub(crate) fn called(mut self, nursery: &CancellationToken) -> Self {
         if self.name.is_some() || self.more.as_ref().is_some_and(|more| more.key.is_some()) {
             self.own(nursery);
         }
-        self.with_role(Role::Graceful)
+        self
     }
 
     /// A critical section. Of what was said before, it has the name.
@@ -218,6 +224,12 @@ pub(crate) trait Aside {
 
     /// Whether the child takes a place, if there is one, when it is spawned.
     fn wants_place(&self) -> bool;
+
+    /// Whether it waits for others.
+    fn waits(&self) -> bool;
+
+    /// Whether nothing of its own may keep it from starting: no time, no handle.
+    fn is_free(&self) -> bool;
 }
 
 impl Aside for () {
@@ -231,6 +243,16 @@ impl Aside for () {
     fn wants_place(&self) -> bool {
         true
     }
+
+    #[inline]
+    fn waits(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn is_free(&self) -> bool {
+        true
+    }
 }
 
 impl Aside for Meta {
@@ -242,6 +264,14 @@ impl Aside for Meta {
 
     /// Not if it waits for others: when they have ended. A service never.
     fn wants_place(&self) -> bool {
-        self.after().is_empty() && !self.is_service()
+        !self.waits() && !self.is_service()
+    }
+
+    fn waits(&self) -> bool {
+        !self.after().is_empty()
+    }
+
+    fn is_free(&self) -> bool {
+        self.own().is_none_or(|own| !own.watched && !own.is_timed())
     }
 }

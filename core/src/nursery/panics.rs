@@ -31,21 +31,24 @@ pub(crate) fn attempt<R>(act: impl FnOnce() -> R) -> Result<R, Panic> {
     Ok(act())
 }
 
+/// Goes on with it.
 #[cfg(feature = "std")]
-fn resume(panic: Panic) {
+pub(crate) fn resume(panic: Panic) -> ! {
     std::panic::resume_unwind(panic)
 }
 
+/// Goes on with it.
 #[cfg(not(feature = "std"))]
-fn resume(panic: Panic) {
+pub(crate) fn resume(panic: Panic) -> ! {
     match panic {}
 }
 
 #[cfg(feature = "std")]
-use crate::wake::batch::swallow;
+pub(crate) use crate::wake::batch::swallow;
 
+/// Drops a panic that nobody is to see.
 #[cfg(not(feature = "std"))]
-fn swallow(panic: Panic) {
+pub(crate) fn swallow(panic: Panic) {
     match panic {}
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Three sets and three queues, of which most nurseries use one: the sets for the other two are made when
 //! a child of another priority starts. In one turn the woken children of a higher priority are polled
-//! before those of a lower one, each at most once, as in one set.
+//! before those of a lower one, each at most once, as in one set. The other two ring the first one's desk
+//! when one of theirs is woken, so that the outer task is woken at most once, as by one set.
 
 use crate::nursery::list::{Chain, Queue};
 use crate::nursery::node::NurserySide;
@@ -14,7 +15,7 @@ use alloc::boxed::Box;
 use core::future::Future;
 use core::mem::ManuallyDrop;
 use core::pin::Pin;
-use core::task::Context;
+use core::task::{Context, Waker};
 
 /// Children at work.
 pub(crate) struct Sets<F> {
@@ -80,20 +81,24 @@ impl<F> Sets<F> {
         self.len() == 0
     }
 
-    /// See [`FutureSet::is_idle`].
+    /// See [`FutureSet::is_idle`]. `bell`: of the [desk](Self::desk), the same one each time.
     #[inline]
-    pub(crate) fn is_idle(&self, cx: &Context<'_>) -> bool {
-        let is_idle = |others: &Others<F>| others.high.is_idle(cx) && others.low.is_idle(cx);
+    pub(crate) fn is_idle(&self, cx: &Context<'_>, bell: &Waker) -> bool {
+        let is_idle = |others: &Others<F>| {
+            let cx = Context::from_waker(bell);
+            others.high.is_idle(&cx) && others.low.is_idle(&cx)
+        };
         self.normal.is_idle(cx) && self.others.as_deref().is_none_or(is_idle)
     }
 
-    /// See [`FutureSet::begin`].
+    /// See [`FutureSet::begin`]. `bell`: as there.
     #[inline(always)]
-    pub(crate) fn begin(&mut self, cx: &mut Context<'_>) -> Begun {
+    pub(crate) fn begin(&mut self, cx: &mut Context<'_>, bell: &Waker) -> Begun {
         let mut begun = self.normal.begin(cx);
         if let Some(others) = self.others.as_deref_mut() {
+            let mut cx = Context::from_waker(bell);
             for set in [&mut others.high, &mut others.low] {
-                begun.registered &= set.begin(cx).registered;
+                begun.registered &= set.begin(&mut cx).registered;
             }
         }
         begun

@@ -12,7 +12,7 @@ use core::time::Duration;
 /// cancellation. The body is not counted. A plain value: reading it allocates nothing.
 ///
 /// Of every child that was given to the nursery, exactly one of `done`, `failed`, `panicked`,
-/// `cancelled`, `forced` and `skipped` counts in the end. Those that count nowhere: a child that was given up
+/// `cancelled`, `forced`, `skipped` and `lost` counts in the end. Those that count nowhere: a child that was given up
 /// while it waited for room, and what lived when a nursery was dropped (or, without the feature `std`,
 /// when a panic came).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Stats {
     pub forced: usize,
     /// Children that never started, because one for whom they waited had no output.
     pub skipped: usize,
+    /// Children of an [`ExecutorNursery`](crate::ExecutorNursery) whose executor dropped or refused them.
+    pub lost: usize,
     /// Children that have started and not ended.
     pub active: usize,
     /// Children that wait for room under the limit, as far as the nursery has seen them. (Those that gave

@@ -14,9 +14,9 @@
 //!
 //! [`Panics`]: crate::nursery::panics::Panics
 
-use crate::nursery::cutting::{cut, fell, is_over, leave, note_cut, part, reason};
+use crate::nursery::cutting::{self, cut, fell, is_over, leave, note_cut, part, reason};
 use crate::nursery::ended::{Number, Record, Span};
-use crate::nursery::join_error::JoinErrorKind;
+use crate::nursery::join_error::{JoinError, JoinErrorKind};
 use crate::nursery::node::{Exit, NurserySide};
 use crate::nursery::observer::Ending;
 use crate::nursery::options::{Meta, Role};
@@ -86,6 +86,11 @@ impl<E> Future for Running<E> {
         let head = child.head();
         let cancelled = shared.token.is_cancelled();
         if cancelled || !head.plain.get() {
+            if child.is_remote() {
+                if let Some(polled) = look_there(shared, child, cx) {
+                    return polled;
+                }
+            }
             let has_meta = child.has_meta();
             if (cancelled || has_meta) && !goes_on(shared, child, cx) {
                 return Poll::Ready(End::Counted);
@@ -120,6 +125,22 @@ impl<E> Future for Running<E> {
     }
 }
 
+/// Of a child whose work is done elsewhere: what is to be said before it is known to be one, or if it is none.
+#[inline(never)]
+fn look_there<E>(shared: &Shared, child: &NurserySide, cx: &Context<'_>) -> Option<Poll<End<E>>> {
+    // SAFETY: `start` gave true; it is alive, for it left the set otherwise.
+    match unsafe { child.poll_decided(cx) } {
+        Poll::Ready(true) => None,
+        Poll::Pending => Some(Poll::Pending),
+        Poll::Ready(false) => {
+            // Its executor refused it, and its spawner has the future again, and the place.
+            child.head().placed.set(false);
+            tell::given_up(shared, child);
+            Some(Poll::Ready(End::Counted))
+        }
+    }
+}
+
 /// In a cancelled nursery no plain child is polled again, also not in this turn: false. A graceful one
 /// has noticed. The same holds for a child that is cancelled alone. A critical section goes on until its
 /// time is over.
@@ -140,8 +161,7 @@ fn goes_on(shared: &Shared, child: &NurserySide, cx: &Context<'_>) -> bool {
                 true => Some(Reason::deadline_exceeded()),
                 false => own.reason(),
             };
-            cut(shared, child, JoinErrorKind::Forced, reason);
-            return false;
+            return !cut(shared, child, JoinErrorKind::Forced, reason);
         }
         if shielded {
             return true;
@@ -154,13 +174,8 @@ fn goes_on(shared: &Shared, child: &NurserySide, cx: &Context<'_>) -> bool {
         return true;
     }
     let Some(meta) = meta.filter(|meta| meta.role == Role::Graceful) else {
-        cut(
-            shared,
-            child,
-            JoinErrorKind::Cancelled,
-            reason(shared, child),
-        );
-        return false;
+        let reason = reason(shared, child);
+        return !cut(shared, child, JoinErrorKind::Cancelled, reason);
     };
     if all {
         if meta.notice.get().is_none() {
@@ -223,9 +238,15 @@ fn note_if_drained(shared: &Shared, child: &NurserySide) -> Span {
 #[cold]
 fn failed<E>(shared: &Shared, child: &NurserySide, exit: Exit, error: Option<E>) -> End<E> {
     let panics = &shared.poller.panics;
+    if let (Exit::Cut, Some(kind)) = (exit, child.stopping()) {
+        // It was told to end, and has.
+        cutting::has_ended(shared, child, kind, reason(shared, child));
+        return End::Counted;
+    }
     let span = note_if_drained(shared, child);
     let (kind, reason) = match exit {
         Exit::Failed => (JoinErrorKind::Failed, None),
+        Exit::Cut if child.is_remote() => (JoinErrorKind::Lost, None),
         Exit::Cut => (JoinErrorKind::Cancelled, reason(shared, child)),
         _ => (JoinErrorKind::Panicked, None),
     };
@@ -237,6 +258,12 @@ fn failed<E>(shared: &Shared, child: &NurserySide, exit: Exit, error: Option<E>)
             shared.poller.failed.set(Some(record));
             panics.catch(|| child.end(kind, None));
             End::Failed(error)
+        }
+        (Exit::Cut, _) if kind == JoinErrorKind::Lost => {
+            shared.counts.lost();
+            shared.lose(JoinError::new(kind, None, child.name(), child.who(), span));
+            panics.catch(|| child.end(kind, None));
+            End::Counted
         }
         (Exit::Cut, _) => {
             note_cut(shared, child);

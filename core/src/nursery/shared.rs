@@ -24,7 +24,8 @@
 //! | 6 | `phase`: \| `FORCED` | `force`, which then rings; `fetch_or` | `force_publishes_what_was_written_before`, `two_that_force` |
 //! | 7 | `abandoned` + 1, − 1 | a spawner gives up; who finds that child | `sweep_against_giving_up` |
 //! | 8 | `report`: null → report | the end; CAS | `report_against_the_end` |
-//! | 9 | `phase`: \| `CLEANING` | the first cleanup is about to begin; `fetch_or` | `spawn_against_cleaning`; a hint, the nursery refuses who missed it |
+//! | 9 | `phase`: \| `RUNNING` | the first turn; `fetch_or` | a hint: who misses it leaves the start of its child to the nursery |
+//! | 10 | `phase`: \| `CLEANING` | the first cleanup is about to begin; `fetch_or` | `spawn_against_cleaning`; a hint, the nursery refuses who missed it |
 //!
 //! # Invariants
 //!
@@ -39,7 +40,7 @@
 //! | site | op | order | pairs with |
 //! |---|---|---|---|
 //! | push | CAS | AcqRel / Acquire | take: publishes the node |
-//! | does it take children | load, load; `fetch_or` | Relaxed | nothing: a hint, push and nursery decide |
+//! | does it take children, or start them | load, load; `fetch_or` | Relaxed | nothing: a hint, push and nursery decide |
 //! | is it empty | load | Relaxed | nothing: a hint, the end decides |
 //! | take, shut | swap | AcqRel | push |
 //! | end only if empty | CAS null → `SHUT` | AcqRel / Acquire | push: one of them sees the other |
@@ -54,6 +55,7 @@
 
 use crate::nursery::ended::{Origin, Record, Site, Span};
 use crate::nursery::histogram::Times;
+use crate::nursery::join_error::JoinError;
 use crate::nursery::limit::Room;
 use crate::nursery::list::{Chain, Cleanups, Queue, RunningList};
 use crate::nursery::node::{Node, NurserySide};
@@ -92,6 +94,8 @@ mod phase {
     pub(super) const FORCED: usize = 1;
     /// All children have ended, and no more get in.
     pub(super) const CLEANING: usize = 1 << 1;
+    /// It is polled.
+    pub(super) const RUNNING: usize = 1 << 2;
 }
 
 const SHUT: *mut Node = ptr::without_provenance_mut(1);
@@ -166,6 +170,8 @@ pub(crate) struct Poller {
     pub(crate) name: Cell<Option<Name>>,
     /// The child that failed last, until the engine has looked at it.
     pub(crate) failed: Cell<Option<Record>>,
+    /// The first child that its executor lost, and whether that cancelled the nursery.
+    pub(crate) lost: Cell<Option<(JoinError, bool)>>,
 }
 
 // SAFETY: H1–H3 – atomics, immutable fields, and `poller`, which has one user at a time (H2). Where its
@@ -330,6 +336,14 @@ impl Shared {
         self.cancel_if_panicked();
     }
 
+    /// An executor has lost a child, in the nursery's own poll (H2): that cancels it, as a panic does.
+    #[cold]
+    pub(crate) fn lose(&self, child: JoinError) {
+        let first = self.guard(|| self.token.cancel_with(Reason::sibling_failed())) == Some(true);
+        let before = self.poller.lost.take();
+        self.poller.lost.set(before.or(Some((child, first))));
+    }
+
     /// A panic that was kept cancels the nursery.
     #[inline]
     pub(crate) fn cancel_if_panicked(&self) {
@@ -353,6 +367,17 @@ impl Shared {
     /// Whether all children have ended, and the cleanups begun.
     pub(crate) fn is_cleaning(&self) -> bool {
         self.phase.load(Ordering::Relaxed) & phase::CLEANING != 0
+    }
+
+    /// It is polled for the first time.
+    pub(crate) fn set_running(&self) {
+        self.phase.fetch_or(phase::RUNNING, Ordering::Relaxed);
+    }
+
+    /// Whether it is polled, and starts children.
+    pub(crate) fn is_running(&self) -> bool {
+        let phase = self.phase.load(Ordering::Relaxed);
+        phase & (phase::RUNNING | phase::CLEANING) == phase::RUNNING
     }
 
     /// From now on no child gets in.
@@ -440,6 +465,7 @@ pub(crate) struct Counts {
     cancelled: AtomicUsize,
     forced: AtomicUsize,
     skipped: AtomicUsize,
+    lost: AtomicUsize,
     /// Those that ended without a poll, in one of the ways above.
     unbegun: AtomicUsize,
     times: Times,
@@ -481,7 +507,7 @@ macro_rules! counters {
         }
     };
 }
-counters!(started done failed panicked cancelled forced skipped);
+counters!(started done failed panicked cancelled forced skipped lost);
 
 impl Counts {
     fn count(counter: &AtomicUsize) -> usize {

@@ -218,7 +218,7 @@ impl<'env, E> Spawner<'env, E> {
 }
 
 /// The error of a child that a cancelled nursery refused.
-fn cancelled(reason: Reason, site: Site, aside: impl Aside) -> JoinError {
+pub(crate) fn cancelled(reason: Reason, site: Site, aside: impl Aside) -> JoinError {
     let number = Number::NONE;
     let (name, origin) = (aside.into_name(), Origin { site, number });
     JoinError::new(

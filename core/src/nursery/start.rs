@@ -15,6 +15,7 @@ use crate::nursery::join_error::JoinError;
 use crate::reason::Reason;
 use crate::sync::Arc;
 use crate::token::CancellationToken;
+use crate::wake::batch::each;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
@@ -108,10 +109,15 @@ impl<V, T> Drop for Start<V, T> {
         let Some(waiting) = &self.0 else {
             return;
         };
-        waiting.handoff.leave();
-        if waiting.handoff.close().is_none() {
-            waiting.token.cancel_with(Reason::dropped());
-        }
+        let said = waiting.handoff.close();
+        // All of it, whoever panics.
+        each(0..2, |step| match step {
+            0 if said.is_some() => {}
+            0 => {
+                waiting.token.cancel_with(Reason::dropped());
+            }
+            _ => waiting.handoff.leave(),
+        });
     }
 }
 

@@ -63,6 +63,12 @@ pub trait Processes {
         task: &mut Context<'_>,
         piece: &mut [u8],
     ) -> Poll<io::Result<usize>>;
+    /// How many bytes were written.
+    fn poll_write(
+        input: &mut Self::Input,
+        task: &mut Context<'_>,
+        piece: &[u8],
+    ) -> Poll<io::Result<usize>>;
 }
 
 /// What a process is given. They are handed on by themselves, because async-process does not take them
@@ -101,7 +107,7 @@ mod on_async_io {
     use async_process::{Child, ChildStdin};
     use async_signal::{Signal, Signals};
     use futures_core::Stream;
-    use futures_io::AsyncRead;
+    use futures_io::{AsyncRead, AsyncWrite};
     use std::io;
     use std::pin::Pin;
     use std::process::{Command, ExitStatus};
@@ -155,6 +161,14 @@ mod on_async_io {
         ) -> Poll<io::Result<usize>> {
             output.as_mut().poll_read(task, piece)
         }
+
+        fn poll_write(
+            input: &mut ChildStdin,
+            task: &mut Context<'_>,
+            piece: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(input).poll_write(task, piece)
+        }
     }
 
     #[cfg(feature = "smol")]
@@ -173,7 +187,7 @@ pub use on_async_io::AsyncProcess;
 #[cfg(feature = "tokio")]
 mod on_tokio {
     use super::{Pipes, Processes, Runtime, Streams, deaf};
-    use ::tokio::io::{AsyncRead, ReadBuf};
+    use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
     use ::tokio::process::{Child, ChildStdin};
     use ::tokio::signal::unix::{Signal, SignalKind, signal};
     use std::io;
@@ -229,6 +243,14 @@ mod on_tokio {
             let mut piece = ReadBuf::new(piece);
             ready!(output.as_mut().poll_read(task, &mut piece))?;
             Poll::Ready(Ok(piece.filled().len()))
+        }
+
+        fn poll_write(
+            input: &mut ChildStdin,
+            task: &mut Context<'_>,
+            piece: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Pin::new(input).poll_write(task, piece)
         }
     }
 

@@ -3,8 +3,8 @@
 use crate::nursery_model::foreign::{Fault, Job, Judge, Value};
 use crate::nursery_model::nursery::Why;
 use crate::nursery_model::op::{Kind as Subject, Op, Rule, Setup};
-use crate::nursery_model::real::{Home, Lent, Real, with_pool};
-use crate::nursery_model::state::{Kind, Role, Rules, State, reason};
+use crate::nursery_model::real::{FORCE, Home, Lent, PARENT, Real, with_pool};
+use crate::nursery_model::state::{Kind, Role, Rules, State};
 use crate::nursery_model::turns::wrong;
 use crate::nursery_model::world::{Done, World};
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use std::task::Context;
 use std::time::Duration;
 use umbel_core::{
     FailFast, Failure, FirstSuccess, FixedFailure, FixedNursery, FixedSet, FutureSet, Instant,
-    KeepGoing, LocalNursery, Nursery,
+    KeepGoing, LocalNursery, Nursery, Reason,
 };
 
 macro_rules! make_nursery {
@@ -245,7 +245,7 @@ impl World {
             }
             state.parent.clone()
         };
-        self.call(Kind::Plain, || token.cancel_with(reason(1)))
+        self.call(Kind::Plain, || token.cancel_with(Reason::custom(PARENT)))
             .map(drop)
     }
 
@@ -258,7 +258,7 @@ impl World {
             state.with_nursery(|model, turns| model.cancel_force_token(turns));
             state.force_on.clone()
         };
-        self.call(Kind::Plain, || token.cancel_with(reason(2)))
+        self.call(Kind::Plain, || token.cancel_with(Reason::custom(FORCE)))
             .map(drop)
     }
 

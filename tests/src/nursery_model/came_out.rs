@@ -148,7 +148,7 @@ impl State {
         let Rules::Nursery(model) = &mut self.rules else {
             return Ok(None);
         };
-        let turns = &self.turns;
+        let turns = &mut self.turns;
         let (verdict, wakers, until, out) = match result {
             Ok(Poll::Pending) => {
                 let verdict = model.wait_polled(turns, number, None);

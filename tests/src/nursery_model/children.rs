@@ -3,7 +3,7 @@
 use crate::nursery_model::foreign::{Job, Value};
 use crate::nursery_model::nursery::{Tried, Until};
 use crate::nursery_model::op::{Op, What};
-use crate::nursery_model::real::{Home, Real, Silent, Wait, Waiting, tried};
+use crate::nursery_model::real::{Aside, Home, Real, Silent, Wait, Waiting, tried};
 use crate::nursery_model::state::{Kind, Role, Rules};
 use crate::nursery_model::turns::wrong;
 use crate::nursery_model::world::{Done, World};
@@ -23,11 +23,17 @@ impl World {
             Rules::Fixed(_) => (false, true),
         };
         match what {
+            What::Defer | What::Release if set => Ok(()),
             _ if set => self.push(op),
             What::SpawnWait if fixed => self.spawn_wait_fixed(op),
+            What::Defer | What::Release if fixed => Ok(()),
             _ if fixed => self.try_spawn_fixed(op),
             What::TrySpawn => self.try_spawn(op),
             What::SpawnWait => self.spawn_wait(op),
+            What::Start => self.start(op),
+            What::Shield => self.shield(op),
+            What::Defer => self.defer(op),
+            What::Release => self.release(op),
             _ => self.spawn_one(op),
         }
     }
@@ -66,15 +72,16 @@ impl World {
         let Some(api) = self.state().api.clone() else {
             return Ok(());
         };
-        let how = op.spawning();
-        let number = self.new_job(how);
+        let (number, how) = self.announce(op);
         self.state()
             .with_nursery(|model, turns| model.spawn(turns, number));
-        let join = self.call(Kind::Plain, || api.spawn(Job(number), &how))?;
-        self.keep_join(number, join, how.detached)
+        let mut aside = Aside::default();
+        let join = self.call(Kind::Plain, || api.spawn(Job(number), &how, &mut aside));
+        self.keep_aside(number, aside);
+        self.keep_join(number, join?, how.detached)
     }
 
-    fn keep_join(&self, number: usize, join: Join<Value>, detached: bool) -> Done {
+    pub(super) fn keep_join(&self, number: usize, join: Join<Value>, detached: bool) -> Done {
         if detached {
             return self.drop_it(join);
         }
@@ -86,12 +93,14 @@ impl World {
         let Some(api) = self.state().api.clone() else {
             return Ok(());
         };
-        let how = op.spawning();
-        let number = self.new_job(how);
+        let (number, how) = self.announce(op);
         let expected = self
             .state()
             .with_nursery(|model, turns| model.try_spawn(turns, number));
-        let result = self.call(Kind::Plain, || api.try_spawn(Job(number), &how))?;
+        let mut aside = Aside::default();
+        let result = self.call(Kind::Plain, || api.try_spawn(Job(number), &how, &mut aside));
+        self.keep_aside(number, aside);
+        let result = result?;
         let real = match &result {
             Ok(_) => Tried::In,
             Err(error) => tried(error),
@@ -117,23 +126,22 @@ impl World {
         let Some(api) = self.state().api.clone() else {
             return Ok(());
         };
-        let how = op.spawning();
-        let number = self.new_job(how);
+        let (number, how) = self.announce(op);
         self.state()
             .with_nursery(|model, _| model.wait_made(number));
-        let future = self.call(Kind::Plain, || api.spawn_wait(Job(number), &how))?;
-        self.keep_wait(number, Waiting::Growing(future), op)
+        let mut aside = Aside::default();
+        let future = self.call(Kind::Plain, || {
+            api.spawn_wait(Job(number), &how, &mut aside)
+        });
+        self.keep_aside(number, aside);
+        self.keep_wait(number, Waiting::Growing(future?), op)
     }
 
     pub(super) fn defer(&self, op: Op) -> Done {
         let Some(api) = self.state().api.clone() else {
             return Ok(());
         };
-        if self.state().works.len() >= 400 {
-            return Ok(());
-        }
-        let how = op.spawning();
-        let number = self.new_job(how);
+        let (number, how) = self.announce_plainly(op);
         let taken = self
             .state()
             .with_nursery(|model, turns| model.defer(turns, number));

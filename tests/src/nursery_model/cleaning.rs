@@ -1,6 +1,6 @@
 //! The model of the nursery: its cleanups, and who comes while they run.
 
-use crate::nursery_model::nursery::{BODY, End, Nursery, Stand};
+use crate::nursery_model::nursery::{BODY, Drain, End, Nursery, Stand};
 use crate::nursery_model::turns::{Life, Turns, Verdict, wrong};
 
 impl Nursery {
@@ -8,6 +8,8 @@ impl Nursery {
     pub(super) fn defer(&mut self, turns: &mut Turns, number: usize) -> bool {
         if !self.over {
             turns.cause = true;
+            self.given += 1;
+            self.kids[number].given = self.tick();
             self.kids[number].stand = Stand::Deferred;
             self.deferred.push(number);
         }
@@ -35,7 +37,37 @@ impl Nursery {
         turns.begin_poll(number)
     }
 
-    fn is_forced_by_now(&self) -> bool {
+    /// A value that was to be released is dropped: at its turn, or with the nursery.
+    pub(super) fn released(&mut self, turns: &mut Turns, number: usize) -> Verdict {
+        if self.kids[number].stand == Stand::Deferred && !self.closing {
+            self.settle()?;
+            self.begin_cleanup(turns, number)?;
+            turns.end_poll(number, true);
+            return turns.drop_child(number);
+        }
+        let life = turns.children[number].life;
+        turns.drop_child(number)?;
+        match self.kids[number].stand {
+            Stand::Outside => Ok(()),
+            _ => self.cleanup_dropped(turns, number, life),
+        }
+    }
+
+    /// After that.
+    pub(super) fn release_over(&mut self, turns: &Turns, number: usize, panicked: bool) {
+        if self.kids[number].stand != Stand::AtWork {
+            return;
+        }
+        self.at_work = None;
+        self.kids[number].stand = Stand::Gone;
+        self.kids[number].ended_in = turns.turn;
+        match panicked {
+            true => self.cleaned.panicked += 1,
+            false => self.cleaned.done += 1,
+        }
+    }
+
+    pub(super) fn is_forced_by_now(&self) -> bool {
         self.forced || self.force_token
     }
 
@@ -73,8 +105,11 @@ impl Nursery {
             return wrong(format!("the cleanup {number} is dropped for nothing"));
         }
         self.cleaned.forced += 1;
-        let name = self.kids[number].named.then_some(number);
-        self.drained.push((name, true));
+        self.drained.push(Drain {
+            name: self.kids[number].named.then_some(number),
+            forced: true,
+            unsure: false,
+        });
         Ok(())
     }
 

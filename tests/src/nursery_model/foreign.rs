@@ -44,6 +44,17 @@ impl Future for Cleanup {
     }
 }
 
+/// What a nursery is to release: its number.
+pub(super) struct Released(pub(super) usize);
+
+impl Drop for Released {
+    fn drop(&mut self) {
+        if let Some(world) = World::here() {
+            world.release_dropped(self.0);
+        }
+    }
+}
+
 /// What a child gives: its number, and how it behaves when dropped.
 pub(super) struct Value(pub(super) usize, pub(super) Mood);
 

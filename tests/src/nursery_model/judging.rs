@@ -1,9 +1,12 @@
 //! The model of the nursery: turns, polls, and what becomes of an end.
 
-use crate::nursery_model::nursery::{Answer, BODY, Beginning, End, Judging, Nursery, Stand, Why};
+use crate::nursery_model::nursery::{
+    Answer, BODY, Beginning, Drain, End, Judging, Nursery, Stand, Why,
+};
 use crate::nursery_model::op::Rule;
 use crate::nursery_model::turns::{Turns, Verdict, wrong};
 use crate::script::Boom;
+use umbel_core::Priority;
 
 impl Nursery {
     // -------------------------------------------------------------- polls
@@ -11,7 +14,11 @@ impl Nursery {
     pub(super) fn begin_turn(&mut self, turns: &mut Turns, waker: usize) {
         turns.begin_turn(waker, |number| {
             let kid = &self.kids[number];
-            matches!(kid.stand, Stand::Placed | Stand::AtWork)
+            // One whose place is not certain, and one of a priority that may be the first of its sort,
+            // may come into the set during this turn, to be polled in the next.
+            let late = kid.tentative || kid.priority != Priority::Normal;
+            let sure = kid.begun.is_some() || !late || kid.was_placed && kid.after.is_empty();
+            kid.stand == Stand::Placed && sure || kid.stand == Stand::AtWork
         });
         self.ends = 0;
         if self.cancelled.is_some() && self.drains.0.is_none() {
@@ -21,8 +28,11 @@ impl Nursery {
         self.beginning = Beginning {
             cancelled: self.cancelled.is_some(),
             due: self.is_due(),
+            forced: self.forced,
             must_hurry: self.must_hurry(),
             now: self.now,
+            rest_ended: self.has_rest_ended(turns),
+            given: self.given,
             force_token: self.force_token && !self.forced,
             must_force: self.forced
                 || self
@@ -31,8 +41,10 @@ impl Nursery {
                     .is_some_and(|(grace, from)| self.now >= from + grace),
         };
         for kid in &mut self.kids {
-            kid.seen = kid.stand == Stand::Placed;
+            kid.was_placed = kid.stand == Stand::Placed;
+            kid.seen = kid.was_placed && (kid.begun.is_some() || !kid.tentative);
         }
+        self.begin_alone(turns);
     }
 
     pub(super) fn is_due(&self) -> bool {
@@ -45,12 +57,19 @@ impl Nursery {
         if matches!(self.kids[number].stand, Stand::Deferred | Stand::AtWork) {
             return self.begin_cleanup(turns, number);
         }
+        if self.kids[number].stand == Stand::InLine {
+            self.overtake(turns, number);
+        }
+        self.check_alone(turns, number)?;
+        if number != BODY {
+            self.check_priority(turns, number)?;
+        }
         turns.begin_poll(number)?;
         let kid = &self.kids[number];
         if kid.stand != Stand::Placed {
             return wrong(format!("{number} is polled, being {:?}", kid.stand));
         }
-        if self.cancelled.is_some() && !kid.graceful {
+        if self.cancelled.is_some() && !kid.graceful && !kid.shielded {
             return wrong(format!("{number} is polled in a cancelled nursery"));
         }
         if self.cancelled.is_none() && (self.beginning.due || self.beginning.force_token) {
@@ -68,6 +87,19 @@ impl Nursery {
             self.counts.started += usize::from(number != BODY);
         }
         Ok(())
+    }
+
+    /// Of those that had been woken when the turn began, the higher come first.
+    fn check_priority(&self, turns: &Turns, number: usize) -> Verdict {
+        let mine = self.kids[number].priority;
+        let higher = (1..self.kids.len()).find(|&other| {
+            let kid = &self.kids[other];
+            kid.begun.is_some() && kid.priority > mine && turns.is_owed(other)
+        });
+        match higher.filter(|_| self.kids[number].stand == Stand::Placed) {
+            Some(other) => wrong(format!("{number} is polled before {other}")),
+            None => Ok(()),
+        }
     }
 
     /// A child's poll gives its output or its error.
@@ -102,11 +134,17 @@ impl Nursery {
         } else if let Ok(value) = result {
             self.value = Some(value);
         }
+        // Its output is for no policy a success.
+        if kid.shielded && result.is_ok() {
+            return;
+        }
+        let firm = self.kids[number].alone.firm;
         self.judging = Some(Judging {
             who: number,
             error: result.err(),
             answer: None,
-            drained: self.cancelled.is_some(),
+            drained: self.cancelled.is_some() || firm,
+            perhaps: self.may_be_ended_alone(number),
         });
     }
 
@@ -126,7 +164,11 @@ impl Nursery {
         } else {
             self.counts.panicked += 1;
             if graceful {
-                self.drained.push((named.then_some(number), false));
+                self.drained.push(Drain {
+                    name: named.then_some(number),
+                    forced: false,
+                    unsure: false,
+                });
             }
         }
     }
@@ -150,7 +192,8 @@ impl Nursery {
 
     /// The future of a child that has ended has been dropped.
     pub(super) fn note_ended(&mut self, number: usize) {
-        let cancelled = self.cancelled.is_some() || self.kept.is_some();
+        let firm = self.kids[number].alone.firm;
+        let cancelled = self.cancelled.is_some() || self.kept.is_some() || firm;
         if let Some(judging) = self.judging.as_mut().filter(|it| it.who == number) {
             judging.drained = cancelled;
         }
@@ -166,7 +209,7 @@ impl Nursery {
     // -------------------------------------------------------------- ends
 
     pub(super) fn is_asked(&self) -> bool {
-        self.cancelled.is_none()
+        self.cancelled.is_none() && self.cleans.is_none()
     }
 
     /// What the policy says of the end at hand, if that is known.
@@ -232,8 +275,12 @@ impl Nursery {
 
     pub(super) fn note_drained(&mut self, judging: &Judging) {
         let kid = &self.kids[judging.who];
-        if judging.drained && kid.graceful {
-            self.drained.push((kid.named.then_some(judging.who), false));
+        if (judging.drained || judging.perhaps) && kid.graceful {
+            self.drained.push(Drain {
+                name: kid.named.then_some(judging.who),
+                forced: false,
+                unsure: !judging.drained,
+            });
         }
     }
 
@@ -245,12 +292,12 @@ impl Nursery {
             self.cancelled = Some(why);
             // One that could be cancelled alone waits for a token of its own.
             for (number, kid) in self.kids.iter().enumerate() {
-                if kid.graceful && kid.named {
+                if kid.alone.own {
                     turns.may_wake(number);
                 }
             }
             if turns.polling {
-                self.drains.0 = Some(self.now);
+                self.drains.0 = Some(self.beginning.now);
             }
         }
         first
@@ -269,11 +316,13 @@ impl Nursery {
     pub(super) fn advance(&mut self, turns: &mut Turns, by: u64) {
         turns.cause = true;
         self.now += by;
+        self.note_times(turns);
     }
 
     /// What the nursery's token says, and whether there is a report.
     pub(super) fn look(&mut self, turns: &mut Turns, real: Option<Why>, reported: bool) -> Verdict {
         self.look_at_token(turns, real)?;
+        self.note_rest(turns);
         if reported && !self.over {
             self.settle()?;
             if !self.is_all_over(turns) || !turns.polling {

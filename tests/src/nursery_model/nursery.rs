@@ -8,13 +8,17 @@
 //!   it on somewhat later in the turn: until then a newcomer may be told that there is no room.)
 //! - An end is judged by the policy before the next child is polled. That the token was cancelled for
 //!   it is read off the token, which must have a reason for it.
+//! - What is to happen to a child alone (somebody cancelled it, its time is over, it waits in vain, it is
+//!   a service that nobody needs any more) happens within two turns, of which the first begins after
+//!   that.
 
-use crate::nursery_model::op::{Rule, Setup};
+use crate::nursery_model::op::{Rule, Setup, Spawning};
 use crate::nursery_model::turns::Turns;
 use crate::script::Boom;
 use std::collections::VecDeque;
+use umbel_core::Priority;
 
-/// Why a nursery was cancelled.
+/// Why a nursery was cancelled, or a child alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
     Explicit,
@@ -26,6 +30,56 @@ pub(super) enum Why {
     Failed,
     Succeeded,
     Dropped,
+    /// By its own handle, by its name, by its key.
+    Handle,
+    Named,
+    Keyed,
+}
+
+/// Some of the reasons.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Whys(u16);
+
+impl Whys {
+    pub(super) fn with(self, why: Why) -> Whys {
+        Whys(self.0 | 1 << why as u16)
+    }
+
+    pub(super) fn and(self, other: Whys) -> Whys {
+        Whys(self.0 | other.0)
+    }
+
+    pub(super) fn has(self, why: Why) -> bool {
+        self.0 & 1 << why as u16 != 0
+    }
+
+    pub(super) fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// How a child that was dropped before its end may have ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Cut {
+    pub(super) cancelled: Whys,
+    pub(super) forced: Whys,
+    pub(super) skipped: bool,
+}
+
+impl Cut {
+    pub(super) fn is_none(self) -> bool {
+        self == Cut::default()
+    }
+
+    /// In how many ways.
+    pub(super) fn ways(self) -> usize {
+        let ways = [
+            !self.cancelled.is_none(),
+            !self.forced.is_none(),
+            self.skipped,
+        ];
+        ways.into_iter().filter(|way| *way).count()
+    }
 }
 
 /// How a child ended.
@@ -37,8 +91,11 @@ pub(super) enum End {
     Panicked,
     Cancelled(Why),
     Forced(Why),
-    /// It was on its way when the nursery was forced: refused, or started and forced.
-    CancelledOrForced(Why),
+    Skipped,
+    /// One of these.
+    Cut(Cut),
+    /// Well, without having said that it had started.
+    Unstarted,
     Closed,
 }
 
@@ -71,6 +128,8 @@ impl Answer {
 pub(super) enum Stand {
     /// With who spawns it: a wait that was not polled, or it was refused.
     Outside,
+    /// It waits for others.
+    Waiting,
     /// It waits for room.
     InLine,
     Placed,
@@ -86,8 +145,9 @@ pub(super) enum Stand {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Path {
     Direct,
-    Line,
-    /// One of the two.
+    Line(Priority),
+    Service,
+    /// One of these.
     Unsure,
 }
 
@@ -98,6 +158,8 @@ pub(super) enum Until {
     Nothing,
     /// The child's start, or its end.
     Start,
+    /// Its saying that it has started, or its end.
+    Said,
     End,
 }
 
@@ -110,7 +172,9 @@ pub(super) struct Kid {
     /// A moment.
     pub(super) given: usize,
     pub(super) begun: Option<usize>,
-    /// It had its place when the turn began.
+    /// It had its place when the turn began, perhaps.
+    pub(super) was_placed: bool,
+    /// It certainly had.
     pub(super) seen: bool,
     /// It has certainly been started.
     pub(super) admitted: bool,
@@ -123,6 +187,55 @@ pub(super) struct Kid {
     pub(super) until: Until,
     /// It has had a place.
     pub(super) placed: bool,
+    /// Perhaps somebody else has its place, who came later.
+    pub(super) tentative: bool,
+    /// Who waited for room for it has gone.
+    pub(super) gave_up: bool,
+    /// A critical section.
+    pub(super) shielded: bool,
+    pub(super) key: Option<u8>,
+    pub(super) priority: Priority,
+    pub(super) service: bool,
+    /// For whom it waits.
+    pub(super) after: Vec<usize>,
+    pub(super) alone: Alone,
+    pub(super) start: Start,
+}
+
+/// How far a child has come with saying that it has started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// Nobody waits for it, or no more.
+    Unasked,
+    Asked,
+    Said,
+}
+
+/// What is to become of a child alone.
+#[derive(Debug, Default)]
+pub(super) struct Alone {
+    /// It has a token for itself.
+    pub(super) own: bool,
+    pub(super) deadline: Option<u64>,
+    pub(super) timeout: Option<u64>,
+    /// When it came in: not before, not after.
+    pub(super) since: (Option<u64>, Option<u64>),
+    /// For one of these it may have been cancelled.
+    pub(super) whys: Whys,
+    /// It certainly was, having been polled so many times.
+    pub(super) sure: Option<usize>,
+    /// A graceful one was told: not before, not after.
+    pub(super) told: (Option<u64>, Option<u64>),
+    /// It was, and is not polled again if it is a plain one.
+    pub(super) firm: bool,
+    /// Its token says so.
+    pub(super) says: bool,
+    /// It was there when the turn began.
+    pub(super) known: bool,
+    /// It had been polled since it was certainly cancelled, when the turn began.
+    pub(super) noticed: bool,
+    /// How many turns have begun with something to be done about it.
+    pub(super) overdue: u8,
 }
 
 /// An end that has not been judged.
@@ -132,8 +245,19 @@ pub(super) struct Judging {
     pub(super) error: Option<usize>,
     /// The answer of the script's own policy.
     pub(super) answer: Option<Answer>,
-    /// The nursery was cancelled when it had ended.
+    /// The nursery was cancelled when it had ended, or it alone.
     pub(super) drained: bool,
+    /// It alone may have been.
+    pub(super) perhaps: bool,
+}
+
+/// Whether a report tells of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Drain {
+    pub(super) name: Option<usize>,
+    pub(super) forced: bool,
+    /// It may tell of it, or not.
+    pub(super) unsure: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +268,8 @@ pub(super) struct Counts {
     pub(super) panicked: usize,
     pub(super) cancelled: usize,
     pub(super) forced: usize,
+    pub(super) skipped: usize,
+    pub(super) active: usize,
 }
 
 /// What became of the cleanups.
@@ -171,9 +297,15 @@ pub(super) struct Beginning {
     pub(super) due: bool,
     pub(super) force_token: bool,
     pub(super) must_force: bool,
+    /// Nobody had any more time.
+    pub(super) forced: bool,
     /// The time for cleanups was over.
     pub(super) must_hurry: bool,
     pub(super) now: u64,
+    /// Only services and those who wait in vain were left.
+    pub(super) rest_ended: bool,
+    /// How much had been given.
+    pub(super) given: usize,
 }
 
 pub(super) struct Nursery {
@@ -187,9 +319,13 @@ pub(super) struct Nursery {
 
     pub(super) kids: Vec<Kid>,
     pub(super) line: VecDeque<usize>,
+    /// Who may have taken a place, and from whom.
+    pub(super) displaced: Option<(usize, usize)>,
     pub(super) free: usize,
     /// Of these, how many may not be given out before the turn is over.
     pub(super) freed: usize,
+    /// And how many before the next one is.
+    pub(super) freed_late: usize,
     pub(super) now: u64,
     pub(super) moment: usize,
 
@@ -217,14 +353,23 @@ pub(super) struct Nursery {
     pub(super) value: Option<usize>,
     pub(super) enough: bool,
     pub(super) cut: bool,
+    /// Whether it was is not certain, if `cut` does not say so.
+    pub(super) perhaps_cut: bool,
     pub(super) kept: Option<Boom>,
     pub(super) counts: Counts,
-    /// How many of the cancelled may have been forced.
-    pub(super) unsure: usize,
+    /// Those who were dropped before their ends, in a way that is not certain.
+    pub(super) unsure: Vec<Cut>,
     /// A child's end and the cancellation came in the same moment: whether it drained is not certain.
     pub(super) vague: bool,
-    /// Who took the cancellation gracefully, by name, and whether it was forced.
-    pub(super) drained: Vec<(Option<usize>, bool)>,
+    /// Who took the cancellation gracefully.
+    pub(super) drained: Vec<Drain>,
+    /// How much was given to it, children, cleanups, and requests.
+    pub(super) given: usize,
+    /// Something was asked of it between turns.
+    pub(super) asked: bool,
+    /// Who waits in vain may have been given up in this turn.
+    pub(super) given_up: bool,
+    pub(super) looks: Vec<Looking>,
 }
 
 /// The body's number.
@@ -242,8 +387,10 @@ impl Nursery {
             timed: setup.timed,
             kids: Vec::new(),
             line: VecDeque::new(),
+            displaced: None,
             free: setup.limit.unwrap_or(0),
             freed: 0,
+            freed_late: 0,
             now: 0,
             moment: 0,
             cancelled: None,
@@ -264,11 +411,16 @@ impl Nursery {
             value: None,
             enough: false,
             cut: false,
+            perhaps_cut: false,
             kept: None,
             counts: Counts::default(),
-            unsure: 0,
+            unsure: Vec::new(),
             vague: false,
             drained: Vec::new(),
+            given: 0,
+            asked: false,
+            given_up: false,
+            looks: Vec::new(),
         }
     }
 
@@ -278,7 +430,13 @@ impl Nursery {
     }
 
     /// A new child, or the body: outside. To be called for every number.
-    pub(super) fn add(&mut self, graceful: bool, named: bool) {
+    pub(super) fn add(&mut self, how: &Spawning) {
+        let Spawning {
+            graceful,
+            named,
+            said,
+            ..
+        } = *how;
         self.kids.push(Kid {
             stand: Stand::Outside,
             path: Path::Direct,
@@ -286,6 +444,7 @@ impl Nursery {
             named,
             given: 0,
             begun: None,
+            was_placed: false,
             seen: false,
             admitted: false,
             end: None,
@@ -293,6 +452,20 @@ impl Nursery {
             waiting: Vec::new(),
             until: Until::Nothing,
             placed: false,
+            tentative: false,
+            gave_up: false,
+            shielded: false,
+            key: said.key,
+            priority: said.priority,
+            service: said.service,
+            after: said.after.into_iter().flatten().map(|of| of.0).collect(),
+            alone: Alone {
+                own: said.has_own() || graceful && (named || said.key.is_some()),
+                deadline: said.deadline,
+                timeout: said.timeout,
+                ..Alone::default()
+            },
+            start: Start::Unasked,
         });
     }
 
@@ -310,11 +483,54 @@ pub(super) enum Tried {
     Closed,
 }
 
+/// Somebody who has asked for a snapshot.
+#[derive(Debug)]
+pub(super) struct Looking {
+    /// When he asked: a moment.
+    pub(super) asked: usize,
+    /// His waker is there.
+    pub(super) waits: bool,
+    /// It was when the turn began.
+    pub(super) known: bool,
+    pub(super) answered: bool,
+    /// What he is to see, if he was woken.
+    pub(super) view: Option<View>,
+}
+
+/// What counts say: of those in `unsure` only that they ended in one of these ways.
+#[derive(Debug, Clone)]
+pub(super) struct Tally {
+    pub(super) counts: Counts,
+    pub(super) unsure: Vec<Cut>,
+}
+
+/// What a snapshot shows.
+#[derive(Debug)]
+pub(super) struct View {
+    /// What the scope may be doing.
+    pub(super) scope: Vec<&'static str>,
+    pub(super) body: bool,
+    pub(super) tally: Tally,
+    pub(super) lines: Vec<Line>,
+}
+
+/// A child in it.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    pub(super) name: Option<usize>,
+    /// Nothing is said of a plain one.
+    pub(super) kind: &'static str,
+    /// What it may be doing.
+    pub(super) doing: Vec<&'static str>,
+    /// It may not be shown, being refused at this moment.
+    pub(super) unsure: bool,
+}
+
 pub(super) fn is_like(expected: Option<End>, real: End) -> bool {
     match (expected, real) {
-        (Some(End::CancelledOrForced(why)), real) => {
-            real == End::Cancelled(why) || real == End::Forced(why)
-        }
+        (Some(End::Cut(cut)), End::Cancelled(why)) => cut.cancelled.has(why),
+        (Some(End::Cut(cut)), End::Forced(why)) => cut.forced.has(why),
+        (Some(End::Cut(cut)), End::Skipped) => cut.skipped,
         (expected, real) => expected == Some(real),
     }
 }

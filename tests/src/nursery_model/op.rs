@@ -1,10 +1,12 @@
 //! What a script consists of: four bytes that say what it is about, then operations.
 
 use crate::script::{Mood, OP_BYTES, choose};
+use umbel_core::{Id, Priority};
 
 /// What the script drives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+#[expect(missing_docs, reason = "they are named after what they are")]
+pub enum Kind {
     Nursery,
     LocalNursery,
     FixedNursery,
@@ -24,7 +26,8 @@ const KINDS: [(Kind, u8); 6] = [
 
 /// What answers ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rule {
+#[expect(missing_docs, reason = "they are named after what they are")]
+pub enum Rule {
     FailFast,
     KeepGoing,
     FirstSuccess,
@@ -41,27 +44,56 @@ const RULES: [(Rule, u8); 4] = [
 
 /// The options.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Setup {
-    pub(super) kind: Kind,
-    pub(super) rule: Rule,
-    pub(super) limit: Option<usize>,
+pub struct Setup {
+    /// What the script drives.
+    pub kind: Kind,
+    /// What answers ends.
+    pub rule: Rule,
+    /// How many children may run at once.
+    pub limit: Option<usize>,
     /// In nanoseconds.
-    pub(super) deadline: Option<u64>,
+    pub deadline: Option<u64>,
     /// Of the parent token.
-    pub(super) parents_deadline: Option<u64>,
-    pub(super) grace: Option<u64>,
+    pub parents_deadline: Option<u64>,
+    /// Of graceful children.
+    pub grace: Option<u64>,
     /// For all cleanups.
-    pub(super) cleanup: Option<u64>,
-    pub(super) timed: bool,
-    pub(super) parent: bool,
-    pub(super) force_on: bool,
+    pub cleanup: Option<u64>,
+    /// There is a timer.
+    pub timed: bool,
+    /// There is a parent token.
+    pub parent: bool,
+    /// There is a token that forces.
+    pub force_on: bool,
     /// Of body and policy.
-    pub(super) mood: Mood,
+    pub mood: Mood,
 }
 
 impl Setup {
+    /// Without any option.
+    pub fn new(kind: Kind, rule: Rule) -> Setup {
+        // Children come into a fixed nursery only while it is polled: its body does something then.
+        let mood = match kind {
+            Kind::FixedNursery => 0x83,
+            _ => 0,
+        };
+        Setup {
+            kind,
+            rule,
+            limit: None,
+            deadline: None,
+            parents_deadline: None,
+            grace: None,
+            cleanup: None,
+            timed: false,
+            parent: false,
+            force_on: false,
+            mood: Mood(mood),
+        }
+    }
+
     pub(super) fn from_bytes([kind, limit, times, mood]: [u8; OP_BYTES]) -> Setup {
-        let deadline = [
+        let deadlines = [
             None,
             None,
             None,
@@ -71,30 +103,24 @@ impl Setup {
             Some(9),
             Some(40),
         ];
-        let grace = [None, None, Some(0), Some(3)];
-        let deadline = deadline[usize::from(times & 7)];
-        let grace = grace[usize::from(times >> 3 & 3)];
-        let cleanup = [None, None, Some(0), Some(3)][usize::from(limit >> 6)];
+        let times_of = [None, None, Some(0), Some(3)];
+        let limits = [
+            None,
+            None,
+            Some(1),
+            Some(1),
+            Some(2),
+            Some(3),
+            Some(5),
+            None,
+        ];
+        let deadline = deadlines[usize::from(times & 7)];
+        let grace = times_of[usize::from(times >> 3 & 3)];
+        let cleanup = times_of[usize::from(limit >> 6)];
         let parent = limit & 0x10 != 0;
-        let kind = (choose(&KINDS, kind), choose(&RULES, kind / 8));
-        // Children come into a fixed nursery only while it is polled: its body does something then.
-        let mood = match kind.0 {
-            Kind::FixedNursery if mood < 0x80 => 0x83,
-            _ => mood,
-        };
+        let plain = Setup::new(choose(&KINDS, kind), choose(&RULES, kind / 8));
         Setup {
-            kind: kind.0,
-            rule: kind.1,
-            limit: [
-                None,
-                None,
-                Some(1),
-                Some(1),
-                Some(2),
-                Some(3),
-                Some(5),
-                None,
-            ][usize::from(limit & 7)],
+            limit: limits[usize::from(limit & 7)],
             deadline,
             parents_deadline: if parent && times & 0x20 != 0 {
                 Some(4)
@@ -106,8 +132,14 @@ impl Setup {
             timed: deadline.is_some() || grace.is_some() || cleanup.is_some() || times & 0x40 != 0,
             parent,
             force_on: limit & 0x20 != 0,
-            mood: Mood(mood),
+            mood: Mood(mood.max(plain.mood.0)),
+            ..plain
         }
+    }
+
+    /// It drives a nursery with all its comforts.
+    pub(super) fn has_comforts(&self) -> bool {
+        matches!(self.kind, Kind::Nursery | Kind::LocalNursery)
     }
 }
 
@@ -124,14 +156,18 @@ pub struct Op {
 }
 
 impl Op {
-    /// The operation that these bytes mean.
-    pub fn from_bytes([what, at, with, mood]: [u8; OP_BYTES]) -> Op {
+    /// This operation.
+    pub fn new(what: What, [at, with, mood]: [u8; 3]) -> Op {
         Op {
-            what: choose(&SHARES, what),
+            what,
             at,
             with,
             mood: Mood(mood),
         }
+    }
+
+    pub(super) fn from_bytes([what, at, with, mood]: [u8; OP_BYTES]) -> Op {
+        Op::new(choose(&SHARES, what), [at, with, mood])
     }
 
     /// It wakes wakers whose children are gone.
@@ -140,18 +176,30 @@ impl Op {
     }
 }
 
+/// What an operation does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+#[expect(missing_docs, reason = "most are named after what they call")]
+pub enum What {
     Poll,
+    /// Something is said about the child that is spawned next.
+    Say,
     Spawn,
     SpawnMany,
     TrySpawn,
     SpawnWait,
+    Start,
+    Shield,
     Defer,
+    Release,
     PollWait,
     DropWait,
     PollJoin,
     DropJoin,
+    /// A child says that it has started; or lets go of what it would say it by.
+    Started,
+    DropStarted,
+    PollStart,
+    DropStart,
     Wake,
     WakeStale,
     /// A child is to end at its next poll, and is woken.
@@ -161,38 +209,75 @@ pub(super) enum What {
     Cancel,
     CancelParent,
     CancelForce,
+    CancelHandle,
+    CancelNamed,
+    CancelKeyed,
     Force,
     Advance,
+    Look,
+    PollLook,
+    DropLook,
     /// A set only.
     Clear,
     Drop,
 }
 
 /// How often each comes; what ends everything seldom.
-const SHARES: [(What, u8); 22] = [
-    (What::Poll, 44),
-    (What::Spawn, 30),
-    (What::SpawnMany, 4),
-    (What::TrySpawn, 16),
-    (What::SpawnWait, 20),
-    (What::Defer, 8),
-    (What::PollWait, 18),
-    (What::DropWait, 8),
-    (What::PollJoin, 16),
-    (What::DropJoin, 8),
-    (What::Wake, 24),
+const SHARES: [(What, u8); 36] = [
+    (What::Poll, 38),
+    (What::Say, 26),
+    (What::Spawn, 20),
+    (What::SpawnMany, 3),
+    (What::TrySpawn, 10),
+    (What::SpawnWait, 14),
+    (What::Start, 6),
+    (What::Shield, 7),
+    (What::Defer, 7),
+    (What::Release, 4),
+    (What::PollWait, 12),
+    (What::DropWait, 5),
+    (What::PollJoin, 10),
+    (What::DropJoin, 5),
+    (What::Started, 5),
+    (What::DropStarted, 1),
+    (What::PollStart, 5),
+    (What::DropStart, 2),
+    (What::Wake, 16),
     (What::WakeStale, 1),
-    (What::Finish, 24),
-    (What::Fail, 8),
-    (What::Panic, 3),
-    (What::Cancel, 6),
-    (What::CancelParent, 3),
-    (What::CancelForce, 2),
-    (What::Force, 2),
+    (What::Finish, 16),
+    (What::Fail, 5),
+    (What::Panic, 2),
+    (What::Cancel, 4),
+    (What::CancelParent, 2),
+    (What::CancelForce, 1),
+    (What::CancelHandle, 5),
+    (What::CancelNamed, 3),
+    (What::CancelKeyed, 3),
+    (What::Force, 1),
     (What::Advance, 6),
-    (What::Clear, 2),
-    (What::Drop, 2),
+    (What::Look, 4),
+    (What::PollLook, 3),
+    (What::DropLook, 1),
+    (What::Clear, 1),
+    (What::Drop, 1),
 ];
+
+impl What {
+    /// What it does instead where there are no comforts.
+    pub(super) fn without_comforts(self) -> What {
+        match self {
+            What::Say | What::Start => What::Spawn,
+            What::Shield => What::TrySpawn,
+            What::Release => What::SpawnWait,
+            What::Started | What::CancelKeyed => What::Finish,
+            What::DropStarted | What::CancelHandle | What::CancelNamed => What::Wake,
+            What::PollStart | What::PollLook => What::PollWait,
+            What::DropStart | What::DropLook => What::DropWait,
+            What::Look => What::Poll,
+            what => what,
+        }
+    }
+}
 
 /// What a child does at its next poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,9 +299,57 @@ pub(super) struct Spawning {
     /// What a policy of the script's own says of its end.
     pub(super) verdict: u8,
     pub(super) mood: Mood,
+    pub(super) said: Said,
 }
 
+impl Spawning {
+    /// A future, and perhaps graceful.
+    pub(super) fn is_bare(&self) -> bool {
+        !self.named && self.said.is_nothing()
+    }
+}
+
+/// What is said about a child beside that.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Said {
+    pub(super) key: Option<u8>,
+    pub(super) priority: Priority,
+    pub(super) service: bool,
+    /// At this time.
+    pub(super) deadline: Option<u64>,
+    pub(super) timeout: Option<u64>,
+    pub(super) handle: Option<Handled>,
+    /// Children for which it waits.
+    pub(super) after: [Option<(usize, Id)>; 2],
+}
+
+/// A handle is taken by which the child can be cancelled alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Handled {
+    Taken,
+    /// It is cancelled by it before it is spawned.
+    Cancelled,
+}
+
+impl Said {
+    /// It has a token for itself.
+    pub(super) fn has_own(&self) -> bool {
+        let timed = self.deadline.is_some() || self.timeout.is_some();
+        self.service || timed || self.handle.is_some()
+    }
+
+    /// Nothing but a future, as far as this goes.
+    pub(super) fn is_nothing(&self) -> bool {
+        let more = self.key.is_some() || self.priority != Priority::Normal;
+        !self.has_own() && !more && self.after == [None, None]
+    }
+}
+
+/// Which keys there are.
+pub(super) const KEYS: u8 = 3;
+
 impl Op {
+    /// Without what was said before it.
     pub(super) fn spawning(self) -> Spawning {
         let fates = [
             Fate::Wait,
@@ -235,6 +368,7 @@ impl Op {
             detached: self.with & 0x40 != 0,
             verdict: self.at,
             mood: self.mood,
+            said: Said::default(),
         }
     }
 }

@@ -4,13 +4,14 @@
 use crate::nursery_model::fixed::Fixed;
 use crate::nursery_model::foreign::Value;
 use crate::nursery_model::nursery::Nursery;
-use crate::nursery_model::op::{Fate, Kind as Subject, Op, Setup, Spawning, What};
-use crate::nursery_model::real::{Api, Lent, Real, Wait, why};
+use crate::nursery_model::op::{Fate, Kind as Subject, Op, Said, Setup, Spawning, What};
+use crate::nursery_model::real::{Api, Lent, Looking, Real, Starting, Wait, counts, why};
 use crate::nursery_model::turns::{Life, Turns, Verdict, wrong};
 use crate::script::Boom;
+use std::mem::take;
 use std::rc::Rc;
 use std::task::Waker;
-use umbel_core::{CancellationToken, Join, ManualClock, Reason};
+use umbel_core::{CancellationToken, Join, ManualClock, Started};
 
 /// What is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub(super) enum Role {
     Outer,
     /// Who awaits this child, or room for it.
     Awaits(usize),
+    /// Who has asked for this snapshot.
+    Looks(usize),
 }
 
 pub(super) enum Rules {
@@ -94,6 +97,19 @@ pub(super) struct State {
     pub(super) api: Option<Rc<dyn Api>>,
     pub(super) joins: Vec<(usize, Join<Value>)>,
     pub(super) waits: Vec<Wait>,
+    /// What is said about the next child.
+    pub(super) said: Said,
+    /// By which children are cancelled alone.
+    pub(super) handles: Vec<(usize, CancellationToken)>,
+    /// By which graceful children are told.
+    pub(super) contexts: Vec<(usize, CancellationToken)>,
+    /// Waits for children that are to say that they have started; whether one has panicked.
+    pub(super) starts: Vec<(usize, Starting, bool)>,
+    /// By which they say so.
+    pub(super) started: Vec<(usize, Started<Value>)>,
+    pub(super) looks: Vec<(usize, Looking)>,
+    pub(super) has_comforts: bool,
+    pub(super) timed: bool,
     /// A waker that is shown again.
     pub(super) kept: Option<(Waker, usize)>,
     pub(super) clock: ManualClock,
@@ -135,6 +151,14 @@ impl State {
             api: None,
             joins: Vec::new(),
             waits: Vec::new(),
+            said: Said::default(),
+            handles: Vec::new(),
+            contexts: Vec::new(),
+            starts: Vec::new(),
+            started: Vec::new(),
+            looks: Vec::new(),
+            has_comforts: setup.has_comforts(),
+            timed: setup.timed,
             kept: None,
             clock: ManualClock::new(),
             parent: CancellationToken::new(),
@@ -187,13 +211,25 @@ impl State {
             None => model.look(&mut self.turns, None, api.has_report()),
             Some(real) => model.look(&mut self.turns, real, api.has_report()),
         };
-        self.note(verdict);
+        let owns = [&self.handles, &self.contexts];
+        let told = owns.into_iter().flatten().try_for_each(|(number, token)| {
+            match token.reason().as_ref().map(why) {
+                Some(None) => wrong("a reason that nobody gave to a child"),
+                None => model.token_says(*number, None),
+                Some(real) => model.token_says(*number, real),
+            }
+        });
+        self.note(verdict.and(told));
     }
 
     /// What can be seen when nothing goes on.
     pub(super) fn at_rest(&mut self) {
         let verdict = match (&self.rules, &self.api) {
-            (Rules::Nursery(model), Some(api)) => model.at_rest(&self.turns, api.counts()),
+            (Rules::Nursery(model), Some(api)) => {
+                let stats = api.stats();
+                let queued = model.check_queued(stats.queued);
+                model.at_rest(&self.turns, counts(&stats)).and(queued)
+            }
             (Rules::Fixed(model), _) => model.at_rest(&self.turns),
             _ => self.set_at_rest(),
         };
@@ -214,15 +250,17 @@ impl State {
             let Some(value) = model.value_of(number) else {
                 continue;
             };
-            if self
-                .waits
-                .iter()
-                .any(|wait| wait.number == number && wait.over)
-            {
+            let over = self.waits.iter().any(|it| it.number == number && it.over)
+                || self
+                    .starts
+                    .iter()
+                    .any(|(of, _, over)| *of == number && *over);
+            if over {
                 continue; // its join went with the panic, or not
             }
             let joined = self.joins.iter().any(|(join, _)| *join == number)
-                || self.waits.iter().any(|wait| wait.number == number);
+                || self.waits.iter().any(|wait| wait.number == number)
+                || self.starts.iter().any(|(of, ..)| *of == number);
             if self.values[value] == joined {
                 return wrong(format!("value {value} is dropped: {joined}"));
             }
@@ -235,6 +273,9 @@ impl State {
             && match what {
                 What::DropWait => !self.waits.is_empty(),
                 What::DropJoin => !self.joins.is_empty(),
+                What::DropStart => !self.starts.is_empty(),
+                What::DropStarted => !self.started.is_empty(),
+                What::DropLook => !self.looks.is_empty(),
                 _ => self.real.is_some(),
             }
     }
@@ -246,7 +287,8 @@ impl State {
             .iter_mut()
             .map(|work| work.waker.take())
             .collect();
-        (wakers, self.kept.take(), self.api.take())
+        let tokens = (take(&mut self.handles), take(&mut self.contexts));
+        (wakers, self.kept.take(), tokens, self.api.take())
     }
 
     pub(super) fn all_is_dropped(&self) -> Verdict {
@@ -290,9 +332,4 @@ impl State {
         self.turns
             .at_rest(work.map(|number| format!("{number} is to be polled")))
     }
-}
-
-/// The reason that a script's tokens are cancelled for.
-pub(super) fn reason(code: u16) -> Reason {
-    Reason::custom(code)
 }

@@ -96,6 +96,13 @@ impl Turns {
         self.cause = true;
     }
 
+    /// It was not put in, after all.
+    pub(super) fn take_out(&mut self, number: usize) {
+        let child = &mut self.children[number];
+        child.life = Life::Out;
+        (child.may, child.must, child.owed) = (false, false, false);
+    }
+
     pub(super) fn is_in(&self, number: usize) -> bool {
         self.children[number].life == Life::In
     }
@@ -103,6 +110,11 @@ impl Turns {
     /// Those in the set.
     pub(super) fn all_in(&self) -> impl Iterator<Item = usize> {
         (0..self.children.len()).filter(|&number| self.is_in(number))
+    }
+
+    /// Whether it had to be polled when the turn began, and has not been.
+    pub(super) fn is_owed(&self, number: usize) -> bool {
+        self.is_in(number) && self.children[number].owed
     }
 
     /// Whether it is in and has to be polled.
@@ -122,6 +134,11 @@ impl Turns {
     /// Whether somebody may be polled though he was not woken.
     pub(super) fn is_stale(&self) -> bool {
         self.stale != [0, 0]
+    }
+
+    /// Somebody who is gone may have been woken.
+    pub(super) fn note_stale(&mut self) {
+        self.stale[1] += 1;
     }
 
     pub(super) fn is_new(&self, number: usize) -> bool {

@@ -10,7 +10,7 @@
 
 use crate::nursery_model::foreign::{Fault, Value, waker};
 use crate::nursery_model::nursery::{Answer, BODY};
-use crate::nursery_model::op::{Fate, Op, Setup, Spawning, What};
+use crate::nursery_model::op::{Fate, Op, Said, Setup, Spawning, What};
 use crate::nursery_model::state::{Frame, Kind, Role, Rules, State, Work};
 use crate::nursery_model::turns::wrong;
 use crate::script::{Boom, Event, Mood, text};
@@ -63,11 +63,14 @@ impl World {
         state.look();
         let verdict = match (state.wakers[waker].0, &mut state.rules) {
             (Role::Outer, _) => state.turns.outer_woken(waker),
-            (Role::Awaits(number), Rules::Nursery(model)) => model.waiter_woken(number, waker),
+            (Role::Awaits(number), Rules::Nursery(model)) => {
+                model.waiter_woken(&mut state.turns, number, waker)
+            }
             (Role::Awaits(number), Rules::Fixed(model)) => {
                 model.waiter_woken(&state.turns, number, waker)
             }
-            (Role::Awaits(_), Rules::Set) => wrong("nobody waits in a set"),
+            (Role::Looks(look), Rules::Nursery(model)) => model.look_woken(&state.turns, look),
+            _ => wrong("nobody waits in there"),
         };
         state.note(verdict);
     }
@@ -413,10 +416,23 @@ impl World {
     }
 
     fn act(self: &Rc<Self>, op: Op) -> Done {
-        match op.what {
+        let what = match self.state().has_comforts {
+            true => op.what,
+            false => op.what.without_comforts(),
+        };
+        match what {
             What::Poll => self.poll(op),
-            What::Spawn | What::TrySpawn | What::SpawnWait => self.spawn(op, op.what),
-            What::Defer => self.defer(op),
+            What::Say => {
+                self.say(op);
+                Ok(())
+            }
+            What::Spawn
+            | What::TrySpawn
+            | What::SpawnWait
+            | What::Start
+            | What::Shield
+            | What::Defer
+            | What::Release => self.spawn(op, what),
             What::SpawnMany => {
                 let many = usize::from(op.with) % 48;
                 let calm = Op {
@@ -430,6 +446,10 @@ impl World {
             What::DropWait => self.drop_wait(op.at),
             What::PollJoin => self.poll_join(op),
             What::DropJoin => self.drop_join(op.at),
+            What::Started => self.say_started(op),
+            What::DropStarted => self.drop_started(op.at),
+            What::PollStart => self.poll_start(op),
+            What::DropStart => self.drop_start(op.at),
             What::Wake => self.wake(op.at, op.with, None),
             What::WakeStale => self.wake_stale(op.at),
             What::Finish => self.wake(op.at, op.with, Some(Fate::Finish)),
@@ -438,8 +458,14 @@ impl World {
             What::Cancel => self.cancel(),
             What::CancelParent => self.cancel_parent(),
             What::CancelForce => self.cancel_force_token(),
+            What::CancelHandle => self.cancel_handle(op),
+            What::CancelNamed => self.cancel_named(op.at),
+            What::CancelKeyed => self.cancel_keyed(op.at),
             What::Force => self.force(),
             What::Advance => self.advance(op.with),
+            What::Look => self.look_at_it(op),
+            What::PollLook => self.poll_look(op),
+            What::DropLook => self.drop_look(op.at),
             What::Clear => self.clear(),
             What::Drop => self.drop_subject(),
         }
@@ -453,7 +479,7 @@ impl World {
         let number = state.turns.add();
         match &mut state.rules {
             Rules::Set => {}
-            Rules::Nursery(model) => model.add(spawning.graceful, spawning.named),
+            Rules::Nursery(model) => model.add(&spawning),
             Rules::Fixed(model) => model.add(),
         }
         state.works.push(Work {
@@ -478,73 +504,17 @@ impl World {
         self.call(Kind::Plain, || drop(it))
     }
 
-    /// Wakes a child that is there, and may decide what it does then.
-    fn wake(&self, at: u8, with: u8, fate: Option<Fate>) -> Done {
-        let (number, waker) = {
-            let state = &mut *self.state();
-            let there: Vec<_> = (0..state.works.len())
-                .filter(|&number| state.turns.is_awake(number))
-                .collect();
-            // The first one is the body.
-            let Some(&number) = there.get(usize::from(at) % there.len().max(1)) else {
-                return Ok(());
-            };
-            let work = &mut state.works[number];
-            if let Some(fate) = fate {
-                work.fate = fate;
-                work.spawning.verdict = with;
-            }
-            let Some(waker) = work.waker.take() else {
-                return Ok(());
-            };
-            state.turns.wake(number);
-            (number, waker)
-        };
-        match with & 0x80 {
-            0 => self.wake_by_ref(number, waker),
-            _ => self.call(Kind::Plain, || waker.wake()),
-        }
-    }
-
-    /// Wakes it, and puts it back for the next time.
-    fn wake_by_ref(&self, number: usize, waker: Waker) -> Done {
-        let woken = self.call(Kind::Plain, || waker.wake_by_ref());
-        let spare = {
-            let slot = &mut self.state().works[number].waker;
-            match slot {
-                Some(_) => Some(waker),
-                None => slot.replace(waker),
-            }
-        };
-        woken.and(self.drop_it(spare))
-    }
-
-    /// Wakes a child that has ended.
-    fn wake_stale(&self, at: u8) -> Done {
-        let (number, waker) = {
-            let state = &mut *self.state();
-            let gone: Vec<_> = (0..state.works.len())
-                .filter(|&number| {
-                    state.turns.is_dropped(number) && state.works[number].waker.is_some()
-                })
-                .collect();
-            if gone.is_empty() || state.turns.pass_through {
-                return Ok(());
-            }
-            let number = gone[usize::from(at) % gone.len()];
-            let Some(waker) = state.works[number].waker.take() else {
-                return Ok(());
-            };
-            state.turns.wake(number);
-            (number, waker)
-        };
-        self.wake_by_ref(number, waker)
-    }
-
     /// Drops all that is left, in an order that the script's length chooses.
     fn drop_all(self: &Rc<Self>) {
         let length = self.script.len();
-        let drops = [What::DropWait, What::DropJoin, What::Drop];
+        let drops = [
+            What::DropWait,
+            What::DropJoin,
+            What::DropStart,
+            What::Drop,
+            What::DropStarted,
+            What::DropLook,
+        ];
         for i in 0..drops.len() {
             let what = drops[(i + length) % drops.len()];
             while self.state().has(what) {
@@ -580,6 +550,7 @@ impl World {
             detached: true,
             verdict: 0,
             mood: setup.mood,
+            said: Said::default(),
         };
         if self.state().has_body() {
             let number = self.new_job(body);

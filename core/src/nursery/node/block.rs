@@ -4,7 +4,9 @@
 
 use crate::nursery::ended::{Number, Site};
 use crate::nursery::join_error::JoinErrorKind;
-use crate::nursery::node::head::{Claim, Exit, Node, Progress, VTable, drop_future};
+use crate::nursery::node::head::{
+    Claim, Exit, Node, Progress, RemoteTable, Stopped, VTable, drop_future,
+};
 use crate::nursery::options::Aside;
 use crate::nursery::panics::Panics;
 use crate::reason::Reason;
@@ -31,6 +33,24 @@ impl<T, E> Outcome<T, E> for Result<T, E> {
     fn split(self) -> Result<T, Option<E>> {
         self.map_err(Some)
     }
+}
+
+/// `None`: it was cut, or lost.
+impl<T, E> Outcome<T, E> for Option<Result<T, E>> {
+    #[inline]
+    fn split(self) -> Result<T, Option<E>> {
+        self.map_or(Err(None), |result| result.map_err(Some))
+    }
+}
+
+/// A future that stands for work which is done elsewhere, and which cannot be dropped in its place: it is
+/// told, and has ended when the work has.
+pub(crate) trait Remote: Unpin {
+    /// Tells it to end.
+    fn stop(&mut self) -> Stopped;
+
+    /// Waits until it is decided whether there is a child. `Ready(false)`: there never was.
+    fn poll_decided(&mut self, cx: &Context<'_>) -> Poll<bool>;
 }
 
 #[repr(C)]
@@ -70,9 +90,14 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
             assert!(!needs_drop::<M>(), "nobody would drop it");
             None
         },
+        remote: None,
     };
 
     pub(super) fn allocate(site: Site, future: F, aside: M) -> NonNull<Node> {
+        Self::allocate_with(const { &Self::VTABLE }, site, future, aside)
+    }
+
+    fn allocate_with(vtable: &'static VTable, site: Site, future: F, aside: M) -> NonNull<Node> {
         let layout = Self::VTABLE.layout;
         // SAFETY: the layout is not empty, it holds a `Node`.
         let raw = unsafe { alloc(layout) }.cast::<Block<F, T, M>>();
@@ -80,7 +105,7 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
             handle_alloc_error(layout)
         };
         let node = Node {
-            vtable: const { &Self::VTABLE },
+            vtable,
             state: AtomicUsize::new(0),
             joiner: WakeCell::new(),
             site,
@@ -191,5 +216,29 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
     unsafe fn drop_output(node: NonNull<Node>) {
         // SAFETY: C6, C3 – the caller owns the payload, which holds the output.
         unsafe { ptr::drop_in_place(Self::payload(node).cast::<T>()) }
+    }
+}
+
+impl<F: Future<Output: Outcome<T, E>> + Remote, T, E, M: Aside> Typed<F, T, E, M> {
+    const REMOTE: VTable = VTable {
+        remote: Some(RemoteTable {
+            stop: Self::stop,
+            poll_decided: Self::poll_decided,
+        }),
+        ..Self::VTABLE
+    };
+
+    pub(super) fn allocate_remote(site: Site, future: F, aside: M) -> NonNull<Node> {
+        Self::allocate_with(const { &Self::REMOTE }, site, future, aside)
+    }
+
+    unsafe fn stop(node: NonNull<Node>) -> Stopped {
+        // SAFETY: C6, C2 – the caller owns the payload, which holds the future; nobody is polling it.
+        unsafe { &mut *Self::payload(node).cast::<F>() }.stop()
+    }
+
+    unsafe fn poll_decided(node: NonNull<Node>, cx: &Context<'_>) -> Poll<bool> {
+        // SAFETY: C6, C2 – as above.
+        unsafe { &mut *Self::payload(node).cast::<F>() }.poll_decided(cx)
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Node {
     pub(super) site: Site,
     /// No memory; tells loom of each touch of the reason in the payload.
     pub(super) end: UnsafeCell<()>,
-    /// C4: how it ended.
+    /// C4: how it ended; and before that, if its work is done elsewhere, as what it was told to end.
     pub(super) kind: Cell<JoinErrorKind>,
     /// The payload's owner: whether the future is in it (C2).
     pub(super) has_future: Cell<bool>,
@@ -123,6 +123,25 @@ pub(super) struct VTable {
     pub(super) drop_output: Option<unsafe fn(NonNull<Node>)>,
     /// Where the `Meta` lies between head and payload, if there is one.
     pub(super) meta: Option<usize>,
+    /// `None`: its work is done here, in `poll`.
+    pub(super) remote: Option<RemoteTable>,
+}
+
+/// What a `Remote` says to being told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// It will.
+    Told,
+    /// It has ended before, as its next poll tells.
+    Ended,
+    /// Nothing has begun elsewhere: it may be dropped in its place.
+    Here,
+}
+
+/// See `Remote`.
+pub(super) struct RemoteTable {
+    pub(super) stop: unsafe fn(NonNull<Node>) -> Stopped,
+    pub(super) poll_decided: unsafe fn(NonNull<Node>, &Context<'_>) -> Poll<bool>,
 }
 
 /// Loom sees no plain drop: it is told that who frees the block has it to himself.

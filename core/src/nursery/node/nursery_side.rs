@@ -6,7 +6,7 @@ use crate::nursery::ended::Origin;
 use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::head::{
     ABANDONED, CLAIMED, Claim, DONE, ENDED, Exit, FLAGS, JOIN_GONE, LetGo, NURSERY_GONE, Node,
-    Progress, STARTED, WAITED, drop_future, free, meta, with_end,
+    Progress, STARTED, Stopped, WAITED, drop_future, free, meta, with_end,
 };
 use crate::nursery::options::{Aside, Meta, Priority, Role};
 use crate::nursery::own::Own;
@@ -178,6 +178,52 @@ impl NurserySide {
         let error: *mut Option<E> = error;
         // SAFETY: C6; C2 – claimed and alive (caller).
         unsafe { (self.head().vtable.poll)(self.0, cx, error.cast(), panics) }
+    }
+
+    /// Whether its work is done elsewhere: it may have to be told to [`stop`](Self::stop).
+    #[inline]
+    pub(crate) fn is_remote(&self) -> bool {
+        self.head().vtable.remote.is_some()
+    }
+
+    /// If its work is done elsewhere: waits until it is decided whether there is a child.
+    ///
+    /// # Safety
+    /// As [`poll`](Self::poll).
+    pub(crate) unsafe fn poll_decided(&self, cx: &Context<'_>) -> Poll<bool> {
+        match &self.head().vtable.remote {
+            // SAFETY: C6; C2 – claimed and alive (caller).
+            Some(remote) => unsafe { (remote.poll_decided)(self.0, cx) },
+            None => Poll::Ready(true),
+        }
+    }
+
+    /// Tells a child whose work is done elsewhere that it is to end, as `kind` unless it was told before: its
+    /// poll tells when it has. False: it can be ended here, or has ended.
+    pub(crate) fn stop(&self, kind: JoinErrorKind) -> bool {
+        let Some(remote) = &self.head().vtable.remote else {
+            return false;
+        };
+        if !self.claim(0) || !self.is_alive() {
+            return false;
+        }
+        let before = self.head().kind.get();
+        if before == JoinErrorKind::Closed {
+            // First: who is told may have a waker that panics.
+            self.head().kind.set(kind);
+        }
+        // SAFETY: C6; C2 – claimed and alive.
+        let stopped = unsafe { (remote.stop)(self.0) };
+        if stopped == Stopped::Ended {
+            self.head().kind.set(before);
+        }
+        stopped != Stopped::Here
+    }
+
+    /// As what it is to end, if it was told.
+    pub(crate) fn stopping(&self) -> Option<JoinErrorKind> {
+        let kind = self.head().kind.get();
+        (kind != JoinErrorKind::Closed).then_some(kind)
     }
 
     /// The poll left an output in the payload: that is published when the nursery lets go.

@@ -147,6 +147,7 @@ fn stats(f: &mut fmt::Formatter<'_>, stats: &Stats) -> fmt::Result {
         .plain("cancelled", stats.cancelled)?
         .plain("forced", stats.forced)?
         .plain("skipped", stats.skipped)?
+        .plain("lost", stats.lost)?
         .plain("active", stats.active)?
         .plain("queued", stats.queued)?;
     histogram(object.key("notice")?, &stats.notice)?;

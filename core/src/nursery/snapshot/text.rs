@@ -29,6 +29,7 @@ impl Text {
             (stats.cancelled, "cancelled"),
             (stats.forced, "forced"),
             (stats.skipped, "skipped"),
+            (stats.lost, "lost"),
         ];
         for (n, how) in ends.into_iter().filter(|(n, _)| *n > 0) {
             write!(f, ", {n} {how}")?;

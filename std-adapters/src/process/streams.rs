@@ -1,4 +1,7 @@
-//! A process's output, read to its end and given to a sink.
+//! A process's output, read to its end and given to a sink; and its input, written as it is read.
+//!
+//! After each piece the others have their turn, however much there is to read or to write: the pipes
+//! in turns, and whoever shares the task.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -15,7 +18,7 @@ pub enum Source {
     Stderr,
 }
 
-/// What is read at once: a quarter of what a pipe holds on Linux.
+/// What is read or written at once: a quarter of what a pipe holds on Linux.
 const PIECE: usize = 16 * 1024;
 
 /// The pipes that are not at their end.
@@ -23,8 +26,7 @@ pub(crate) type Outputs<P> = [Option<<P as Processes>::Output>; 2];
 
 const SOURCES: [Source; 2] = [Source::Stdout, Source::Stderr];
 
-/// Reads both pipes to their ends. After each piece the others have their turn, however much there is
-/// to read: the pipes in turns, and whoever shares the task.
+/// Reads both pipes to their ends.
 pub(crate) async fn deliver<P, S, Fut>(mut outputs: Outputs<P>, mut sink: S) -> io::Result<()>
 where
     P: Processes,
@@ -43,16 +45,7 @@ where
             continue;
         }
         sink(SOURCES[from], &piece[..len]).await;
-        let mut yielded = false;
-        poll_fn(|task| {
-            if yielded {
-                return Poll::Ready(());
-            }
-            yielded = true;
-            task.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
+        yield_now().await;
     }
     Ok(())
 }
@@ -72,4 +65,29 @@ fn poll_read<P: Processes>(
         }
     }
     Poll::Pending
+}
+
+/// Writes all of `bytes`, and gives the pipe back if the process has not closed it.
+pub(crate) async fn feed<P: Processes>(mut pipe: P::Input, bytes: Vec<u8>) -> Option<P::Input> {
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        let piece = &rest[..rest.len().min(PIECE)];
+        let written = poll_fn(|task| P::poll_write(&mut pipe, task, piece)).await;
+        rest = &rest[written.ok()?..];
+        yield_now().await;
+    }
+    Some(pipe)
+}
+
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|task| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        task.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

@@ -1,0 +1,112 @@
+//! What the nursery has of a child whose future an executor polls.
+//!
+//! A proxy is ready when the task has ended. The engine does not drop it in its place when the child is to
+//! end before that, but has it [stopped](Remote::stop) and polls it on: only when the executor has dropped
+//! the future, the child has ended.
+
+use crate::executor_nursery::link::{End, ProxySide};
+use crate::executor_nursery::task::ChildTask;
+use crate::nursery::node::{Remote, Stopped};
+use crate::nursery::panics::{Panic, resume};
+use crate::spawn::Spawn;
+use crate::sync::Arc;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+
+/// The proxy of a task that the executor has, or is about to be given by who spawns it.
+pub(super) struct Proxy<O> {
+    side: ProxySide<O>,
+    /// What the future's drop panicked with: as if it were this one's.
+    panic: Option<Panic>,
+}
+
+impl<O> Proxy<O> {
+    pub(super) fn new(side: ProxySide<O>) -> Self {
+        Proxy { side, panic: None }
+    }
+}
+
+/// Nothing in it is pinned by its place.
+impl<O> Unpin for Proxy<O> {}
+
+impl<O> Future for Proxy<O> {
+    /// `None`: the task's future was dropped before its end.
+    type Output = Option<O>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<O>> {
+        let (output, panic) = match ready!(self.side.poll(cx)) {
+            End::Returned(output, panic) => (Some(output), panic),
+            End::Panicked(panic) => resume(panic),
+            End::Dropped(panic) => (None, panic),
+        };
+        self.panic = panic;
+        Poll::Ready(output)
+    }
+}
+
+impl<O> Remote for Proxy<O> {
+    fn stop(&mut self) -> Stopped {
+        match self.side.stop() {
+            true => Stopped::Told,
+            false => Stopped::Ended,
+        }
+    }
+
+    fn poll_decided(&mut self, cx: &Context<'_>) -> Poll<bool> {
+        self.side.poll_decided(cx)
+    }
+}
+
+impl<O> Drop for Proxy<O> {
+    /// The engine drops it right after it was ready, and catches panics there.
+    fn drop(&mut self) {
+        if let Some(panic) = self.panic.take() {
+            resume(panic);
+        }
+    }
+}
+
+/// The proxy of a task that the executor is given when the nursery starts the child.
+pub(super) struct Queued<F: Future, S> {
+    /// `None`: the executor was asked.
+    waiting: Option<(ChildTask<F>, Arc<S>)>,
+    proxy: Proxy<F::Output>,
+}
+
+impl<F: Future, S> Queued<F, S> {
+    pub(super) fn new(task: ChildTask<F>, side: ProxySide<F::Output>, executor: Arc<S>) -> Self {
+        Queued {
+            waiting: Some((task, executor)),
+            proxy: Proxy::new(side),
+        }
+    }
+}
+
+/// The task is pinned by the executor, not here.
+impl<F: Future, S> Unpin for Queued<F, S> {}
+
+impl<F: Future, S: Spawn<ChildTask<F>>> Future for Queued<F, S> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some((task, executor)) = self.waiting.take() {
+            // A task that is refused is dropped here, and lost.
+            drop(executor.spawn(task));
+        }
+        Pin::new(&mut self.proxy).poll(cx)
+    }
+}
+
+impl<F: Future, S> Remote for Queued<F, S> {
+    fn stop(&mut self) -> Stopped {
+        match self.waiting {
+            Some(_) => Stopped::Here,
+            None => self.proxy.stop(),
+        }
+    }
+
+    fn poll_decided(&mut self, _: &Context<'_>) -> Poll<bool> {
+        Poll::Ready(true)
+    }
+}
