@@ -99,7 +99,9 @@ fn spawn_against_cleaning() {
                         Err(error) => assert_eq!(error.kind(), JoinErrorKind::Closed),
                     },
                     Err(TrySpawnError::Closed(child)) => finish(pin!(child)).unwrap(),
-                    Err(TrySpawnError::Full(_)) => panic!("there is no limit"),
+                    Err(TrySpawnError::Full(_) | TrySpawnError::Refused(_)) => {
+                        panic!("there is neither limit nor executor")
+                    }
                 }
             }
         });

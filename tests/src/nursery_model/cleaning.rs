@@ -30,6 +30,7 @@ impl Nursery {
             self.kids[number].stand = Stand::AtWork;
             self.cleaned.begun += 1;
             self.cleans.get_or_insert((self.beginning.now, self.now));
+            self.errors_before.get_or_insert(self.errors.len());
             let cause = turns.cause;
             turns.put_in(number);
             turns.cause = cause;
@@ -94,6 +95,9 @@ impl Nursery {
             }
         } else if self.deferred.pop() != Some(number) || self.at_work.is_some() {
             return wrong(format!("the cleanup {number} is dropped out of turn"));
+        }
+        if self.closing && !turns.is_dropped(BODY) {
+            return wrong(format!("the cleanup {number} is dropped before the body"));
         }
         if self.closing {
             return match self.left(turns).next() {

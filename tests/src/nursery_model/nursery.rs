@@ -354,6 +354,8 @@ pub(super) struct Nursery {
     pub(super) judging: Option<Judging>,
     pub(super) cause: Option<usize>,
     pub(super) errors: Vec<usize>,
+    /// How many there were when the first cleanup began.
+    pub(super) errors_before: Option<usize>,
     pub(super) value: Option<usize>,
     pub(super) enough: bool,
     pub(super) cut: bool,
@@ -413,6 +415,7 @@ impl Nursery {
             judging: None,
             cause: None,
             errors: Vec::new(),
+            errors_before: None,
             value: None,
             enough: false,
             cut: false,
