@@ -687,7 +687,11 @@ fn n4_a_graceful_child_that_cancels_its_token_cancels_itself_alone() {
         let n = N::new();
         let h = n.handle();
         let mut task = Task::new(n.run(async {
-            let child = if named { h.child().name("x") } else { h.child() };
+            let child = if named {
+                h.child().name("x")
+            } else {
+                h.child()
+            };
             let other = h.spawn(async {
                 yields(3).await;
                 Ok(5)

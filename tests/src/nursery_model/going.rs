@@ -271,8 +271,8 @@ impl Nursery {
         let result = match (self.cause, self.value, self.cancelled) {
             (Some(error), _, _) => Err(Ok(error)),
             (None, Some(value), _) if self.enough => {
-                // Cleanups are not forgiven.
-                rest = rest.split_off(rest.len() - self.cleaned.failed);
+                // Cleanups, and what they begin, are not forgiven.
+                rest = rest.split_off(self.errors_before.unwrap_or(rest.len()));
                 match rest.is_empty() {
                     true => Ok(value),
                     false => Err(Ok(rest.remove(0))),

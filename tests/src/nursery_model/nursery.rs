@@ -356,6 +356,8 @@ pub(super) struct Nursery {
     pub(super) errors: Vec<usize>,
     pub(super) value: Option<usize>,
     pub(super) enough: bool,
+    /// How many errors there were when the first cleanup began.
+    pub(super) errors_before: Option<usize>,
     pub(super) cut: bool,
     /// Whether it was is not certain, if `cut` does not say so.
     pub(super) perhaps_cut: bool,
@@ -415,6 +417,7 @@ impl Nursery {
             errors: Vec::new(),
             value: None,
             enough: false,
+            errors_before: None,
             cut: false,
             perhaps_cut: false,
             kept: None,
