@@ -287,8 +287,8 @@ pub(crate) fn dismiss(shared: &Shared) {
     for child in unsafe { shared.poller.running.iter() } {
         if child.is_alive() && child.is_service() {
             if let Some(own) = child.own() {
-                // It may have cancelled itself, which told nobody.
-                if !own.is_told() && !shared.token.is_cancelled() {
+                // It may have cancelled itself, of which nobody was told.
+                if !own.dismissed.replace(true) {
                     shared.guard(|| own.token.cancel_with(Reason::explicit()));
                     shared.guard(|| own.nudge());
                 }

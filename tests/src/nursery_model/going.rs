@@ -271,7 +271,7 @@ impl Nursery {
         let result = match (self.cause, self.value, self.cancelled) {
             (Some(error), _, _) => Err(Ok(error)),
             (None, Some(value), _) if self.enough => {
-                // What came since the first cleanup began is not forgiven.
+                // Cleanups, and what they begin, are not forgiven.
                 rest = rest.split_off(self.errors_before.unwrap_or(rest.len()));
                 match rest.is_empty() {
                     true => Ok(value),
