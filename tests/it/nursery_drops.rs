@@ -278,6 +278,8 @@ fn run(loose_one: usize, first: usize, last: usize) -> (usize, usize) {
         }
     }
     drop(program);
+    // None has begun twice, whenever the program was dropped.
+    assert!(ledger.begun.get() <= ledger.deferred.get());
     let seen = (ledger.polls.get(), wakes.count());
     // Nobody is there any more to be polled, or to be told.
     for waker in ledger.wakers.take() {

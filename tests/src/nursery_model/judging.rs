@@ -20,7 +20,6 @@ impl Nursery {
             let sure = kid.begun.is_some() || !late || kid.was_placed && kid.after.is_empty();
             kid.stand == Stand::Placed && sure || kid.stand == Stand::AtWork
         });
-        self.ends = 0;
         if self.cancelled.is_some() && self.drains.0.is_none() {
             self.drains.0 = Some(self.now);
         }

@@ -349,7 +349,6 @@ pub(super) struct Nursery {
     pub(super) closing: bool,
     /// It takes no more children.
     pub(super) over: bool,
-    pub(super) ends: usize,
 
     pub(super) judging: Option<Judging>,
     pub(super) cause: Option<usize>,
@@ -411,7 +410,6 @@ impl Nursery {
             beginning: Beginning::default(),
             closing: false,
             over: false,
-            ends: 0,
             judging: None,
             cause: None,
             errors: Vec::new(),
