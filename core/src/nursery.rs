@@ -505,13 +505,13 @@ macro_rules! nurseries {
             }
 
             impl<E, T, B> PinnedDrop for $Run<'_, E, T, B> {
-                /// The children go first, youngest first, then the body, whoever panics.
+                /// The children go first, youngest first, then the body, then what was to be cleaned up,
+                /// whoever panics.
                 fn drop(this: Pin<&mut Self>) {
                     let mut this = this.project();
-                    each(0..4, |step| match step {
-                        0 => this.engine.close(),
-                        1 => this.body.set(None),
-                        2 => drop(this.value.take()),
+                    each(0..3, |step| match step {
+                        0 => this.engine.close(|| this.body.set(None)),
+                        1 => drop(this.value.take()),
                         _ => this.engine.closed(),
                     });
                 }

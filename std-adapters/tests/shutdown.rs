@@ -1,13 +1,13 @@
 //! The coordinator, on virtual time: polled only when it was woken.
 
-use std::future::{Future, pending};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::future::{Future, pending, ready};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use umbel::shutdown::{Control, Coordinator, End, OnFailure, Phase, ShutdownReport, Subsystem};
-use umbel::{CancellationToken, Clock, ManualClock, Reason, ReasonKind, Timer};
+use umbel::{CancellationToken, Clock, Instant, ManualClock, Reason, ReasonKind, Timer};
 
 const SECOND: Duration = s(1);
 
@@ -15,6 +15,7 @@ const fn s(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
+/// Whether its task was woken since it was polled.
 #[derive(Default)]
 struct Flag(AtomicBool);
 
@@ -282,6 +283,80 @@ fn the_budget_is_shared_out_and_what_is_left_over_goes_on() {
     let forced: Vec<_> = report.forced().map(|s| &*s.name).collect();
     assert_eq!(forced, ["b", "c", "d"]);
     assert_eq!(report.exit_code(), Report::FORCED);
+}
+
+#[test]
+fn the_lame_duck_takes_no_more_than_the_budget() {
+    let log = &Log::default();
+    let mut bench = Bench::with(log, |program| program.lame_duck(s(20)).budget(s(5)));
+    bench.drains("http".into(), "http", 0);
+    bench.go();
+    bench.trigger.cancel();
+    assert!(bench.go().is_none() && bench.pass(4).is_none());
+    let report = bench.pass(1).expect("the end");
+    assert_eq!(report.took, s(5));
+}
+
+#[test]
+fn who_has_ended_before_has_no_share() {
+    let log = &Log::default();
+    let mut bench = Bench::with(log, |program| program.budget(s(10)));
+    bench.drains(phased("http", Phase::INGRESS), "http", 99);
+    let worker = phased("worker", Phase::PROCESSING);
+    bench.program().add(worker, |_| async { Ok(()) });
+    bench.go();
+    bench.trigger.cancel();
+    bench.go();
+    let report = bench.pass(10).expect("the end");
+    assert_eq!(names(&report), ["worker", "http"]);
+    assert_eq!(report.subsystems[0].drain, None);
+    assert_eq!(report.subsystems[1].drain, Some(s(10)));
+}
+
+#[test]
+fn a_timer_that_ends_early_ends_nothing_early() {
+    /// Its first sleeps end at once.
+    #[derive(Clone)]
+    struct Hasty(ManualClock, Arc<AtomicUsize>);
+    impl Clock for Hasty {
+        fn now(&self) -> Instant {
+            self.0.now()
+        }
+    }
+    impl Timer for Hasty {
+        type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+        fn sleep_until(&self, at: Instant) -> Self::Sleep {
+            match self.1.fetch_add(1, Ordering::SeqCst) < 3 {
+                true => Box::pin(ready(())),
+                false => Box::pin(self.0.sleep_until(at)),
+            }
+        }
+    }
+    let (clock, trigger) = (ManualClock::new(), CancellationToken::new());
+    let timer = Hasty(clock.clone(), Arc::default());
+    let mut program = Coordinator::<&str, _>::new(timer, &trigger)
+        .lame_duck(s(1))
+        .budget(s(3));
+    program.add("stuck", |_| pending());
+    let mut run = pin!(program.run());
+    let mut poll = || {
+        let cx = &mut Context::from_waker(Waker::noop());
+        (0..9).find_map(|_| match run.as_mut().poll(cx) {
+            Poll::Ready(report) => Some(report),
+            Poll::Pending => None,
+        })
+    };
+    assert!(poll().is_none());
+    trigger.cancel();
+    assert!(poll().is_none());
+    for _ in 0..2 {
+        clock.advance(s(1));
+        assert!(poll().is_none());
+    }
+    clock.advance(s(1));
+    let report = poll().expect("the end");
+    assert_eq!(report.took, s(3));
+    assert_eq!(report.subsystems[0].drain, Some(s(2)));
 }
 
 #[test]

@@ -776,3 +776,31 @@ fn a_local_nursery_has_the_same() {
     assert_eq!(stopped.map(ended), [STOPPED; 3]);
     assert_eq!(ended(late), LATE);
 }
+
+#[test]
+fn the_report_tells_of_a_thousand_children_that_were_cancelled_alone() {
+    if cfg!(miri) {
+        return; // It has no unsafe code of its own, and takes long.
+    }
+    const ALL: usize = 1100;
+    let n = N::new();
+    let h = n.handle();
+    let run = n.run(async {
+        for _ in 0..ALL {
+            let mut child = h.child();
+            let stop = child.cancel_handle();
+            let ends = child.spawn_graceful(|cx| async move {
+                cx.token().cancelled().await;
+                Ok(())
+            });
+            yields(1).await;
+            stop.cancel();
+            ends.await?;
+        }
+        Ok(())
+    });
+    Task::new(run).finish().unwrap();
+    let report = h.report().unwrap();
+    assert_eq!(report.drained.len(), 1000);
+    assert_eq!(report.stats.done, ALL);
+}

@@ -6,7 +6,7 @@ use umbel_tests::scaled;
 
 #[test]
 fn random_scripts_agree_with_the_models() {
-    scripts::run(scaled(20_000, 6), run_bytes);
+    scripts::run(scaled(12_000, 6), run_bytes);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use umbel_core::{
     Nursery, Policy, Reason, Verdict,
 };
 use umbel_tests::bad::Bad;
+use umbel_tests::counting::live_bytes;
 use umbel_tests::exec::{Gate, Log, Task, yields};
 use umbel_tests::scaled;
 
@@ -598,4 +599,33 @@ fn a_service_whose_turn_comes_too_late_never_starts() {
     task.finish().unwrap_err();
     assert_eq!(log.take(), "body");
     assert_eq!((h.stats().started, h.stats().cancelled), (1, 1));
+}
+
+#[test]
+fn those_who_wait_no_more_leave_nothing_with_who_they_waited_for() {
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let long = h.spawn(pending::<Result<(), Bad>>());
+        let ids = [long.id()];
+        let wait_in_vain = || {
+            let mut child = h.child().after(&ids);
+            let stop = child.cancel_handle();
+            drop(child.spawn(async { Ok(()) }));
+            stop.cancel();
+        };
+        // Until a list that has grown was swept.
+        for _ in 0..100 {
+            wait_in_vain();
+            yields(1).await;
+        }
+        let before = live_bytes();
+        for _ in 0..scaled(2000, 100) {
+            wait_in_vain();
+            yields(1).await;
+        }
+        assert_eq!(live_bytes(), before);
+        Err::<(), _>(Bad)
+    }));
+    task.finish().unwrap_err();
 }

@@ -1260,3 +1260,57 @@ fn n7_local_cleanups_may_stay_on_their_thread() {
     task.finish().unwrap();
     assert_eq!(*log.borrow(), ["polled", "polled"]);
 }
+
+#[test]
+fn n7_a_cleanups_error_is_kept_though_a_success_forgives_the_others() {
+    let n = N::new().policy(FirstSuccess);
+    let h = n.handle();
+    let inner = h.clone();
+    let failure = Task::new(n.run(async {
+        h.defer(async move {
+            // Fails after the cleanup.
+            drop(inner.shield::<(), _>(Duration::MAX, async {
+                yields(1).await;
+                Err(Bad(2))
+            }));
+            Err(Bad(1))
+        })
+        .unwrap();
+        drop(h.spawn::<(), _>(async { Err(Bad(3)) }));
+        drop(h.spawn(async {
+            yields(1).await;
+            Ok(())
+        }));
+        Ok(())
+    }))
+    .finish()
+    .unwrap_err();
+    assert_eq!(errors(&failure), [1, 2], "the child's is forgiven");
+}
+
+#[test]
+fn n9_what_the_body_uses_is_released_after_the_body() {
+    for cancelled in [false, true] {
+        let log = Log::new();
+        let n = LocalNursery::<Bad>::new();
+        let h = n.handle();
+        let token = h.token().clone();
+        let mut task = Task::new(n.run(async {
+            h.release(log.on_drop("pool")).unwrap();
+            let _user = log.on_drop("body");
+            drop(h.spawn(async {
+                let _user = log.on_drop("child");
+                pending::<Result<(), Bad>>().await
+            }));
+            pending::<Result<(), Bad>>().await
+        }));
+        task.stall();
+        if cancelled {
+            token.cancel();
+            task.finish().unwrap_err();
+        } else {
+            drop(task);
+        }
+        assert_eq!(log.take(), "child body pool", "cancelled: {cancelled}");
+    }
+}

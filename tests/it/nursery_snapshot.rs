@@ -411,7 +411,7 @@ fn graphs_are_well_formed() {
         assert_eq!(line.matches('"').count(), 2, "{line}");
         let label = line.split('"').nth(1).unwrap().replace("<br/>", "");
         assert!(
-            !label.contains(['<', '>', '&', '`', '[', '{', '\\']),
+            !label.contains(['<', '>', '&', '`', '[', '{', '\\', ':']),
             "{line}"
         );
         // Each `#` begins a number.

@@ -1,7 +1,7 @@
 //! N6, and priorities of N5: waiting for a start, services, who comes first.
 
 use std::future::{Future, pending};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -296,23 +296,24 @@ fn n_21_an_output_that_panics_takes_nothing_along() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
-            panic!("hostile output");
+            // Not `panic!`, whose message the test program would keep.
+            resume_unwind(Box::new("hostile output"));
         }
     }
-    // What the first panic of a thread allocates stays.
-    let _ = catch_unwind(|| drop(Bomb));
-    let before = live_bytes();
-    {
+    let fail = || {
         let n = N::new();
         let h = n.handle();
         let mut start = Box::pin(h.start(|started: Started<()>| async move {
             drop(started);
             Ok(Bomb)
         }));
-        let mut task = Task::new(n.run(async { Ok(()) }));
-        task.finish().unwrap();
+        Task::new(n.run(async { Ok(()) })).finish().unwrap();
         drop(catch_unwind(AssertUnwindSafe(|| once(start.as_mut()).is_ready())).unwrap_err());
-    }
+    };
+    // What the first time leaves behind in pools stays.
+    fail();
+    let before = live_bytes();
+    fail();
     assert_eq!(live_bytes(), before);
 }
 
@@ -623,4 +624,86 @@ fn a_panic_among_the_high_ends_the_low() {
     );
     assert!(catch_unwind(AssertUnwindSafe(|| task.run())).is_err());
     assert_eq!(log.take(), "high low", "youngest first");
+}
+
+#[test]
+fn n6_a_service_that_has_cancelled_itself_is_dismissed_all_the_same() {
+    let clock = ManualClock::new();
+    let n = N::new().timer(clock.clone()).grace(SEC);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let service = h.child().service().spawn_graceful(|cx| async move {
+            cx.token().cancel();
+            pending::<Result<(), Bad>>().await
+        });
+        drop(service);
+        yields(2).await;
+        Ok(())
+    }));
+    task.stall();
+    clock.advance(SEC);
+    assert!(task.run().is_ready(), "its grace is over");
+}
+
+/// Runs code when dropped.
+struct WhenDropped<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for WhenDropped<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[test]
+fn n6_services_outlive_who_comes_when_the_last_one_gives_up() {
+    let log = Log::new();
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let service = h.child().service().spawn(idle(&log, "service"));
+        let (handle, log) = (h.clone(), &log);
+        let spawns = WhenDropped(move || {
+            drop(handle.spawn(async move {
+                yields(1).await;
+                log.add("late");
+                Ok(())
+            }));
+        });
+        // In vain: a service ends after the others.
+        let waits = h.child().after(&[service.id()]).spawn(async move {
+            let _spawns = spawns;
+            Ok(())
+        });
+        drop(waits);
+        Ok(())
+    }));
+    task.finish().unwrap();
+    assert_eq!(log.take(), "late service");
+}
+
+#[test]
+fn n4_a_graceful_child_that_cancels_its_token_cancels_itself_alone() {
+    for named in [false, true] {
+        let n = N::new();
+        let h = n.handle();
+        let mut task = Task::new(n.run(async {
+            let child = if named {
+                h.child().name("x")
+            } else {
+                h.child()
+            };
+            let other = h.spawn(async {
+                yields(3).await;
+                Ok(5)
+            });
+            let alone = child.spawn_graceful(|cx| async move {
+                cx.token().cancel();
+                cx.token().cancelled().await;
+                Ok(())
+            });
+            alone.await?;
+            Ok(other.await?)
+        }));
+        assert_eq!(task.finish().unwrap(), 5, "named: {named}");
+    }
 }

@@ -49,6 +49,8 @@ pub(crate) struct Cleaning {
     /// Something was dropped before its end while there were children. What is cut later does not touch
     /// the outcome.
     pub(crate) cut: bool,
+    /// How many errors there were by then: those of body and children.
+    pub(crate) errors_before: usize,
 }
 
 /// What became of a cleanup that was polled.

@@ -287,7 +287,9 @@ pub(crate) fn dismiss(shared: &Shared) {
     for child in unsafe { shared.poller.running.iter() } {
         if child.is_alive() && child.is_service() {
             if let Some(own) = child.own() {
-                if shared.guard(|| own.token.cancel_with(Reason::explicit())) == Some(true) {
+                // It may have cancelled itself, of which nobody was told.
+                if !own.dismissed.replace(true) {
+                    shared.guard(|| own.token.cancel_with(Reason::explicit()));
                     shared.guard(|| own.nudge());
                 }
             }

@@ -125,7 +125,9 @@ impl<E, M: Mode> Engine<'_, E, M> {
     pub(crate) fn begin_cleaning(&mut self) {
         self.phase = Phase::Cleaning;
         self.shared.refuse_children();
-        self.cleaning.get_or_insert_default().cut = self.shared.poller.cut.get();
+        let cleaning = self.cleaning.get_or_insert_default();
+        cleaning.cut = self.shared.poller.cut.get();
+        cleaning.errors_before = self.errors.len();
         let now = self.cleanup.and_then(|_| self.watch.now(&self.shared));
         if self.wait_for(now.zip(self.cleanup)) {
             self.hurry();

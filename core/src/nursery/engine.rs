@@ -120,6 +120,9 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         }
         if self.shared.is_inbox_empty() {
             waiting::give_up(&self.shared);
+        }
+        // Who gave up may have spawned another in his drop.
+        if self.shared.is_inbox_empty() {
             cutting::dismiss(&self.shared);
         }
         self.set.is_empty()

@@ -18,9 +18,9 @@ impl<E, M: Mode> Engine<'_, E, M> {
     pub(crate) fn finish<T>(&mut self, mut value: Option<T>) -> Result<T, Failure<E>> {
         let shared = &self.shared;
         let cleaning = self.cleaning.take();
-        let cut = match &cleaning {
-            Some(cleaning) => cleaning.cut,
-            None => shared.poller.cut.get(),
+        let (cut, theirs) = match &cleaning {
+            Some(cleaning) => (cleaning.cut, cleaning.errors_before),
+            None => (shared.poller.cut.get(), self.errors.len()),
         };
         let report = Report {
             name: shared.name.clone(),
@@ -33,8 +33,7 @@ impl<E, M: Mode> Engine<'_, E, M> {
         let forgiven = self.enough && value.is_some();
         let lost = shared.poller.lost.take().filter(|_| !forgiven);
         if forgiven {
-            // Those of the children. A cleanup's error came after all of them.
-            let theirs = self.errors.len() - report.cleanups.failed;
+            // Those of the children. What came later is a cleanup's.
             self.records.drain(..theirs);
             panics.catch(|| drop_all(self.errors.drain(..theirs)));
         }
@@ -76,9 +75,9 @@ impl<E, M: Mode> Engine<'_, E, M> {
         self.shared.poller.panics.resume();
     }
 
-    /// N9: shuts, and drops the children youngest first, then all else that is not ours, whoever
-    /// panics. No effect a second time.
-    pub(crate) fn close(&mut self) {
+    /// N9: shuts, and drops the children youngest first, then the body, then all else that is not ours,
+    /// whoever panics. No effect a second time.
+    pub(crate) fn close(&mut self, mut drop_body: impl FnMut()) {
         let shared = &self.shared;
         let late = Queue::default();
         let early = self.phase != Phase::Ended;
@@ -93,7 +92,7 @@ impl<E, M: Mode> Engine<'_, E, M> {
             // One that was kept came before the drop; nobody waits for it any more.
             shared.poller.panics.forget();
         }
-        each(0..10, |step| match step {
+        each(0..11, |step| match step {
             0 => {
                 if early {
                     shared.token.cancel_with(Reason::dropped());
@@ -110,13 +109,14 @@ impl<E, M: Mode> Engine<'_, E, M> {
             }
             3 => cutting::close_all(shared),
             4 => self.set.clear(),
-            5 => drop(shared.poller.cleanups.take_all()),
-            6 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),
-            7 => {
+            5 => drop_body(),
+            6 => drop(shared.poller.cleanups.take_all()),
+            7 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),
+            8 => {
                 shared.poller.timetable.clear();
                 self.watch.stop();
             }
-            8 => self.policy = M::fail_fast(),
+            9 => self.policy = M::fail_fast(),
             // A panic of what the set let go of.
             _ => shared.poller.panics.resume(),
         });
@@ -125,6 +125,6 @@ impl<E, M: Mode> Engine<'_, E, M> {
 
 impl<E, M: Mode> Drop for Engine<'_, E, M> {
     fn drop(&mut self) {
-        self.close();
+        self.close(|| ());
     }
 }

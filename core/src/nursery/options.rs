@@ -145,9 +145,9 @@ impl Options {
     }
 
     /// The token by which it is told, in a nursery with this one.
-    pub(crate) fn token<'a>(&'a self, nursery: &'a CancellationToken) -> &'a CancellationToken {
+    pub(crate) fn token(&self, nursery: &CancellationToken) -> CancellationToken {
         let own = self.more.as_ref().and_then(|more| more.own.as_ref());
-        own.map_or(nursery, |own| &own.token)
+        own.map_or_else(|| nursery.child_token(), |own| own.token.clone())
     }
 
     pub(crate) fn with_role(mut self, role: Role) -> Self {

@@ -54,6 +54,9 @@ struct Parked {
     left: usize,
 }
 
+/// So many that have left are not worth a sweep.
+const WAITERS_LEFT: usize = 32;
+
 #[derive(Default)]
 pub(crate) struct Order {
     fates: RefCell<BTreeMap<Id, Fate>>,
@@ -61,7 +64,7 @@ pub(crate) struct Order {
     parked: RefCell<BTreeMap<u64, Parked>>,
     /// The number of the next that is parked.
     next: Cell<u64>,
-    /// Who waits for whom. Some may have left since.
+    /// Who waits for whom. Some may have left since, most of them at most.
     waiters: RefCell<BTreeMap<Id, Vec<u64>>>,
     /// Have ended, and those who wait for them have not been called yet.
     ended: RefCell<Vec<Id>>,
@@ -124,15 +127,19 @@ impl Order {
         let number = self.next.get();
         self.next.set(number + 1);
         let (fates, mut waiters) = (self.fates.borrow(), self.waiters.borrow_mut());
+        let mut parked = self.parked.borrow_mut();
         let mut left = 0;
         for id in child.after() {
             if id.end_when_asked().is_none() && !fates.contains_key(id) {
-                waiters.entry(*id).or_default().push(number);
+                let waiters = waiters.entry(*id).or_default();
+                if waiters.len() > 2 * parked.len() + WAITERS_LEFT {
+                    waiters.retain(|number| parked.contains_key(number));
+                }
+                waiters.push(number);
                 left += 1;
             }
         }
-        let parked = Parked { child, left };
-        self.parked.borrow_mut().insert(number, parked);
+        parked.insert(number, Parked { child, left });
     }
 
     /// Takes out those whose turn has come, or never will. To be called until there is no news.

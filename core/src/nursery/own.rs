@@ -40,6 +40,8 @@ pub(crate) struct Own {
     ticket: Cell<Option<Ticket>>,
     /// It was told alone; if there is a timer, when.
     told: Cell<Option<Option<Instant>>>,
+    /// A service, when the others have ended.
+    pub(crate) dismissed: Cell<bool>,
 }
 
 impl Own {
@@ -58,6 +60,7 @@ impl Own {
             due: Cell::new(Instant::NEVER),
             ticket: Cell::new(None),
             told: Cell::new(None),
+            dismissed: Cell::new(false),
         }
     }
 

@@ -104,6 +104,10 @@ const SHUT: *mut Node = ptr::without_provenance_mut(1);
 /// loom, so that it sweeps.
 const SWEEP_AT_LEAST: usize = if cfg!(umbel_loom) { 1 } else { 32 };
 
+/// How many children that were cancelled alone the report tells of at most: they come and go for as long
+/// as the nursery lives.
+pub(crate) const DRAINED_ALONE: usize = 1000;
+
 pub(crate) struct Shared {
     inbox: AtomicPtr<Node>,
     desk: Desk,
@@ -242,8 +246,10 @@ impl Shared {
             drain: meta.drain.get(),
         };
         self.counts.times.note(span);
-        let drained = Drained::new(child.name(), child.who(), span, forced);
-        poller.drained.borrow_mut().push(drained);
+        let mut drained = poller.drained.borrow_mut();
+        if told.is_none() || drained.len() < DRAINED_ALONE {
+            drained.push(Drained::new(child.name(), child.who(), span, forced));
+        }
         span
     }
 

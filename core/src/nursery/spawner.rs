@@ -59,7 +59,7 @@ impl<'env, E> Spawner<'env, E> {
 
     fn context(&self, options: &Options) -> ChildContext {
         ChildContext {
-            token: options.token(&self.shared.token).clone(),
+            token: options.token(&self.shared.token),
             grace: self.shared.grace,
         }
     }
@@ -239,7 +239,7 @@ pub struct ChildContext {
 
 impl ChildContext {
     /// Cancelled when the child is to come to its end: with its nursery, or alone, if it is one that can
-    /// be.
+    /// be. It is the child's own: who cancels it cancels nobody else.
     pub const fn token(&self) -> &CancellationToken {
         &self.token
     }

@@ -168,6 +168,9 @@ impl Shares {
         let share = parts.div_ceil(self.width);
         self.taken = self.parts.min(self.taken.saturating_add(parts));
         let deadline = self.budget.0;
+        if parts == 0 {
+            return self.budget.at_most(now, Duration::ZERO);
+        }
         if share >= waves || deadline == Instant::NEVER {
             return self.budget;
         }

@@ -17,7 +17,7 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context as Task, Poll};
+use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
 
 use umbel_core::{
@@ -230,7 +230,7 @@ where
         };
         let force = CancellationToken::any_of([&self.state.force, &self.force_on]);
         let any = |all: &Self| all.slots.iter().any(Slot::runs);
-        if any(self) && !self.lame_duck.is_zero() {
+        if !self.lame_duck.is_zero() {
             let end = budget.at_most(begin, self.lame_duck).deadline();
             self.until(end, &force, |all| !any(all)).await;
         }
@@ -327,10 +327,17 @@ where
             if done(self) || cancelled.as_mut().poll(task).is_ready() {
                 return Poll::Ready(());
             }
-            match sleep.as_mut().as_pin_mut() {
-                Some(sleep) => sleep.poll(task),
-                None => Poll::Pending,
+            let Some(slept) = sleep.as_mut().as_pin_mut() else {
+                return Poll::Pending;
+            };
+            ready!(slept.poll(task));
+            if at.is_due(self.timer.now()) {
+                return Poll::Ready(());
             }
+            // A timer that ends early breaks its contract; sleep again, one poll at a time.
+            sleep.set(Some(self.timer.sleep_until(at)));
+            task.waker().wake_by_ref();
+            Poll::Pending
         })
         .await;
     }

@@ -57,13 +57,19 @@ impl Nursery {
     /// Its own token may be cancelled now, or not.
     pub(super) fn may_cancel_alone(&mut self, turns: &mut Turns, number: usize, why: Why) {
         turns.cause = true;
-        turns.may_wake(number);
+        match turns.is_dropped(number) {
+            true => turns.note_stale(),
+            false => turns.may_wake(number),
+        }
         let whys = &mut self.kids[number].alone.whys;
         *whys = whys.with(why);
     }
 
     fn mark(&mut self, turns: &mut Turns, number: usize, why: Why) {
-        turns.may_wake(number);
+        match turns.is_dropped(number) {
+            true => turns.note_stale(),
+            false => turns.may_wake(number),
+        }
         let polls = turns.children[number].polls;
         let alone = &mut self.kids[number].alone;
         alone.whys = alone.whys.with(why);
@@ -84,7 +90,13 @@ impl Nursery {
         for number in 1..self.kids.len() {
             let kid = &self.kids[number];
             let there = matches!(kid.stand, Stand::InLine | Stand::Waiting | Stand::Placed);
-            if there && !kid.shielded && pick(self, number) {
+            if !there || kid.shielded || !pick(self, number) {
+                continue;
+            }
+            if turns.polling {
+                self.may_cancel_alone(turns, number, why);
+                self.kids[number].alone.asked = true;
+            } else {
                 self.mark(turns, number, why);
             }
         }
@@ -232,13 +244,23 @@ impl Nursery {
         self.note_times(turns);
         self.given_up = false;
         for number in 1..self.kids.len() {
-            let overdue = self.is_overdue(turns, number);
             let polls = turns.children[number].polls;
             let alone = &mut self.kids[number].alone;
+            // What was asked for in the last turn has been done by now, or will be at once.
+            if std::mem::take(&mut alone.asked) {
+                alone.firm = true;
+                if alone.told.0.is_none() {
+                    alone.sure.get_or_insert(polls);
+                }
+            }
             alone.known = alone.since.0.is_some();
             alone.noticed = alone.sure.is_some_and(|sure| polls > sure);
             alone.firm |= alone.sure.is_some();
-            alone.overdue = if overdue { alone.overdue + 1 } else { 0 };
+            let overdue = match self.is_overdue(turns, number) {
+                true => self.kids[number].alone.overdue + 1,
+                false => 0,
+            };
+            self.kids[number].alone.overdue = overdue;
         }
         for looking in &mut self.looks {
             looking.known = looking.waits;

@@ -110,7 +110,10 @@ impl World {
             if expected.is_some_and(|expected| expected != real)
                 || real == Tried::Closed && expected.is_none()
             {
-                state.note(wrong(format!("try_spawn gives {real:?}, not {expected:?}")));
+                let places = state.with_nursery(|model, _| (model.free, model.freed));
+                state.note(wrong(format!(
+                    "try_spawn gives {real:?}, not {expected:?}: {places:?}"
+                )));
             }
             if expected.is_none() && real != Tried::In {
                 state.with_nursery(|model, turns| model.take_back(turns, number));

@@ -29,6 +29,7 @@ impl Nursery {
             self.at_work = Some(number);
             self.kids[number].stand = Stand::AtWork;
             self.cleaned.begun += 1;
+            self.errors_before.get_or_insert(self.errors.len());
             self.cleans.get_or_insert((self.beginning.now, self.now));
             let cause = turns.cause;
             turns.put_in(number);

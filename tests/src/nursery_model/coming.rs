@@ -167,7 +167,13 @@ impl Nursery {
             (std::cmp::Reverse(kid.priority), kid.given)
         };
         let Some(other) = (0..self.kids.len()).filter(may).max_by_key(last) else {
-            return false;
+            // Or that one has been dropped meanwhile, with the nursery.
+            let vacated = self.vacated && self.has_room();
+            if vacated {
+                self.line.retain(|&waits| waits != number);
+                self.take_place(turns, number);
+            }
+            return vacated;
         };
         self.line.retain(|&waits| waits != number);
         self.send_back(turns, other);

@@ -151,6 +151,8 @@ impl Nursery {
         if stand == Stand::Placed && self.limit.is_some() && !service && !shielded {
             if self.cancelled.is_some() {
                 self.free += 1; // nobody comes in any more
+                let kid = &self.kids[number];
+                self.vacated |= kid.tentative && kid.begun.is_none();
             } else {
                 // The nursery may give it out in its next turn only.
                 let before = self.free;
@@ -199,14 +201,19 @@ impl Nursery {
     /// A turn that is pending is over. Not `complete`: the outer task's own waker has panicked.
     pub(super) fn end_turn(&mut self, turns: &mut Turns, complete: bool) -> Verdict {
         self.settle()?;
-        self.freed = std::mem::take(&mut self.freed_late);
+        if complete {
+            self.freed = std::mem::take(&mut self.freed_late);
+        }
         self.end_alone(turns, complete)?;
         turns.end_turn(complete)?;
         if !complete {
             turns.broken = true;
             return Ok(());
         }
-        if self.cancelled.is_some() && self.drains.1.is_none() {
+        let began = &self.beginning;
+        // What cancels at the very end of a turn is seen in the next one.
+        let seen = began.cancelled || began.due || began.force_token;
+        if seen && self.cancelled.is_some() && self.drains.1.is_none() {
             self.drains.1 = Some(self.now);
         }
         if let (true, Some(number)) = (self.beginning.must_hurry, self.at_work) {
@@ -264,8 +271,8 @@ impl Nursery {
         let result = match (self.cause, self.value, self.cancelled) {
             (Some(error), _, _) => Err(Ok(error)),
             (None, Some(value), _) if self.enough => {
-                // Cleanups are not forgiven.
-                rest = rest.split_off(rest.len() - self.cleaned.failed);
+                // Cleanups, and what they begin, are not forgiven.
+                rest = rest.split_off(self.errors_before.unwrap_or(rest.len()));
                 match rest.is_empty() {
                     true => Ok(value),
                     false => Err(Ok(rest.remove(0))),

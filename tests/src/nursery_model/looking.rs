@@ -8,6 +8,10 @@ use umbel_core::{ScopeState, Snapshot};
 impl Nursery {
     /// What a child's own token says.
     pub(super) fn token_says(&self, number: usize, real: Option<Why>) -> Verdict {
+        // One that was given up is called by name and key until the nursery finds it.
+        if self.kids[number].gave_up {
+            return Ok(());
+        }
         // A handle that was taken before the deadline was said is above the token that it has.
         let alone = &self.kids[number].alone;
         let must = self.cancelled.is_some() || alone.says && alone.deadline.is_none();

@@ -222,6 +222,8 @@ pub(super) struct Alone {
     pub(super) since: (Option<u64>, Option<u64>),
     /// For one of these it may have been cancelled.
     pub(super) whys: Whys,
+    /// In this turn somebody has asked for it.
+    pub(super) asked: bool,
     /// It certainly was, having been polled so many times.
     pub(super) sure: Option<usize>,
     /// A graceful one was told: not before, not after.
@@ -319,6 +321,8 @@ pub(super) struct Nursery {
 
     pub(super) kids: Vec<Kid>,
     pub(super) line: VecDeque<usize>,
+    /// Somebody was dropped with the nursery whose place may have been another one's.
+    pub(super) vacated: bool,
     /// Who may have taken a place, and from whom.
     pub(super) displaced: Option<(usize, usize)>,
     pub(super) free: usize,
@@ -352,6 +356,8 @@ pub(super) struct Nursery {
     pub(super) errors: Vec<usize>,
     pub(super) value: Option<usize>,
     pub(super) enough: bool,
+    /// How many errors there were when the first cleanup began.
+    pub(super) errors_before: Option<usize>,
     pub(super) cut: bool,
     /// Whether it was is not certain, if `cut` does not say so.
     pub(super) perhaps_cut: bool,
@@ -387,6 +393,7 @@ impl Nursery {
             timed: setup.timed,
             kids: Vec::new(),
             line: VecDeque::new(),
+            vacated: false,
             displaced: None,
             free: setup.limit.unwrap_or(0),
             freed: 0,
@@ -410,6 +417,7 @@ impl Nursery {
             errors: Vec::new(),
             value: None,
             enough: false,
+            errors_before: None,
             cut: false,
             perhaps_cut: false,
             kept: None,

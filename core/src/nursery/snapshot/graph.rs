@@ -31,10 +31,17 @@ impl Language for Dot {
     const ARROW: &'static str = "->";
 
     fn escape(f: &mut dyn Write, c: char) -> fmt::Result {
-        if matches!(c, '"' | '\\') {
-            f.write_char('\\')?;
+        match c {
+            '"' | '\\' => {
+                f.write_char('\\')?;
+                f.write_char(c)
+            }
+            '\n' => f.write_str("\\n"),
+            // Graphviz reads HTML's names of characters.
+            '&' => f.write_str("&amp;"),
+            c if c.is_control() => f.write_char(char::REPLACEMENT_CHARACTER),
+            c => f.write_char(c),
         }
-        f.write_char(c)
     }
 
     fn begin(f: &mut dyn Write, number: usize, _: bool) -> fmt::Result {
@@ -64,7 +71,8 @@ impl Language for Mermaid {
     /// By number: what has a meaning to Mermaid or HTML has none then.
     fn escape(f: &mut dyn Write, c: char) -> fmt::Result {
         match c {
-            ' ' | '.' | ':' | '/' | '_' | '-' | '(' | ')' | ',' => f.write_char(c),
+            // (Not ':': Mermaid looks for `style:` even here.)
+            ' ' | '.' | '/' | '_' | '-' | '(' | ')' | ',' => f.write_char(c),
             c if c.is_alphanumeric() => f.write_char(c),
             c => write!(f, "#{};", u32::from(c)),
         }
