@@ -124,7 +124,7 @@ programs!(tokio_current_thread, TokioSpawn, on_tokio);
 programs!(
     tokio_multi_thread,
     TokioHandle::new(threads().clone()),
-    |run| smol::block_on(run)
+    smol::block_on
 );
 programs!(smol_executor, SmolExecutor::new(executor()), on_executor);
 

@@ -113,16 +113,21 @@ fn dropped_task_against_stop() {
     });
 }
 
-/// Reads in its drop what was written before the stop.
-struct Reads(Arc<UnsafeCell<u32>>);
+/// What is written before a stop.
+struct Written(UnsafeCell<u32>);
 
 // SAFETY: the cell is loom's: it fails the model on a race.
-unsafe impl Send for Reads {}
+unsafe impl Send for Written {}
+// SAFETY: as above.
+unsafe impl Sync for Written {}
+
+/// Reads it when it is dropped.
+struct Reads(Arc<Written>);
 
 impl Drop for Reads {
     fn drop(&mut self) {
         // SAFETY: loom checks it.
-        self.0.with(|n| assert_eq!(unsafe { *n }, 7));
+        self.0.0.with(|n| assert_eq!(unsafe { *n }, 7));
     }
 }
 
@@ -135,15 +140,15 @@ fn stop_against_a_pending_task() {
             let slot = Slot::default();
             let n = N::new().on(slot.clone());
             let h = n.handle();
-            let cell = Arc::new(UnsafeCell::new(0));
-            let reads = Reads(cell.clone());
+            let written = Arc::new(Written(UnsafeCell::new(0)));
+            let reads = Reads(written.clone());
             let (join, task) = slot.spawn(&h, async move {
                 let _reads = reads;
                 pending::<Result<(), ()>>().await
             });
             let executor = thread::spawn(move || finish(pin!(task)));
             // SAFETY: loom checks it.
-            cell.with_mut(|n| unsafe { *n = 7 });
+            written.0.with_mut(|n| unsafe { *n = 7 });
             h.cancel();
             let mut run = pin!(n.run(pending::<Result<(), ()>>()));
             assert!(finish(run.as_mut()).unwrap_err().cancelled().is_some());

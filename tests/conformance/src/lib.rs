@@ -2,7 +2,7 @@
 //! its author.
 //!
 //! An adapter gives what a runtime has: a way to wait for a future, a [`Timer`], an executor
-//! ([`Spawn`](umbel_core::Spawn)). Say so in a [`Runtime`], and [`check`] it in a test:
+//! ([`Spawn`]). Say so in a [`Runtime`], and [`check`] it in a test:
 //!
 //! ```
 //! use std::{future::Future, pin::pin, sync::Arc, task::{Context, Poll, Wake}, thread};
