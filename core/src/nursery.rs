@@ -409,8 +409,9 @@ macro_rules! nurseries {
             ///
             /// The inner nursery's token is a child of the outer's. When the outer one is cancelled,
             /// the inner one is, and drains as a graceful child does: until it ends, or the outer
-            /// grace is over and it is dropped. What was only cut thereby is no error; every other failure
-            /// is one of this nursery's, made `From` it: also that of an inner one that was cancelled by
+            /// grace is over. Then it is [forced](Self::force): its children are dropped, each of its cleanups has one
+            /// poll, and it counts as forced here; the report tells of those in it that were. What was
+            /// only cut thereby is no error; every other failure is one of this nursery's, made `From` it: also that of an inner one that was cancelled by
             /// its own handle or deadline, if it saw that before the outer one was cancelled. (With a
             /// [`token`](Nursery::token) of its own, set in `make`, it would not be told.)
             ///
@@ -467,14 +468,14 @@ macro_rules! nurseries {
             {
                 let (spawner, options) = self.into_parts();
                 let mut options = options.graceful(&spawner.shared.token);
-                let outer = options.token(&spawner.shared.token).clone();
-                let mut nursery = $Nursery::new().token(&outer);
+                let told = options.token(&spawner.shared.token);
+                let mut nursery = $Nursery::new().token(&told);
                 nursery.0.inherit(spawner);
                 let run = make(nursery);
                 // The run keeps it alive, and lies in the child until that ends.
                 options.scope = Some(Inside(NonNull::from(&*run.engine.shared).cast()));
-                let inner = run.engine.shared.token.clone();
-                spawner.spawn(Scope::new(outer, inner, run), options)
+                let (outer, inner) = (Arc::clone(&spawner.shared), Arc::clone(&run.engine.shared));
+                spawner.spawn_scope(Scope::new(told, outer, inner, run), options)
             }
         }
 

@@ -216,7 +216,7 @@ fn scopes_and_children_are_spans_with_events() {
         [
             "/main/scope/child: WARN ended outcome=\"forced\" reason=shutting down drain=9s",
             "/main/scope/child closed",
-            "/main/scope: INFO closed started=2 done=1 failed=0 panicked=0 cancelled=0 forced=1 skipped=0",
+            "/main/scope: INFO closed started=2 done=1 failed=0 panicked=0 cancelled=0 forced=1 skipped=0 lost=0",
             "/main/scope closed",
         ]
     );

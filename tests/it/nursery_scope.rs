@@ -247,12 +247,97 @@ fn the_outer_grace_ends_a_scope() {
     clock.advance(Duration::from_secs(3));
     let failure = task.finish().unwrap_err();
     assert_eq!(log.take(), "b a");
-    assert_eq!(failure.report.forced().count(), 1);
+    assert_eq!(failure.report.forced().count(), 3, "the two, and the scope");
     let error = Task::new(scope).finish().unwrap_err();
     assert_eq!(error.kind(), JoinErrorKind::Forced);
 }
 
 /// A scope that has cancelled itself by its own deadline, and drains, when the outer one is cancelled.
+#[test]
+fn n7_what_a_scope_has_opened_is_closed_when_its_time_is_over() {
+    for how in ["grace", "force", "timeout"] {
+        let (clock, log) = (ManualClock::new(), Log::new());
+        let n = N::new()
+            .policy(KeepGoing)
+            .timer(&clock)
+            .grace(Duration::from_secs(1));
+        let h = n.handle();
+        let steer = h.clone();
+        let mut task = Task::new(n.run(async {
+            let mut child = h.child().name("inner");
+            if how == "timeout" {
+                child = child.timeout(Duration::from_secs(5));
+            }
+            let scope = child.scope(|n: Nursery<'_, Inner>| {
+                let (h, log) = (n.handle(), &log);
+                n.run(async move {
+                    h.defer(async {
+                        log.add("closed");
+                        Ok(())
+                    })
+                    .unwrap();
+                    let stuck = h.child().name("stuck");
+                    drop(stuck.spawn_graceful(|_| async {
+                        let _drop = log.on_drop("stuck");
+                        pending::<Result<(), Inner>>().await
+                    }));
+                    pending::<Result<(), Inner>>().await
+                })
+            });
+            let error = scope.await.unwrap_err();
+            log.add(format!("{:?}", error.kind()));
+            Ok(())
+        }));
+        task.stall();
+        let second = || clock.advance(Duration::from_secs(1));
+        match how {
+            "grace" => {
+                steer.cancel();
+                task.stall();
+                assert_eq!(log.take(), "");
+                second();
+            }
+            "force" => steer.force(),
+            _ => {
+                clock.advance(Duration::from_secs(5));
+                task.stall();
+                assert_eq!(log.take(), "");
+                second();
+            }
+        }
+        assert!(task.run().is_ready(), "{how}");
+        // (The body awaits the scope only if it alone was cancelled.)
+        let rest = if how == "timeout" { " Forced" } else { "" };
+        assert_eq!(log.take(), format!("stuck closed{rest}"), "{how}");
+        let report = steer.report().unwrap();
+        assert_eq!((report.stats.forced, report.stats.lost), (1, 0), "{how}");
+        let forced: Vec<_> = report.forced().map(|f| f.name.as_deref()).collect();
+        assert_eq!(forced, [Some("stuck"), Some("inner")], "{how}");
+    }
+}
+
+#[test]
+fn a_scope_whose_time_is_over_before_it_began_never_begins() {
+    let log = Log::new();
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        drop(h.spawn(pending::<Result<(), Outer>>()));
+        let log = &log;
+        drop(h.scope(|n: Nursery<'_, Inner>| {
+            n.run(async move {
+                log.add("began");
+                Ok(())
+            })
+        }));
+        yields(1).await;
+        h.force();
+        pending::<Result<(), Outer>>().await
+    }));
+    assert!(task.run().is_ready());
+    assert_eq!(log.take(), "");
+}
+
 #[test]
 fn a_scopes_own_end_stays_its_own_when_the_outer_nursery_is_cancelled_later() {
     let (clock, gate) = (ManualClock::new(), Gate::new());

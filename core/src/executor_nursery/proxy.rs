@@ -46,18 +46,20 @@ impl<O> Future for Proxy<O> {
 }
 
 impl<O> Remote for Proxy<O> {
+    const MAY_BE_LOST: bool = true;
+
     fn has_begun(&self) -> bool {
         true
     }
 
-    fn stop(&mut self) -> Stopped {
+    fn stop(self: Pin<&mut Self>) -> Stopped {
         match self.side.stop() {
             true => Stopped::Told,
             false => Stopped::Ended,
         }
     }
 
-    fn poll_decided(&mut self, cx: &Context<'_>) -> Poll<bool> {
+    fn poll_decided(mut self: Pin<&mut Self>, cx: &Context<'_>) -> Poll<bool> {
         self.side.poll_decided(cx)
     }
 }
@@ -103,18 +105,16 @@ impl<F: Future, S: Spawn<ChildTask<F>>> Future for Queued<F, S> {
 }
 
 impl<F: Future, S> Remote for Queued<F, S> {
+    const MAY_BE_LOST: bool = true;
+
     fn has_begun(&self) -> bool {
         self.waiting.is_none()
     }
 
-    fn stop(&mut self) -> Stopped {
+    fn stop(mut self: Pin<&mut Self>) -> Stopped {
         match self.waiting {
             Some(_) => Stopped::Here,
-            None => self.proxy.stop(),
+            None => Pin::new(&mut self.proxy).stop(),
         }
-    }
-
-    fn poll_decided(&mut self, _: &Context<'_>) -> Poll<bool> {
-        Poll::Ready(true)
     }
 }

@@ -59,7 +59,8 @@ pub struct Report {
     /// How many cleanups came to which end.
     pub cleanups: CleanupStats,
     /// The graceful children that were running when the nursery was cancelled, or they alone, in the order
-    /// in which they ended; among them the shielded ones that were forced, and the cleanups that were. Of
+    /// in which they ended; among them the shielded ones that were forced, and the cleanups that were, and
+    /// those that were forced in [scopes](crate::Handle::scope) that were cut. Of
     /// those that were cancelled alone only the first thousand: the others are in the histograms of
     /// [`stats`](Self::stats), and are told to the observer.
     pub drained: Vec<Drained>,

@@ -246,7 +246,7 @@ fn failed<E>(shared: &Shared, child: &NurserySide, exit: Exit, error: Option<E>)
     let span = note_if_drained(shared, child);
     let (kind, reason) = match exit {
         Exit::Failed => (JoinErrorKind::Failed, None),
-        Exit::Cut if child.is_remote() => (JoinErrorKind::Lost, None),
+        Exit::Cut if child.may_be_lost() => (JoinErrorKind::Lost, None),
         Exit::Cut => (JoinErrorKind::Cancelled, reason(shared, child)),
         _ => (JoinErrorKind::Panicked, None),
     };

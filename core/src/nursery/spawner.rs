@@ -11,7 +11,7 @@ use crate::nursery::cutting::cancel_where;
 use crate::nursery::ended::{Number, Origin, Site, Span};
 use crate::nursery::join::{Join, SpawnWait};
 use crate::nursery::join_error::{JoinError, JoinErrorKind};
-use crate::nursery::node::{self, Outcome};
+use crate::nursery::node::{self, JoinSide, NurserySide, Outcome, Remote};
 use crate::nursery::options::{Aside, Meta, Options};
 use crate::nursery::request::ask;
 use crate::nursery::shared::Shared;
@@ -112,17 +112,38 @@ impl<'env, E> Spawner<'env, E> {
         }
     }
 
+    /// Spawns a nested nursery.
+    pub(crate) fn spawn_scope<T, F>(&self, future: F, options: Options) -> Join<T>
+    where
+        F: Future<Output: Outcome<T, E>> + Remote,
+    {
+        let site = options.site;
+        self.submit_made(site, future, options.meta(), node::new_remote)
+    }
+
+    #[inline]
     fn submit<T, F, M>(&self, site: Site, future: F, aside: M) -> Join<T>
     where
         F: Future<Output: Outcome<T, E>>,
         M: Aside,
     {
+        self.submit_made(site, future, aside, node::new)
+    }
+
+    #[inline]
+    fn submit_made<T, F, M: Aside>(
+        &self,
+        site: Site,
+        future: F,
+        aside: M,
+        make: impl FnOnce(Site, F, M) -> (NurserySide, JoinSide<T>),
+    ) -> Join<T> {
         if let Some(reason) = self.shared.token.reason() {
             drop(future);
             return Join::refused(cancelled(reason, site, aside));
         }
         let wants_place = aside.wants_place();
-        let (child, join) = node::new(site, future, aside);
+        let (child, join) = make(site, future, aside);
         let placed = wants_place && self.shared.room.try_take();
         child.head().placed.set(placed);
         // What comes back is dropped: it ends as `Closed`, which its join tells.

@@ -45,15 +45,20 @@ impl<T, E> Outcome<T, E> for Option<Result<T, E>> {
 
 /// A future that stands for work which is done elsewhere, and which cannot be dropped in its place: it is
 /// told, and has ended when the work has.
-pub(crate) trait Remote: Unpin {
+pub(crate) trait Remote {
+    /// Whether it may end without an outcome though nobody has told it to.
+    const MAY_BE_LOST: bool;
+
     /// Whether something has begun elsewhere.
     fn has_begun(&self) -> bool;
 
     /// Tells it to end.
-    fn stop(&mut self) -> Stopped;
+    fn stop(self: Pin<&mut Self>) -> Stopped;
 
     /// Waits until it is decided whether there is a child. `Ready(false)`: there never was.
-    fn poll_decided(&mut self, cx: &Context<'_>) -> Poll<bool>;
+    fn poll_decided(self: Pin<&mut Self>, _cx: &Context<'_>) -> Poll<bool> {
+        Poll::Ready(true)
+    }
 }
 
 #[repr(C)]
@@ -225,6 +230,7 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
 impl<F: Future<Output: Outcome<T, E>> + Remote, T, E, M: Aside> Typed<F, T, E, M> {
     const REMOTE: VTable = VTable {
         remote: Some(RemoteTable {
+            may_be_lost: F::MAY_BE_LOST,
             has_begun: Self::has_begun,
             stop: Self::stop,
             poll_decided: Self::poll_decided,
@@ -242,12 +248,12 @@ impl<F: Future<Output: Outcome<T, E>> + Remote, T, E, M: Aside> Typed<F, T, E, M
     }
 
     unsafe fn stop(node: NonNull<Node>) -> Stopped {
-        // SAFETY: C6, C2 – as above.
-        unsafe { &mut *Self::payload(node).cast::<F>() }.stop()
+        // SAFETY: C6, C2 – as above; pinned, as in `poll`.
+        unsafe { Pin::new_unchecked(&mut *Self::payload(node).cast::<F>()) }.stop()
     }
 
     unsafe fn poll_decided(node: NonNull<Node>, cx: &Context<'_>) -> Poll<bool> {
         // SAFETY: C6, C2 – as above.
-        unsafe { &mut *Self::payload(node).cast::<F>() }.poll_decided(cx)
+        unsafe { Pin::new_unchecked(&mut *Self::payload(node).cast::<F>()) }.poll_decided(cx)
     }
 }

@@ -140,6 +140,7 @@ pub(crate) enum Stopped {
 
 /// See `Remote`.
 pub(super) struct RemoteTable {
+    pub(super) may_be_lost: bool,
     pub(super) has_begun: unsafe fn(NonNull<Node>) -> bool,
     pub(super) stop: unsafe fn(NonNull<Node>) -> Stopped,
     pub(super) poll_decided: unsafe fn(NonNull<Node>, &Context<'_>) -> Poll<bool>,

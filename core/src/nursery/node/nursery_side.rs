@@ -186,6 +186,12 @@ impl NurserySide {
         self.head().vtable.remote.is_some()
     }
 
+    /// Whether it may end without an outcome though nobody has told it to.
+    pub(crate) fn may_be_lost(&self) -> bool {
+        let remote = self.head().vtable.remote.as_ref();
+        remote.is_some_and(|remote| remote.may_be_lost)
+    }
+
     /// If its work is done elsewhere: waits until it is decided whether there is a child.
     ///
     /// # Safety
