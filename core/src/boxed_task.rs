@@ -81,15 +81,11 @@ macro_rules! boxes {
         #[derive(Debug, Clone, Copy, Default)]
         pub struct $Boxed<S>(pub S);
 
-        impl<F, S> Spawn<F> for $Boxed<S>
-        where
-            F: Future<Output = ()> $($send)* + 'static,
-            S: Spawn<$Task>,
-        {
-            /// # Panics
-            ///
-            /// If the executor refuses a future that it has polled: then it cannot come back.
-            fn spawn(&self, future: F) -> Result<(), SpawnError<F>> {
+        impl<S: Spawn<$Task>> $Boxed<S> {
+            fn give<F>(&self, future: F) -> Result<(), SpawnError<F>>
+            where
+                F: Future<Output = ()> $($send)* + 'static,
+            {
                 let future = Some(future);
                 let task = $Task(Box::pin(Stage::Fresh { future }));
                 self.0.spawn(task).map_err(|refused| {
@@ -134,4 +130,24 @@ boxes! {
     LocalBoxTask;
     /// As [`Boxed`], for executors that stay on their thread.
     LocalBoxed;
+}
+
+// Not by the macro: the compiler shows these to who has no executor.
+
+impl<F: Future<Output = ()> + Send + 'static, S: Spawn<BoxTask>> Spawn<F> for Boxed<S> {
+    /// # Panics
+    ///
+    /// If the executor refuses a future that it has polled: then it cannot come back.
+    fn spawn(&self, future: F) -> Result<(), SpawnError<F>> {
+        self.give(future)
+    }
+}
+
+impl<F: Future<Output = ()> + 'static, S: Spawn<LocalBoxTask>> Spawn<F> for LocalBoxed<S> {
+    /// # Panics
+    ///
+    /// As that of [`Boxed`].
+    fn spawn(&self, future: F) -> Result<(), SpawnError<F>> {
+        self.give(future)
+    }
 }

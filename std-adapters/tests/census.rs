@@ -63,7 +63,8 @@ fn a_census_names_who_is_alive_and_where_it_came_from() {
         let panic = catch_unwind(AssertUnwindSafe(|| census.assert_empty())).unwrap_err();
         assert!(panic.downcast_ref::<String>().unwrap().contains("server"));
         h.force();
-        assert!(poll().is_ready());
+        // The scope is forced, and then ends by itself.
+        assert!((0..3).any(|_| poll().is_ready()));
     }
     census.assert_empty();
     assert_eq!(census.alive().to_string(), "");

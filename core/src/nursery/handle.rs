@@ -76,7 +76,8 @@ macro_rules! handles {
             }
 
             /// Cancels the nursery, and gives graceful children no more time: they are dropped at the
-            /// nursery's next poll and count as forced.
+            /// nursery's next poll and count as forced. (A nested [scope](Self::scope) is forced, and ends a
+            /// few polls later.)
             pub fn force(&self) {
                 self.0.shared.force(Reason::explicit());
             }
