@@ -22,7 +22,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::field::{Empty, debug, display};
 use tracing::{Level, Span, debug_span, event, info_span};
 use umbel_core::{
@@ -49,7 +49,7 @@ const TARGET: &str = "umbel";
 /// .unwrap();
 /// ```
 #[derive(Default)]
-pub struct TracingObserver(Mutex<HashMap<Mark, Span>>);
+pub struct TracingObserver(Mutex<HashMap<Mark, Arc<Span>>>);
 
 impl TracingObserver {
     /// It knows of no scope yet.
@@ -57,16 +57,17 @@ impl TracingObserver {
         Self::default()
     }
 
-    fn spans(&self) -> MutexGuard<'_, HashMap<Mark, Span>> {
+    fn spans(&self) -> MutexGuard<'_, HashMap<Mark, Arc<Span>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A subscriber is foreign code: it is called without the lock.
-    fn span(&self, mark: Mark) -> Span {
-        self.spans().get(&mark).cloned().unwrap_or_else(Span::none)
+    /// A subscriber is foreign code, and called without the lock: also where a span is cloned or dropped.
+    fn span(&self, mark: Mark) -> Arc<Span> {
+        let span = self.spans().get(&mark).cloned();
+        span.unwrap_or_else(|| Arc::new(Span::none()))
     }
 
-    fn keep(&self, mark: Mark, span: Span) {
+    fn keep(&self, mark: Mark, span: Arc<Span>) {
         let before = self.spans().insert(mark, span);
         drop(before);
     }
@@ -92,30 +93,30 @@ impl Observer for TracingObserver {
         let outer = self.spans().remove(&scope.mark());
         let span = match outer {
             Some(child) => {
-                info_span!(target: TARGET, parent: &child, "scope", name, site)
+                info_span!(target: TARGET, parent: &*child, "scope", name, site)
             }
             None => info_span!(target: TARGET, "scope", name, site),
         };
-        self.keep(scope.mark(), span);
+        self.keep(scope.mark(), Arc::new(span));
     }
 
     fn cancelled(&self, scope: &ObservedScope<'_>, reason: &Reason) {
         let span = self.span(scope.mark());
-        event!(target: TARGET, parent: &span, Level::INFO, %reason, "cancelled");
+        event!(target: TARGET, parent: &*span, Level::INFO, %reason, "cancelled");
     }
 
     fn body_ended(&self, scope: &ObservedScope<'_>, how: &Ending<'_>) {
         let span = self.span(scope.mark());
-        event!(target: TARGET, parent: &span, Level::DEBUG, outcome = outcome(how), "body ended");
+        event!(target: TARGET, parent: &*span, Level::DEBUG, outcome = outcome(how), "body ended");
     }
 
     fn cleaned_up(&self, scope: &ObservedScope<'_>, who: &Ended<'_>, how: &Ending<'_>) {
         let span = self.span(scope.mark());
         let (name, site, outcome) = (who.name(), display(who.site()), outcome(how));
         if is_alarming(how) {
-            event!(target: TARGET, parent: &span, Level::WARN, name, site, outcome, "cleaned up");
+            event!(target: TARGET, parent: &*span, Level::WARN, name, site, outcome, "cleaned up");
         } else {
-            event!(target: TARGET, parent: &span, Level::DEBUG, name, site, outcome, "cleaned up");
+            event!(target: TARGET, parent: &*span, Level::DEBUG, name, site, outcome, "cleaned up");
         }
     }
 
@@ -123,7 +124,7 @@ impl Observer for TracingObserver {
         let span = self.span(scope.mark());
         event!(
             target: TARGET,
-            parent: &span,
+            parent: &*span,
             Level::INFO,
             started = stats.started,
             done = stats.done,
@@ -143,15 +144,16 @@ impl Observer for TracingObserver {
         let who = child.who();
         let span = debug_span!(
             target: TARGET,
-            parent: &outer,
+            parent: &*outer,
             "child",
             name = who.name(),
             id = Empty,
             site = display(who.site()),
             graceful = child.is_graceful(),
         );
+        let span = Arc::new(span);
         if let Some(inner) = child.scope() {
-            self.keep(inner, span.clone());
+            self.keep(inner, Arc::clone(&span));
         }
         self.keep(child.mark(), span);
     }
@@ -159,12 +161,12 @@ impl Observer for TracingObserver {
     fn started(&self, _: &ObservedScope<'_>, child: &ObservedChild<'_>) {
         let span = self.span(child.mark());
         span.record("id", child.who().id().map(display));
-        event!(target: TARGET, parent: &span, Level::DEBUG, "started");
+        event!(target: TARGET, parent: &*span, Level::DEBUG, "started");
     }
 
     fn told(&self, _: &ObservedScope<'_>, child: &ObservedChild<'_>, reason: &Reason) {
         let span = self.span(child.mark());
-        event!(target: TARGET, parent: &span, Level::DEBUG, %reason, "told");
+        event!(target: TARGET, parent: &*span, Level::DEBUG, %reason, "told");
     }
 
     fn ended(&self, _: &ObservedScope<'_>, child: &ObservedChild<'_>, how: &Ending<'_>) {
@@ -174,15 +176,17 @@ impl Observer for TracingObserver {
         let notice = child.who().notice().map(debug);
         let drain = child.who().drain().map(debug);
         if is_alarming(how) {
-            event!(target: TARGET, parent: &span, Level::WARN, outcome, reason, notice, drain, "ended");
+            event!(target: TARGET, parent: &*span, Level::WARN, outcome, reason, notice, drain, "ended");
         } else {
-            event!(target: TARGET, parent: &span, Level::DEBUG, outcome, reason, notice, drain, "ended");
+            event!(target: TARGET, parent: &*span, Level::DEBUG, outcome, reason, notice, drain, "ended");
         }
         self.forget(child.mark());
         // If it was a scope that never opened, its child's span stands for it still.
         if let Some(inner) = child.scope() {
             let mut spans = self.spans();
-            let unopened = spans.get(&inner) == Some(&span);
+            let unopened = spans
+                .get(&inner)
+                .is_some_and(|kept| Arc::ptr_eq(kept, &span));
             let kept = unopened.then(|| spans.remove(&inner));
             drop((spans, kept));
         }

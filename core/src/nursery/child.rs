@@ -117,8 +117,9 @@ macro_rules! children {
             ///
             /// It takes its place under the limit when all of them have ended, behind those that
             /// queue by then; `try_spawn` of such a child is never `Full`, and `spawn_wait` waits for
-            /// both. Ids of other nurseries' children never come: who waits for one is skipped when nothing
-            /// else is left in the nursery and the body has ended.
+            /// both. Ids of other nurseries' children never come, unless the child had ended when it was
+            /// asked: who waits for one is skipped when nothing else is left in the nursery and the body
+            /// has ended.
             ///
             /// As an id exists only after its child was spawned, no children can wait for one another.
             /// Allocates.

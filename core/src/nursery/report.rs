@@ -13,8 +13,8 @@ use core::time::Duration;
 ///
 /// Of every child that was given to the nursery, exactly one of `done`, `failed`, `panicked`,
 /// `cancelled`, `forced`, `skipped` and `lost` counts in the end. Those that count nowhere: a child that was given up
-/// while it waited for room, and what lived when a nursery was dropped (or, without the feature `std`,
-/// when a panic came).
+/// while it waited for room, one that came when the cleanups had begun, and what lived when a nursery was
+/// dropped (or, without the feature `std`, when a panic came).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -38,7 +38,8 @@ pub struct Stats {
     /// Children that have started and not ended.
     pub active: usize,
     /// Children that wait for room under the limit, as far as the nursery has seen them. (Those that gave
-    /// up waiting count until it sweeps them out.)
+    /// up waiting count until it sweeps them out; those that wait [for others](crate::Child::after) do not
+    /// count.)
     pub queued: usize,
     /// Of graceful children: the times from when the nursery saw the cancellation to the child's first
     /// poll after that. Empty without a timer.
