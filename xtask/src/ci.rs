@@ -15,7 +15,10 @@ const README_COMMANDS: &str = include_str!("../commands.txt");
 /// The published crates' `rust-version`.
 const MSRV: &str = "1.85.0";
 
-/// A quarter of an hour on two quiet cores; CI's machine may be busy.
+/// Ten minutes from nothing on two quiet cores; CI's machine may be busy.
+const README_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// Half an hour on two quiet cores; CI's machine may be busy.
 const MIRI_LIMIT: Duration = Duration::from_secs(50 * 60);
 
 /// Targets of the core, and whether they have compare-and-swap.
@@ -67,7 +70,9 @@ fn readme() -> Vec<Step> {
     README_COMMANDS
         .lines()
         .map(|line| {
-            let step = Step::new(format!("readme: {line}")).run_line(line);
+            let step = Step::new(format!("readme: {line}"))
+                .run_line(line)
+                .limit(README_LIMIT);
             if line.starts_with("cargo test") {
                 step.must_run_tests()
             } else {
