@@ -6,6 +6,9 @@
 //! | alone, by name or key | [`cancel_where`]: plain ones are cut, graceful ones told | [`cancel`] |
 //! | alone, by their own token or time | they see it when they are polled: [`cut`] | [`purge`] |
 //!
+//! A child whose work is done elsewhere is not dropped here, but told to end, and counts when it has: see
+//! `Remote`.
+//!
 //! A child that is cut alone does not make the nursery's outcome a failure: it was asked for.
 //!
 //! # Foreign code

@@ -18,6 +18,7 @@
 //! | Cleaning | – | – | refused | polled one after another, youngest first |
 //! | Ended | – | – | refused | refused |
 //!
+//! Tasks of an executor and nested scopes are not dropped but told to end, and polled until they have.
 //! Without cleanups there is no Cleaning. In it neither token nor deadline is looked at.
 //!
 //! What the engine is made of is in `engine`; `admission` lets children in, `draining` has the phases

@@ -64,7 +64,7 @@ pub(crate) struct Order {
     parked: RefCell<BTreeMap<u64, Parked>>,
     /// The number of the next that is parked.
     next: Cell<u64>,
-    /// Who waits for whom. Some may have left since, most of them at most.
+    /// Who waits for whom. Some may have left since; when they are most of a list, they are swept out.
     waiters: RefCell<BTreeMap<Id, Vec<u64>>>,
     /// Have ended, and those who wait for them have not been called yet.
     ended: RefCell<Vec<Id>>,

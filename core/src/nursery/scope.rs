@@ -1,8 +1,8 @@
 //! A nursery as a child of another.
 //!
 //! It is a graceful child, but never dropped in its place while it runs: when its time is over it is
-//! forced, as its own handle does it, and polled on. That takes a few polls: its children are dropped, and each of its
-//! cleanups has one poll. So what it has opened is closed, whoever runs out of time.
+//! forced, as its own handle does it, and polled on. That takes a few polls: its children are dropped,
+//! and each of its cleanups has one poll. So what it has opened is closed, whoever runs out of time.
 
 use crate::nursery::failure::Failure;
 use crate::nursery::node::{Outcome, Remote, Stopped};

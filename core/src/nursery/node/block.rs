@@ -44,7 +44,8 @@ impl<T, E> Outcome<T, E> for Option<Result<T, E>> {
 }
 
 /// A future that stands for work which is done elsewhere, and which cannot be dropped in its place: it is
-/// told, and has ended when the work has.
+/// told, and has ended when the work has. (A task of an executor; or a nested nursery, whose children and
+/// cleanups are its own to end.)
 pub(crate) trait Remote {
     /// Whether it may end without an outcome though nobody has told it to.
     const MAY_BE_LOST: bool;
