@@ -1,0 +1,125 @@
+//! `cargo xtask web`: builds the page of `examples/web`, says how large it is, and serves it; with
+//! `--test`, it is clicked through in Chromium.
+
+mod server;
+
+use crate::js;
+use crate::step::{Cmd, Step, target_dir};
+use crate::tools::{self, Need, Tools};
+use anyhow::{Context, Result, anyhow, ensure};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// The page's files that are written by hand.
+const WRITTEN: &str = "examples/web/page";
+
+/// The name that cargo gives to the library.
+const LIBRARY: &str = "umbel_web";
+
+/// What a test needs beyond the page.
+const BROWSER: [Need; 2] = [Need::Program("node"), Need::Chromium];
+
+/// What rustc lets the module use: to be named for `wasm-opt`, since the module itself was stripped.
+const WASM_FEATURES: [&str; 6] = [
+    "--enable-bulk-memory",
+    "--enable-multivalue",
+    "--enable-mutable-globals",
+    "--enable-nontrapping-float-to-int",
+    "--enable-reference-types",
+    "--enable-sign-ext",
+];
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Builds it and says how large it is, no more.
+    #[arg(long)]
+    build_only: bool,
+    /// Clicks through it in Chromium, and ends.
+    #[arg(long, conflicts_with = "build_only")]
+    test: bool,
+    /// Serves it on this port, not on one that is free.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+}
+
+pub(crate) fn step() -> Step {
+    BROWSER
+        .into_iter()
+        .fold(Step::new("a page in Chromium"), Step::need)
+        .need(Need::Target(TARGET))
+        .run_line("cargo xtask web --test")
+        .limit(Duration::from_secs(10 * 60))
+        .must_run_tests()
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut tools = Tools::default();
+    let mut provide = |need| tools.provide(&need).map_err(|lack| anyhow!(lack));
+    provide(Need::Target(TARGET))?;
+    if args.test {
+        BROWSER.into_iter().try_for_each(provide)?;
+    }
+    let built = build()?;
+    if args.build_only {
+        return Ok(());
+    }
+    let address = server::start(Path::new(WRITTEN), &built, args.port)?;
+    if args.test {
+        return click(address);
+    }
+    println!("\nhttp://{address}/\n\nCtrl-C ends it.");
+    loop {
+        thread::park();
+    }
+}
+
+/// Where the module and its JavaScript are.
+fn build() -> Result<PathBuf> {
+    let cmd = Cmd::new("cargo build -p umbel-web --profile web --target").arg(TARGET);
+    println!("$ {cmd}");
+    ensure!(cmd.to_command().status()?.success(), "it does not compile");
+    let compiled = target_dir().join(TARGET).join("web").join(LIBRARY);
+    let built = target_dir().join("web").join("page");
+    js::bind(&compiled.with_extension("wasm"), &built)?;
+    let module = built.join(LIBRARY.to_owned() + "_bg.wasm");
+    if tools::stdout(&Cmd::new("wasm-opt --version")).is_some() {
+        let path = module.display().to_string();
+        let cmd = Cmd::new("wasm-opt -Oz")
+            .args(WASM_FEATURES.map(String::from))
+            .args([path.clone(), "-o".into(), path]);
+        println!("$ {cmd}");
+        ensure!(cmd.to_command().status()?.success(), "wasm-opt has failed");
+    } else {
+        println!("no wasm-opt: as the compiler made it");
+    }
+    println!("{}", size(&module)?);
+    Ok(built)
+}
+
+/// `umbel_web_bg.wasm: 100.0 KiB, 40.0 KiB with gzip -9`.
+fn size(module: &Path) -> Result<String> {
+    let kib = |bytes: usize| format!("{:.1} KiB", bytes as f64 / 1024.0);
+    let raw = fs::read(module).with_context(|| module.display().to_string())?;
+    let gzip = Cmd::new("gzip -9 -c").arg(module.display().to_string());
+    let packed = match gzip.to_command().output() {
+        Ok(output) if output.status.success() => format!("{} with gzip -9", kib(output.stdout.len())),
+        _ => "there is no gzip".into(),
+    };
+    let name = module.file_name().unwrap_or_default().display();
+    Ok(format!("{name}: {}, {packed}", kib(raw.len())))
+}
+
+fn click(address: SocketAddr) -> Result<()> {
+    let pictures = std::path::absolute(target_dir().join("web").join("pictures"))?;
+    let cmd = Cmd::new("node --no-warnings xtask/src/web/clicks.mjs")
+        .arg(format!("http://{address}/"))
+        .arg(pictures.display().to_string());
+    println!("$ {cmd}");
+    ensure!(cmd.to_command().status()?.success(), "the page fails");
+    Ok(())
+}
