@@ -7,6 +7,7 @@ use crate::qemu;
 use crate::step::{self, Cmd, Row, Step};
 use crate::tools::{Need, Tools};
 use crate::ui;
+use crate::web;
 use std::time::Duration;
 
 /// What the README tells a newcomer to type; a test compares the two.
@@ -61,6 +62,7 @@ fn steps() -> Vec<Step> {
     steps.push(size());
     steps.push(bare::step());
     steps.push(defmt::step());
+    steps.push(web::step());
     steps.extend(fuzz());
     steps.push(package());
     steps

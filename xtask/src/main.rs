@@ -1,11 +1,13 @@
 //! The project's tooling: `cargo xtask ci` is all that CI does, `cargo xtask deep JOB` the proofs
 //! that take too long for it, `cargo xtask bench WHAT` the comparison with the peers, `cargo xtask
 //! qemu BOARD` the firmware under interrupts, `cargo xtask size` what a token costs in flash, `cargo
-//! xtask bare` that the core needs neither `alloc` nor `std`, `cargo xtask ui` what mistakes look like.
+//! xtask bare` that the core needs neither `alloc` nor `std`, `cargo xtask ui` what mistakes look like,
+//! `cargo xtask web` a page in which fetches run in a nursery.
 #![forbid(unsafe_code)]
 
 mod bare;
 mod bench;
+mod bindgen;
 mod ci;
 mod coverage;
 mod deep;
@@ -18,6 +20,7 @@ mod table;
 mod tools;
 mod ui;
 mod wasm;
+mod web;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -52,6 +55,8 @@ enum Task {
     Wasm,
     /// Decodes what a firmware logs through defmt.
     Defmt,
+    /// Builds and serves the page of `examples/web`, or clicks through it in Chromium.
+    Web(web::Args),
 }
 
 fn main() -> Result<ExitCode> {
@@ -76,6 +81,7 @@ fn main() -> Result<ExitCode> {
         // Ctrl-C ends it and the benchmarks alike: nothing is to be tidied up.
         Task::Bench(args) => return bench::run(args),
         Task::Defmt => return defmt::run().map(|()| ExitCode::SUCCESS),
+        Task::Web(args) => return web::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Wasm => return wasm::run().map(|()| ExitCode::SUCCESS),
         Task::Bare => return bare::run().map(|()| ExitCode::SUCCESS),
         Task::Size => return size::run().map(|()| ExitCode::SUCCESS),

@@ -3,7 +3,7 @@
 
 mod server;
 
-use crate::js;
+use crate::bindgen::{self, TARGET};
 use crate::step::{Cmd, Step, target_dir};
 use crate::tools::{self, Need, Tools};
 use anyhow::{Context, Result, anyhow, ensure};
@@ -12,8 +12,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
-
-const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The page's files that are written by hand.
 const WRITTEN: &str = "examples/web/page";
@@ -42,6 +40,9 @@ pub(crate) struct Args {
     /// Clicks through it in Chromium, and ends.
     #[arg(long, conflicts_with = "build_only")]
     test: bool,
+    /// Runs only tests whose name contains this text.
+    #[arg(long, value_name = "TEXT", requires = "test")]
+    only: Option<String>,
     /// Serves it on this port, not on one that is free.
     #[arg(long, default_value_t = 0)]
     port: u16,
@@ -70,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let address = server::start(Path::new(WRITTEN), &built, args.port)?;
     if args.test {
-        return click(address);
+        return click(address, args.only.clone());
     }
     println!("\nhttp://{address}/\n\nCtrl-C ends it.");
     loop {
@@ -80,12 +81,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Where the module and its JavaScript are.
 fn build() -> Result<PathBuf> {
-    let cmd = Cmd::new("cargo build -p umbel-web --profile web --target").arg(TARGET);
+    // Stripped of all but what its readers need to know: what it may use.
+    let cmd = Cmd::new("cargo build -p umbel-web --profile web --target")
+        .arg(TARGET)
+        .env("RUSTFLAGS", "-C link-arg=--keep-section=target_features");
     println!("$ {cmd}");
     ensure!(cmd.to_command().status()?.success(), "it does not compile");
     let compiled = target_dir().join(TARGET).join("web").join(LIBRARY);
     let built = target_dir().join("web").join("page");
-    js::bind(&compiled.with_extension("wasm"), &built)?;
+    bindgen::bind(&compiled.with_extension("wasm"), &built)?;
     let module = built.join(LIBRARY.to_owned() + "_bg.wasm");
     if tools::stdout(&Cmd::new("wasm-opt --version")).is_some() {
         let path = module.display().to_string();
@@ -107,18 +111,21 @@ fn size(module: &Path) -> Result<String> {
     let raw = fs::read(module).with_context(|| module.display().to_string())?;
     let gzip = Cmd::new("gzip -9 -c").arg(module.display().to_string());
     let packed = match gzip.to_command().output() {
-        Ok(output) if output.status.success() => format!("{} with gzip -9", kib(output.stdout.len())),
+        Ok(output) if output.status.success() => {
+            format!("{} with gzip -9", kib(output.stdout.len()))
+        }
         _ => "there is no gzip".into(),
     };
     let name = module.file_name().unwrap_or_default().display();
     Ok(format!("{name}: {}, {packed}", kib(raw.len())))
 }
 
-fn click(address: SocketAddr) -> Result<()> {
+fn click(address: SocketAddr, only: Option<String>) -> Result<()> {
     let pictures = std::path::absolute(target_dir().join("web").join("pictures"))?;
     let cmd = Cmd::new("node --no-warnings xtask/src/web/clicks.mjs")
         .arg(format!("http://{address}/"))
-        .arg(pictures.display().to_string());
+        .arg(pictures.display().to_string())
+        .args(only);
     println!("$ {cmd}");
     ensure!(cmd.to_command().status()?.success(), "the page fails");
     Ok(())

@@ -2,7 +2,7 @@
 
 import init, { Options, Policy, Running, held } from "./umbel_web.js";
 import { call, page } from "./host.js";
-import { STATES, Tree, icon, seconds } from "./tree.js";
+import { STATES, Tree, icon, noticed, seconds } from "./tree.js";
 
 const $ = (id) => document.getElementById(id);
 const root = document.documentElement;
@@ -18,12 +18,15 @@ let runs = 0;
 
 /** loading, ready, running, draining, cleaning, ended. */
 function enter(state, text) {
+  const focused = document.activeElement;
   root.dataset.state = state;
   $("status").textContent = text;
   const at = (...states) => !states.includes(state);
   $("start").disabled = at("ready", "ended");
   $("cancel").disabled = $("expire").disabled = $("fail").disabled = at("running");
   $("force").disabled = at("running", "draining", "cleaning");
+  // Whoever steers it by keyboard goes on from there.
+  if (focused?.disabled) document.querySelector(".buttons :enabled")?.focus();
 }
 
 function note(kind, text) {
@@ -46,7 +49,7 @@ page.progress = (name, size, all) => tree.progress(name, size, all);
 page.threw = (name, error) => {
   const row = tree.row(name);
   row.node.dataset.threw = error.name;
-  row.note.textContent = `fetch threw ${error.name}`;
+  row.note.textContent = error.name === "Error" ? error.message : error.name;
   note("thrown", `${name}: fetch threw ${error.name}: ${error.message}`);
 };
 
@@ -58,10 +61,9 @@ page.tell = ({ what, scope, who, state, text, notice, drain }) => {
       return note("scope", `${scope} opens`);
     case "cancelled":
       tree.fork(scope).set("told", "draining");
-      if (scope === "session") enter("draining", `Cancelled (${text}): plain children are cut, graceful ones say goodbye.`);
+      if (scope === "session") enter("draining", `${text[0].toUpperCase()}${text.slice(1)}: plain children are cut, graceful ones say goodbye.`);
       return note("cancelled", `${scope} is cancelled: ${text}`);
     case "closed":
-      tree.fork(scope).set("done", "closed");
       return note("scope", `${scope} closes: nothing of it is left`);
     case "started":
       row?.set("running");
@@ -73,7 +75,11 @@ page.tell = ({ what, scope, who, state, text, notice, drain }) => {
     case "ended": {
       const times = drain === undefined ? "" : `, ${seconds(drain)} after it was told`;
       row?.set(state);
-      if (row && times) row.note.textContent = `took ${seconds(drain)}${notice === undefined ? "" : `, noticed in ${seconds(notice)}`}`;
+      if (row && times) {
+        row.age.textContent = seconds(drain);
+        row.note.textContent = noticed(notice ?? null);
+      }
+      if (who === "downloads") tree.fork(who).set(state, state);
       return note(state, `${who} ${text}${times}`);
     }
   }
@@ -84,6 +90,7 @@ page.over = (well, text) => {
   running = null;
   root.dataset.well = well;
   $("outcome").textContent = text;
+  tree.fork("session").set(well ? "done" : "failed", "ended");
   enter("ended", well ? "Ended well. Nothing is left." : "Ended, and told why. Nothing is left.");
 };
 
@@ -116,14 +123,18 @@ const BODIES = {
 
 const time = (id) => ($(id).value === "" ? undefined : Number($(id).value));
 
+/** What is to run, before it does. */
+function plant() {
+  const others = ["journal", ...($("stubborn").checked ? ["stubborn"] : []), "close lease"];
+  tree.plant(Number($("fetches").value), others);
+}
+
 async function start() {
   const name = `${Date.now().toString(36)}-${++runs}`;
   root.dataset.run = name;
   delete root.dataset.well;
-  const stubborn = $("stubborn").checked;
-  const fetches = Number($("fetches").value);
   enter("starting", "starting …");
-  tree.plant(fetches, ["journal", ...(stubborn ? ["stubborn"] : []), "close lease"]);
+  plant();
   $("log").replaceChildren();
   $("outcome").textContent = "it runs …";
   await count(name);
@@ -134,10 +145,10 @@ async function start() {
     timeout: time("timeout"),
     deadline: time("deadline"),
     grace: time("grace"),
-    stubborn,
+    stubborn: $("stubborn").checked,
   });
   const kind = BODIES[$("bodies").value];
-  const urls = Array.from({ length: fetches }, (_, i) => `${work}/work/${kind(i + 1)}?run=${name}&n=${i + 1}`);
+  const urls = Array.from({ length: Number($("fetches").value) }, (_, i) => `${work}/work/${kind(i + 1)}?run=${name}&n=${i + 1}`);
   running = Running.start(options, urls);
   options.free();
   enter("running", "It runs.");
@@ -187,6 +198,9 @@ document.addEventListener("keydown", (event) => {
 for (const id of ["fetches", "limit"]) {
   $(id).addEventListener("input", () => ($(`${id}-shown`).textContent = $(id).value));
 }
+for (const id of ["fetches", "stubborn"]) {
+  $(id).addEventListener("input", () => running ?? plant());
+}
 
 $("controls").addEventListener("submit", (event) => event.preventDefault());
 
@@ -195,7 +209,9 @@ for (const [state, meaning] of Object.entries(STATES)) {
   item.dataset.state = state;
   const word = document.createElement("b");
   word.textContent = state;
-  item.append(icon(state), word, ` ${meaning}`);
+  const said = document.createElement("span");
+  said.textContent = meaning;
+  item.append(icon(state), word, said);
   $("legend").append(item);
 }
 
@@ -203,8 +219,9 @@ for (const [state, meaning] of Object.entries(STATES)) {
 globalThis.umbel = { held };
 
 try {
-  await init();
+  await init({ module_or_path: new URL("umbel_web_bg.wasm", import.meta.url) });
   work = `http://${await (await fetch("/where")).text()}`;
+  plant();
   enter("ready", "Ready. Press Start, then any other button.");
 } catch (error) {
   enter("broken", `It cannot run here: ${error}`);

@@ -16,11 +16,11 @@ export const STATES = {
 /** Pixels. A row's height is also that of the stylesheet. */
 const ROW = 28;
 const ROOT = 34;
-const FORK = 136;
-const TIP = 240;
+const FORK = 118;
+const TIP = 200;
 
 /** Rows that are always there, so that nothing jumps: the most that there can be. */
-const ROOM = 16 + 4;
+const ROOM = 16 + 3;
 
 export function icon(state) {
   const svg = document.createElementNS(SVG, "svg");
@@ -46,6 +46,11 @@ function write(node, text) {
 
 export function seconds(ms) {
   return ms < 0.5 ? "0 s" : ms < 100 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(1)} s`;
+}
+
+/** How long it took to see that it was told. */
+export function noticed(ms) {
+  return ms === null ? "not noticed yet" : ms < 1 ? "noticed at once" : `noticed in ${seconds(ms)}`;
 }
 
 /** From a point to a point, leaving and arriving level. */
@@ -79,12 +84,14 @@ class Row {
   }
 
   set(state, text) {
+    const shown = text ?? (state === "told" ? "told to end" : state);
+    if (this.now === state && this.state.textContent === shown) return;
     this.now = state;
     this.node.dataset.state = state;
     this.path.dataset.state = state;
     this.tip.dataset.state = state;
     this.icon.firstChild.setAttribute("href", `#s-${state}`);
-    write(this.state, text ?? (state === "told" ? "saying goodbye" : state));
+    write(this.state, shown);
     this.button.disabled = state !== "running" && state !== "queued";
   }
 
@@ -95,7 +102,8 @@ class Row {
 
 /** A scope: a fork in the stalk, with its name and state. */
 class Fork {
-  constructor(name) {
+  /** `above`: its name is written left above, where no stalks leave it. */
+  constructor(name, above) {
     this.name = name;
     this.group = document.createElementNS(SVG, "g");
     this.group.dataset.name = name;
@@ -104,14 +112,16 @@ class Fork {
     this.path = document.createElementNS(SVG, "path");
     const line = (dy, className) => {
       const text = document.createElementNS(SVG, "text");
+      text.setAttribute("x", above ? 8 : 0);
       text.setAttribute("dy", dy);
       text.setAttribute("class", className);
+      text.setAttribute("text-anchor", above ? "end" : "middle");
       this.group.append(text);
       return text;
     };
     this.group.append(this.dot);
-    line(22, "fork").textContent = name;
-    this.word = line(36, "word");
+    line(above ? -26 : 22, "fork").textContent = name;
+    this.word = line(above ? -12 : 36, "word");
     this.set("queued", "");
   }
 
@@ -141,7 +151,7 @@ export class Tree {
   plant(fetches, others) {
     this.rows = new Map();
     this.session = new Fork("session");
-    this.downloads = new Fork("downloads");
+    this.downloads = new Fork("downloads", true);
     for (let n = 1; n <= fetches; n++) {
       this.rows.set(`fetch ${n}`, new Row(`fetch ${n}`, this.cancelOne));
     }
@@ -195,11 +205,11 @@ export class Tree {
       const age = ms(child.drain_ns ?? child.running_ns ?? child.age_ns);
       const states = { queued: "queued", deferred: "queued", starting: "queued", running: "running", draining: "told" };
       const state = states[child.state] ?? "queued";
-      if (state !== row.now) row.set(state, child.state === "deferred" ? "for the end" : undefined);
+      row.set(state, child.state === "deferred" ? "for the end" : undefined);
       write(row.age, age === null ? "" : seconds(age));
       if (child.state === "draining") {
         const notice = ms(child.notice_ns);
-        write(row.note, notice === null ? "has not noticed yet" : notice < 1 ? "noticed at once" : `noticed after ${seconds(notice)}`);
+        write(row.note, noticed(notice));
       }
     }
     const words = { running: "running", draining: "draining", "cleaning up": "cleaning up" };

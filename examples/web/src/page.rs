@@ -59,7 +59,15 @@ impl Observer for Teller {
 
     fn told(&self, scope: &ObservedScope<'_>, child: &ObservedChild<'_>, reason: &Reason) {
         let (who, why) = (child.who(), reason.to_string());
-        tell("told", name(scope), who.name(), None, Some(&why), None, None);
+        tell(
+            "told",
+            name(scope),
+            who.name(),
+            None,
+            Some(&why),
+            None,
+            None,
+        );
     }
 
     fn ended(&self, scope: &ObservedScope<'_>, child: &ObservedChild<'_>, how: &Ending<'_>) {
@@ -85,5 +93,13 @@ fn of_end(what: &str, scope: &ObservedScope<'_>, who: &Ended<'_>, how: &Ending<'
     let millis = |time: Option<Duration>| time.map(|time| time.as_secs_f64() * 1e3);
     let (notice, drain) = (millis(who.notice()), millis(who.drain()));
     let text = how.to_string();
-    tell(what, name(scope), who.name(), Some(state), Some(&text), notice, drain);
+    tell(
+        what,
+        name(scope),
+        who.name(),
+        Some(state),
+        Some(&text),
+        notice,
+        drain,
+    );
 }

@@ -64,15 +64,23 @@ pub(crate) fn start(plan: Plan, downloads: Downloads) -> LocalHandle<'static, Er
             }
         });
         lease.await?;
-        drop(h.child().name("journal").service().spawn_graceful(|cx| async move {
-            cx.token().cancelled().await;
-            Ok(post("goodbye").await?)
-        }));
+        drop(
+            h.child()
+                .name("journal")
+                .service()
+                .spawn_graceful(|cx| async move {
+                    cx.token().cancelled().await;
+                    Ok(post("goodbye").await?)
+                }),
+        );
         if plan.stubborn {
             let stubborn = h.child().name("stubborn").service();
             drop(stubborn.spawn_graceful::<(), _>(|_| pending()));
         }
-        let inner = h.child().name("downloads").scope(|n| downloading(n, plan, timer, &downloads));
+        let inner = h
+            .child()
+            .name("downloads")
+            .scope(|n| downloading(n, plan, timer, &downloads));
         Ok(inner)
     });
     let handle = session.clone();

@@ -3,6 +3,7 @@
 
 import { spawn } from "node:child_process";
 import { writeFile } from "node:fs/promises";
+import { extname } from "node:path";
 import { createInterface } from "node:readline";
 
 /** The key under which the protocol refers to an element. */
@@ -126,7 +127,8 @@ export class Browser {
     try {
       return await this.#call("POST", "/execute/async", { script, args });
     } catch (error) {
-      throw new Error(`waited in vain: ${what} (${error.message})`);
+      const told = (await this.console()).map(({ message }) => `\n  console: ${message}`).join("");
+      throw new Error(`waited in vain: ${what} (${error.message})${told}`);
     }
   }
 
@@ -135,8 +137,11 @@ export class Browser {
     return this.#call("POST", "/se/log", { type: "browser" });
   }
 
+  /** As PNG or WebP, by the file's name. */
   async picture(file) {
-    await writeFile(file, Buffer.from(await this.#call("GET", "/screenshot"), "base64"));
+    const format = extname(file).slice(1);
+    const { data } = await this.devtools("Page.captureScreenshot", { format });
+    await writeFile(file, Buffer.from(data, "base64"));
   }
 
   /** Opens `url` in a window of its own; gives back what closes that. */

@@ -1,4 +1,4 @@
-// Clicks through the page in Chromium: `node clicks.mjs URL PICTURES`.
+// Clicks through the page in Chromium: `node clicks.mjs URL PICTURES [ONLY]`.
 //
 // Nothing here waits for a time: the page says where it is, and the server what it has seen.
 
@@ -7,7 +7,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Browser } from "./browser.mjs";
 
-const [url, pictures] = process.argv.slice(2);
+const [url, pictures, only = ""] = process.argv.slice(2);
 
 // ------------------------------------------------------------------ the page, from outside
 
@@ -30,7 +30,9 @@ class Page {
 
   async load() {
     await this.browser.visit(url);
-    await this.is("ready");
+    await this.is("ready", "broken");
+    const status = await this.browser.run(() => document.getElementById("status").textContent);
+    assert.equal(await this.state(), "ready", status);
   }
 
   /** Chooses, and clicks Start. */
@@ -113,7 +115,7 @@ class Page {
   }
 
   picture(name) {
-    return this.browser.picture(join(pictures, `${name}.png`));
+    return this.browser.picture(join(pictures, name));
   }
 
   /** Whatever became of it: the journal was closed with a word, the lease given back. */
@@ -295,7 +297,7 @@ const TESTS = {
     // Everybody else has ended, and it still waits: the lease is not given back yet.
     assert.equal(await page.state(), "draining");
     await page.counts({ leasesClosed: 0 });
-    await page.picture("draining");
+    await page.picture("draining.png");
     await page.click("force");
     await page.is("ended");
     await page.row("stubborn", "forced");
@@ -393,7 +395,8 @@ async function main() {
     await page.start({ bodies: "quick", fetches: 1 });
     await page.isTidy();
     let held = await browser.run(() => umbel.held());
-    for (const [name, test] of Object.entries(TESTS)) {
+    const chosen = Object.entries(TESTS).filter(([name]) => name.includes(only));
+    for (const [name, test] of chosen) {
       try {
         await test(page);
         assert.deepEqual(await complaints(page), []);
@@ -403,7 +406,7 @@ async function main() {
       } catch (error) {
         failed.push(name);
         console.log(`test ${name} ... FAILED\n${error.stack}`);
-        await page.picture(`failed-${name}`);
+        await page.picture(`failed-${name}.png`);
         // The next one has a page that it can use.
         await page.load();
         await page.start({ bodies: "quick", fetches: 1 });
@@ -428,18 +431,21 @@ async function portraits(page) {
   await page.start({ fetches: 14, limit: 5, bodies: "failing", policy: "KeepGoing", stubborn: true });
   await page.rows("done", 4);
   await look("light");
-  await page.picture("light");
+  await page.picture("light.png");
   await look("dark");
-  await page.picture("dark");
+  await page.picture("dark.png");
   await page.click("cancel");
   await page.row("journal", "done");
-  await page.picture("cancelled-dark");
+  await page.picture("cancelled-dark.png");
   await look("light");
-  await page.picture("cancelled-light");
+  await page.picture("cancelled-light.png");
+  await page.picture("readme.webp");
   await page.browser.devtools("Emulation.setDeviceMetricsOverride", { width: 420, height: 1500, deviceScaleFactor: 1, mobile: false });
-  await page.picture("narrow");
+  await page.picture("narrow.png");
   await page.click("force");
   await page.is("ended");
+  await page.browser.devtools("Emulation.setDeviceMetricsOverride", { width: 1280, height: 860, deviceScaleFactor: 1, mobile: false });
+  await page.picture("ended.png");
 }
 
 process.exitCode = await main();

@@ -96,10 +96,9 @@ impl Runs {
     }
 
     /// Changes one run, and has its listeners told.
-    fn update<T>(&self, name: &str, change: impl FnOnce(&mut Run) -> T) -> T {
-        let result = change(self.lock().entry(name.to_owned()).or_default());
+    fn update(&self, name: &str, change: impl FnOnce(&mut Run)) {
+        change(self.lock().entry(name.to_owned()).or_default());
         self.changed.notify_all();
-        result
     }
 
     fn count(&self, name: &str, change: impl FnOnce(&mut Counts)) {
@@ -188,7 +187,10 @@ impl Request {
     }
 
     fn number(&self) -> u32 {
-        self.query.get("n").and_then(|n| n.parse().ok()).unwrap_or_default()
+        self.query
+            .get("n")
+            .and_then(|n| n.parse().ok())
+            .unwrap_or_default()
     }
 }
 
@@ -228,7 +230,12 @@ impl Site {
         };
         let run = request.run();
         match (request.method.as_str(), request.path.as_str()) {
-            ("GET", "/where") => answer(stream, "200 OK", "text/plain", self.work.to_string().as_bytes()),
+            ("GET", "/where") => answer(
+                stream,
+                "200 OK",
+                "text/plain",
+                self.work.to_string().as_bytes(),
+            ),
             ("GET", "/counts") => self.tell(stream, run),
             ("GET", path) if path.starts_with("/work/") => {
                 match Work::new(&path["/work/".len()..], request.number()) {
@@ -238,7 +245,9 @@ impl Site {
             }
             ("GET", path) => self.file(stream, path),
             ("POST", "/cut") => {
-                self.runs.update(run, |run| run.to_cut.insert(request.number()));
+                self.runs.update(run, |run| {
+                    run.to_cut.insert(request.number());
+                });
                 nothing(stream)
             }
             ("POST", "/goodbye") => self.slowly(stream, run, GOODBYE, |c| c.goodbyes += 1),
@@ -301,7 +310,9 @@ impl Site {
                     .changed
                     .wait_timeout_while(runs, HEARTBEAT, same)
                     .unwrap_or_else(PoisonError::into_inner);
-                runs.get(run).map(|run| run.counts.clone()).unwrap_or_default()
+                runs.get(run)
+                    .map(|run| run.counts.clone())
+                    .unwrap_or_default()
             };
             let line = match last.as_ref() == Some(&counts) {
                 true => ":\n\n".to_owned(),
@@ -328,9 +339,8 @@ impl Site {
             });
         };
         let sent = self.send(stream, run, n, work, &ended);
-        match &sent {
-            Ok(()) => {}
-            Err(_) => ended(|counts| &mut counts.aborted),
+        if sent.is_err() {
+            ended(|counts| &mut counts.aborted);
         }
         sent
     }
@@ -345,11 +355,18 @@ impl Site {
         ended: &dyn Fn(fn(&mut Counts) -> &mut u32),
     ) -> std::io::Result<()> {
         if !work.fails {
-            head(stream, "200 OK", "application/octet-stream", Some(work.pieces * PIECE))?;
+            head(
+                stream,
+                "200 OK",
+                "application/octet-stream",
+                Some(work.pieces * PIECE),
+            )?;
         }
         for piece in 1..=work.pieces {
             wait(stream, work.pace)?;
-            let cut = self.runs.update(run, |run| run.to_cut.remove(&n));
+            let mut runs = self.runs.lock();
+            let cut = runs.get_mut(run).is_some_and(|run| run.to_cut.remove(&n));
+            drop(runs);
             if cut {
                 ended(|counts| &mut counts.failed);
                 return Ok(());
@@ -390,7 +407,12 @@ fn wait(mut stream: &TcpStream, pause: Duration) -> std::io::Result<()> {
     }
 }
 
-fn head(mut stream: &TcpStream, status: &str, kind: &str, size: Option<usize>) -> std::io::Result<()> {
+fn head(
+    mut stream: &TcpStream,
+    status: &str,
+    kind: &str,
+    size: Option<usize>,
+) -> std::io::Result<()> {
     let size = size.map_or_else(String::new, |size| format!("content-length: {size}\r\n"));
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\n{size}cache-control: no-store\r\n\
@@ -409,5 +431,92 @@ fn nothing(stream: &TcpStream) -> std::io::Result<()> {
 }
 
 fn not_found(stream: &TcpStream) -> std::io::Result<()> {
-    answer(stream, "404 Not Found", "text/plain", b"there is no such thing here\n")
+    answer(
+        stream,
+        "404 Not Found",
+        "text/plain",
+        b"there is no such thing here\n",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+
+    fn ask(address: SocketAddr, line: &str) -> BufReader<TcpStream> {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "{line} HTTP/1.1\r\nhost: here\r\n\r\n").unwrap();
+        BufReader::new(stream)
+    }
+
+    fn all(mut answer: BufReader<TcpStream>) -> String {
+        let mut text = String::new();
+        answer.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    /// Reads counts until one line has all of `expected`.
+    fn wait_for(counts: &mut BufReader<TcpStream>, expected: &[&str]) {
+        let mut line = String::new();
+        while !expected.iter().all(|part| line.contains(part)) {
+            line.clear();
+            assert!(counts.read_line(&mut line).unwrap() > 0, "no more counts");
+        }
+    }
+
+    #[test]
+    fn a_request_is_its_line() {
+        let request =
+            Request::parse("GET /work/slow?run=a-1&n=12 HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        assert_eq!(
+            (request.method.as_str(), request.path.as_str()),
+            ("GET", "/work/slow")
+        );
+        assert_eq!((request.run(), request.number()), ("a-1", 12));
+        assert_eq!(Request::parse("nonsense"), None);
+    }
+
+    #[test]
+    fn files_are_those_of_the_page_and_no_others() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/web/page");
+        let address = start(&page, Path::new("no-such-place"), 0).unwrap();
+        for (name, _) in WRITTEN {
+            let answer = all(ask(address, &format!("GET {name}")));
+            assert!(answer.starts_with("HTTP/1.1 200 OK"), "{name}: {answer}");
+        }
+        for name in [
+            "/../Cargo.toml",
+            "/umbel_web.js",
+            "/Cargo.toml",
+            "/work/none",
+        ] {
+            let answer = all(ask(address, &format!("GET {name}")));
+            assert!(answer.starts_with("HTTP/1.1 404"), "{name}: {answer}");
+        }
+    }
+
+    #[test]
+    fn counts_what_is_sent_what_is_cut_and_who_leaves() {
+        let nowhere = Path::new("no-such-place");
+        let address = start(nowhere, nowhere, 0).unwrap();
+        let mut counts = ask(address, "GET /counts?run=r");
+        assert!(all(ask(address, "GET /work/quick?run=r&n=1")).ends_with("...."));
+        wait_for(&mut counts, &[r#""open":0"#, r#""served":1"#]);
+
+        let mut left = ask(address, "GET /work/endless?run=r&n=2");
+        left.read_line(&mut String::new()).unwrap();
+        let cut = ask(address, "GET /work/endless?run=r&n=3");
+        wait_for(&mut counts, &[r#""open":2"#, r#""peak":2"#]);
+        drop(left);
+        wait_for(&mut counts, &[r#""open":1"#, r#""aborted":1"#]);
+        all(ask(address, "POST /cut?run=r&n=3"));
+        all(cut);
+        wait_for(
+            &mut counts,
+            &[r#""open":0"#, r#""failed":1"#, r#""served":1"#],
+        );
+        // Another run has counts of its own.
+        wait_for(&mut ask(address, "GET /counts?run=s"), &[r#""peak":0"#]);
+    }
 }
