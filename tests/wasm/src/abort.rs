@@ -1,6 +1,6 @@
 //! `AbortOnCancel` and `CancelOnAbort`.
 
-use crate::host::{closures, function, js, listeners};
+use crate::host::{closures, forgive_caught, function, js, listeners};
 use js_sys::{Array, Object};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -17,9 +17,9 @@ crate::list![
     a_cancelled_token_has_an_aborted_signal,
     a_signal_that_was_let_go_is_not_aborted,
     a_listener_may_drop_what_aborts_it,
-    a_listener_that_throws_harms_nobody,
     an_abort_cancels_the_token_before_it_returns,
     an_aborted_signal_has_a_cancelled_token,
+    a_reason_that_throws_cancels_all_the_same,
     a_token_that_was_let_go_is_not_cancelled,
     what_is_dropped_after_the_abort_is_cancelled_all_the_same,
     a_token_of_ones_own_follows_a_signal,
@@ -108,16 +108,6 @@ async fn a_listener_may_drop_what_aborts_it() {
     assert!(signal.aborted() && bridge.borrow().is_none());
 }
 
-async fn a_listener_that_throws_harms_nobody() {
-    // Of what a listener throws the platform says so elsewhere, where the runner hears it: so it does not
-    // throw in an event, but when its reason is read.
-    let controller = controller();
-    let bridge = CancelOnAbort::new(&controller.signal());
-    controller.abort_with_reason(&js("({ get name() { throw 1 } })"));
-    let reason = bridge.token().reason().unwrap();
-    assert_eq!(reason.kind(), ReasonKind::Custom);
-}
-
 // ------------------------------------------------------------------ from signal to token
 
 async fn an_abort_cancels_the_token_before_it_returns() {
@@ -139,6 +129,15 @@ async fn an_aborted_signal_has_a_cancelled_token() {
     let reason = bridge.token().reason().unwrap();
     assert_eq!(reason.kind(), ReasonKind::DeadlineExceeded);
     assert_eq!(listeners(), 0);
+}
+
+async fn a_reason_that_throws_cancels_all_the_same() {
+    forgive_caught(1);
+    let controller = controller();
+    let bridge = CancelOnAbort::new(&controller.signal());
+    controller.abort_with_reason(&js("({ get name() { throw 1 } })"));
+    let reason = bridge.token().reason().unwrap();
+    assert_eq!(reason.kind(), ReasonKind::Custom);
 }
 
 async fn a_token_that_was_let_go_is_not_cancelled() {
