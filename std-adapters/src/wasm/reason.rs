@@ -150,6 +150,10 @@ fn told_by(cause: &JsValue) -> Option<Reason> {
 
 /// `None` if it is no object, or its getter throws.
 fn get(object: &JsValue, key: &str) -> Option<JsValue> {
+    // wasm-bindgen keeps a slot for each exception that it catches.
+    if !object.is_object() {
+        return None;
+    }
     Reflect::get(object, &key.into()).ok()
 }
 
