@@ -105,7 +105,7 @@ fn build() -> Result<PathBuf> {
     Ok(built)
 }
 
-/// `umbel_web_bg.wasm: 100.0 KiB, 40.0 KiB with gzip -9`.
+/// `FILE: 100.0 KiB, 40.0 KiB with gzip -9`.
 fn size(module: &Path) -> Result<String> {
     let kib = |bytes: usize| format!("{:.1} KiB", bytes as f64 / 1024.0);
     let raw = fs::read(module).with_context(|| module.display().to_string())?;
@@ -116,8 +116,11 @@ fn size(module: &Path) -> Result<String> {
         }
         _ => "there is no gzip".into(),
     };
-    let name = module.file_name().unwrap_or_default().display();
-    Ok(format!("{name}: {}, {packed}", kib(raw.len())))
+    Ok(format!(
+        "{}: {}, {packed}",
+        module.display(),
+        kib(raw.len())
+    ))
 }
 
 fn click(address: SocketAddr, only: Option<String>) -> Result<()> {

@@ -49,8 +49,8 @@ page.progress = (name, size, all) => tree.progress(name, size, all);
 page.threw = (name, error) => {
   const row = tree.row(name);
   row.node.dataset.threw = error.name;
-  row.note.textContent = error.name === "Error" ? error.message : error.name;
-  note("thrown", `${name}: fetch threw ${error.name}: ${error.message}`);
+  row.say(error.name === "Error" ? error.message : error.name);
+  note("thrown", `${name} threw ${error.name}: ${error.message}`);
 };
 
 page.tell = ({ what, scope, who, state, text, notice, drain }) => {
@@ -77,7 +77,7 @@ page.tell = ({ what, scope, who, state, text, notice, drain }) => {
       row?.set(state);
       if (row && times) {
         row.age.textContent = seconds(drain);
-        row.note.textContent = noticed(notice ?? null);
+        row.say(noticed(notice ?? null));
       }
       if (who === "downloads") tree.fork(who).set(state, state);
       return note(state, `${who} ${text}${times}`);
@@ -99,7 +99,8 @@ page.over = (well, text) => {
 function count(name) {
   server?.close();
   server = new EventSource(`/counts?run=${name}`);
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
+    server.onerror = reject;
     server.onmessage = ({ data }) => {
       for (const [name, n] of Object.entries(JSON.parse(data))) {
         const shown = document.querySelector(`[data-count=${name}]`);
@@ -137,7 +138,13 @@ async function start() {
   plant();
   $("log").replaceChildren();
   $("outcome").textContent = "it runs …";
-  await count(name);
+  try {
+    await count(name);
+  } catch {
+    server.close();
+    $("outcome").textContent = "nothing has run";
+    return enter("ready", "The server does not answer: has it been stopped?");
+  }
   call(name);
   begun = performance.now();
   const policy = Policy[document.querySelector("[name=policy]:checked").value];

@@ -95,6 +95,12 @@ class Row {
     this.button.disabled = state !== "running" && state !== "queued";
   }
 
+  /** Beside it; in full when it is pointed at. */
+  say(text) {
+    write(this.note, text);
+    this.note.title = text;
+  }
+
   get hasEnded() {
     return !["queued", "running", "told"].includes(this.now);
   }
@@ -209,7 +215,7 @@ export class Tree {
       write(row.age, age === null ? "" : seconds(age));
       if (child.state === "draining") {
         const notice = ms(child.notice_ns);
-        write(row.note, noticed(notice));
+        row.say(noticed(notice));
       }
     }
     const words = { running: "running", draining: "draining", "cleaning up": "cleaning up" };

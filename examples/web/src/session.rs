@@ -8,10 +8,10 @@ use std::fmt::Write;
 use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
-use umbel::wasm::WasmTimer;
+use umbel::wasm::{WasmSpawn, WasmTimer};
 use umbel::{
     Clock, FailFast, Failure, FirstSuccess, Join, KeepGoing, LocalHandle, LocalNursery, LocalRun,
-    Report,
+    Report, Spawn,
 };
 
 /// What a session fails with. What its downloads fail with is [`Trouble`].
@@ -31,7 +31,7 @@ pub(crate) struct Plan {
     pub(crate) urls: Vec<String>,
 }
 
-/// Of one fetch: its bytes.
+/// The fetches: how many bytes each had.
 type Fetched = Vec<Join<f64>>;
 
 /// For the server to open the lease, and for it to close it.
@@ -84,11 +84,12 @@ pub(crate) fn start(plan: Plan, downloads: Downloads) -> LocalHandle<'static, Er
         Ok(inner)
     });
     let handle = session.clone();
-    wasm_bindgen_futures::spawn_local(async move {
+    let spawned = WasmSpawn.spawn(async move {
         let outcome = run.await;
         let well = outcome.is_ok();
         page::over(well, &words(outcome, session.report()));
     });
+    spawned.expect("it refuses nobody");
     handle
 }
 

@@ -330,6 +330,21 @@ const TESTS = {
     assert.deepEqual(order, [...controls, "start"]);
   },
 
+  async a_server_that_is_gone_is_told(page) {
+    const block = (urls) => page.browser.devtools("Network.setBlockedURLs", { urls });
+    await page.browser.devtools("Network.enable");
+    try {
+      await block(["*/counts*"]);
+      await page.click("start");
+      const f = () => document.getElementById("status").textContent.startsWith("The server does not answer");
+      await page.browser.until("that it does not answer", f);
+    } finally {
+      await block([]);
+    }
+    await page.start({ bodies: "quick" });
+    await page.isTidy();
+  },
+
   async a_page_closed_meanwhile_leaves_nothing_at_the_server(page) {
     const close = await page.browser.window(url);
     let closed = false;
