@@ -6,11 +6,13 @@
 
 mod bare;
 mod bench;
+mod bindgen;
 mod ci;
 mod coverage;
 mod deep;
 mod defmt;
 mod embedded;
+mod js;
 mod orderings;
 mod size;
 mod step;
@@ -50,6 +52,8 @@ enum Task {
     Bare,
     /// Runs the core's tests on wasm32, in node.
     Wasm,
+    /// Runs the tests of `umbel::wasm`, in node.
+    Js(js::Args),
     /// Decodes what a firmware logs through defmt.
     Defmt,
 }
@@ -76,6 +80,7 @@ fn main() -> Result<ExitCode> {
         // Ctrl-C ends it and the benchmarks alike: nothing is to be tidied up.
         Task::Bench(args) => return bench::run(args),
         Task::Defmt => return defmt::run().map(|()| ExitCode::SUCCESS),
+        Task::Js(args) => return js::run(args).map(|()| ExitCode::SUCCESS),
         Task::Wasm => return wasm::run().map(|()| ExitCode::SUCCESS),
         Task::Bare => return bare::run().map(|()| ExitCode::SUCCESS),
         Task::Size => return size::run().map(|()| ExitCode::SUCCESS),
