@@ -13,6 +13,7 @@ mod coverage;
 mod deep;
 mod defmt;
 mod embedded;
+mod js;
 mod orderings;
 mod size;
 mod step;
@@ -53,6 +54,8 @@ enum Task {
     Bare,
     /// Runs the core's tests on wasm32, in node.
     Wasm,
+    /// Runs the tests of `umbel::wasm`, in node.
+    Js(js::Args),
     /// Decodes what a firmware logs through defmt.
     Defmt,
     /// Builds and serves the page of `examples/web`, or clicks through it in Chromium.
@@ -81,6 +84,7 @@ fn main() -> Result<ExitCode> {
         // Ctrl-C ends it and the benchmarks alike: nothing is to be tidied up.
         Task::Bench(args) => return bench::run(args),
         Task::Defmt => return defmt::run().map(|()| ExitCode::SUCCESS),
+        Task::Js(args) => return js::run(args).map(|()| ExitCode::SUCCESS),
         Task::Web(args) => return web::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Wasm => return wasm::run().map(|()| ExitCode::SUCCESS),
         Task::Bare => return bare::run().map(|()| ExitCode::SUCCESS),
