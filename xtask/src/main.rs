@@ -1,7 +1,8 @@
 //! The project's tooling: `cargo xtask ci` is all that CI does, `cargo xtask deep JOB` the proofs
 //! that take too long for it, `cargo xtask bench WHAT` the comparison with the peers, `cargo xtask
 //! embedded` the firmware under interrupts, `cargo xtask size` what a token costs in flash, `cargo
-//! xtask bare` that the core needs neither `alloc` nor `std`, `cargo xtask ui` what mistakes look like.
+//! xtask bare` that the core needs neither `alloc` nor `std`, `cargo xtask js` what is for JavaScript, in
+//! node, `cargo xtask ui` what mistakes look like.
 #![forbid(unsafe_code)]
 
 mod bare;
@@ -52,7 +53,7 @@ enum Task {
     Bare,
     /// Runs the core's tests on wasm32, in node.
     Wasm,
-    /// Runs the tests of `umbel::wasm`, in node.
+    /// Runs the tests of `umbel::wasm`, in node or in Chromium.
     Js(js::Args),
     /// Decodes what a firmware logs through defmt.
     Defmt,
