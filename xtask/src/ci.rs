@@ -64,7 +64,7 @@ fn steps() -> Vec<Step> {
     steps.push(size());
     steps.push(bare::step());
     steps.push(defmt::step());
-    steps.push(js::step());
+    steps.extend(js::steps());
     steps.push(web::step());
     steps.extend(fuzz());
     steps.push(package());

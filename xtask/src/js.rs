@@ -1,4 +1,4 @@
-//! `cargo xtask js`: the tests of `umbel::wasm`, beside JavaScript, in node.
+//! `cargo xtask js`: the tests of `umbel::wasm`, beside JavaScript: in node, or in Chromium.
 
 use crate::bindgen;
 use crate::step::{Cmd, Step};
@@ -7,28 +7,40 @@ use anyhow::{Result, ensure};
 
 const PACKAGE: &str = "umbel-wasm-tests";
 
-const RUNNER: &str = "tests/wasm/run/node.mjs";
+const BROWSER: &str = "chromium";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Runs only tests whose name contains this text.
     filter: Option<String>,
+    /// In Chromium, without a window.
+    #[arg(long)]
+    browser: bool,
 }
 
-pub(crate) fn step() -> Step {
-    Step::new("umbel::wasm in node")
-        .need(Need::Target(bindgen::TARGET))
-        .need(Need::Program("node"))
-        .run_line("cargo xtask js")
-        .must_run_tests()
+pub(crate) fn steps() -> [Step; 2] {
+    let step = |name: &str, line| {
+        Step::new(name)
+            .need(Need::Target(bindgen::TARGET))
+            .need(Need::Program("node"))
+            .run_line(line)
+            .must_run_tests()
+    };
+    [
+        step("umbel::wasm in node", "cargo xtask js"),
+        step("umbel::wasm in Chromium", "cargo xtask js --browser").need(Need::Program(BROWSER)),
+    ]
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let module = bindgen::build(PACKAGE, "js")?;
-    let cmd = Cmd::new("node")
-        .arg(RUNNER)
-        .arg(module.display().to_string())
-        .args(args.filter);
+    // The browser is driven from node.
+    let cmd = if args.browser {
+        Cmd::new("node tests/wasm/run/browser.mjs").arg(BROWSER)
+    } else {
+        Cmd::new("node tests/wasm/run/node.mjs")
+    };
+    let cmd = cmd.arg(module.display().to_string()).args(args.filter);
     println!("$ {cmd}");
     ensure!(cmd.to_command().status()?.success(), "they fail");
     Ok(())

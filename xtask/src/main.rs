@@ -1,8 +1,9 @@
 //! The project's tooling: `cargo xtask ci` is all that CI does, `cargo xtask deep JOB` the proofs
 //! that take too long for it, `cargo xtask bench WHAT` the comparison with the peers, `cargo xtask
 //! embedded` the firmware under interrupts, `cargo xtask size` what a token costs in flash, `cargo
-//! xtask bare` that the core needs neither `alloc` nor `std`, `cargo xtask ui` what mistakes look like,
-//! `cargo xtask web` a page in which fetches run in a nursery.
+//! xtask bare` that the core needs neither `alloc` nor `std`, `cargo xtask js` what is for JavaScript, in
+//! node, `cargo xtask ui` what mistakes look like, `cargo xtask web` a page in which fetches run in
+//! a nursery.
 #![forbid(unsafe_code)]
 
 mod bare;
@@ -54,7 +55,7 @@ enum Task {
     Bare,
     /// Runs the core's tests on wasm32, in node.
     Wasm,
-    /// Runs the tests of `umbel::wasm`, in node.
+    /// Runs the tests of `umbel::wasm`, in node or in Chromium.
     Js(js::Args),
     /// Decodes what a firmware logs through defmt.
     Defmt,

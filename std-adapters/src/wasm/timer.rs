@@ -143,7 +143,7 @@ impl fmt::Debug for WasmSleep {
     }
 }
 
-/// A timeout of the platform's, cleared by its drop.
+/// A timeout of the platform's, cleared by its drop. (One that has fired is not harmed by that.)
 struct Timeout {
     /// A number, or an object in Node.js.
     id: JsValue,
@@ -198,12 +198,10 @@ impl Timeout {
 
 impl Drop for Timeout {
     fn drop(&mut self) {
-        if !self.wait.fired.get() {
-            let clear = member("clearTimeout").unchecked_into::<Function>();
-            clear
-                .call1(&global(), &self.id)
-                .expect("who has `setTimeout` has this");
-        }
+        let clear = member("clearTimeout").unchecked_into::<Function>();
+        clear
+            .call1(&global(), &self.id)
+            .expect("who has `setTimeout` has this");
     }
 }
 

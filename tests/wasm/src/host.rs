@@ -30,13 +30,9 @@ extern "C" {
     fn panicked(this: &Host, text: &str);
 
     #[wasm_bindgen(method, getter)]
-    fn server(this: &Host) -> Server;
-
-    type Server;
-    #[wasm_bindgen(method, getter)]
-    fn origin(this: &Server) -> String;
+    fn origin(this: &Host) -> String;
     #[wasm_bindgen(method)]
-    fn hears(this: &Server, what: &str) -> Promise;
+    fn hears(this: &Host, what: &str) -> Promise;
 }
 
 /// Timeouts that are set.
@@ -75,12 +71,12 @@ pub(crate) fn panicked(text: &str) {
 
 /// The address of something that the server has.
 pub(crate) fn url(path: &str) -> String {
-    HOST.with(|host| host.server().origin()) + path
+    HOST.with(Host::origin) + path
 }
 
-/// Waits until the server says that: "asked" and "gone".
+/// Waits until the server says that somebody has "asked" for something, or has "gone" before it came.
 pub(crate) async fn server_says(what: &str) {
-    let promise = HOST.with(|host| host.server().hears(what));
+    let promise = HOST.with(|host| host.hears(what));
     JsFuture::from(promise).await.expect("it says so");
 }
 

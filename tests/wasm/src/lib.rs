@@ -1,13 +1,15 @@
-//! Tests of `umbel::wasm`, run beside JavaScript by `run/core.mjs`; in Node.js by `cargo xtask js`.
+//! Tests of `umbel::wasm`, run beside JavaScript by `run/core.mjs`: in Node.js by `cargo xtask js`, in Chromium
+//! by `cargo xtask js --browser`.
 //!
 //! The runner gives each test an instance of this module for itself, and counts what it leaves behind. Time
-//! is virtual, but in [`real`]: it passes when nothing else can happen.
+//! is virtual, but in [`real`] and [`net`]: it passes when nothing else can happen.
 #![cfg(all(target_family = "wasm", target_os = "unknown"))]
 
 mod abort;
 mod abortable;
 mod closing;
 mod host;
+mod net;
 mod nursery;
 mod real;
 mod reason;
@@ -42,6 +44,7 @@ fn all() -> impl Iterator<Item = (&'static str, &'static Test)> {
         abort::TESTS,
         abortable::TESTS,
         closing::TESTS,
+        net::TESTS,
         nursery::TESTS,
         real::TESTS,
         reason::TESTS,
