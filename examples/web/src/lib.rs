@@ -11,6 +11,7 @@
 //!
 //! JavaScript calls what is exported here, draws snapshots, and is told by an observer. On hosts this is
 //! an empty library.
+#![forbid(unsafe_code)]
 #![cfg(all(target_family = "wasm", target_os = "unknown"))]
 
 mod fetch;
