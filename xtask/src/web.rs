@@ -22,15 +22,8 @@ const LIBRARY: &str = "umbel_web";
 /// What a test needs beyond the page.
 const BROWSER: [Need; 2] = [Need::Program("node"), Need::Chromium];
 
-/// What rustc lets the module use: to be named for `wasm-opt`, since the module itself was stripped.
-const WASM_FEATURES: [&str; 6] = [
-    "--enable-bulk-memory",
-    "--enable-multivalue",
-    "--enable-mutable-globals",
-    "--enable-nontrapping-float-to-int",
-    "--enable-reference-types",
-    "--enable-sign-ext",
-];
+/// The oldest wasm-opt that is known to keep the page whole: 108 breaks the table of JavaScript's values.
+const WASM_OPT: u32 = 132;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -91,18 +84,33 @@ fn build() -> Result<PathBuf> {
     let built = target_dir().join("web").join("page");
     bindgen::bind(&compiled.with_extension("wasm"), &built)?;
     let module = built.join(LIBRARY.to_owned() + "_bg.wasm");
-    if tools::stdout(&Cmd::new("wasm-opt --version")).is_some() {
-        let path = module.display().to_string();
-        let cmd = Cmd::new("wasm-opt -Oz")
-            .args(WASM_FEATURES.map(String::from))
-            .args([path.clone(), "-o".into(), path]);
-        println!("$ {cmd}");
-        ensure!(cmd.to_command().status()?.success(), "wasm-opt has failed");
-    } else {
-        println!("no wasm-opt: as the compiler made it");
-    }
+    println!("{}", optimised(&module)?);
     println!("{}", size(&module)?);
     Ok(built)
+}
+
+/// Makes it smaller if there is the tool for it; says whether.
+fn optimised(module: &Path) -> Result<String> {
+    let says = tools::stdout(&Cmd::new("wasm-opt --version"));
+    let Some(version) = says.as_deref().and_then(wasm_opt_version) else {
+        return Ok("no wasm-opt: as the compiler made it".into());
+    };
+    if version < WASM_OPT {
+        return Ok(format!(
+            "not by wasm-opt {version}, which is older than {WASM_OPT}: as the compiler made it"
+        ));
+    }
+    let path = module.display().to_string();
+    let cmd = Cmd::new("wasm-opt -Oz").args([path.clone(), "-o".into(), path]);
+    println!("$ {cmd}");
+    ensure!(cmd.to_command().status()?.success(), "wasm-opt has failed");
+    Ok(format!("by wasm-opt {version}"))
+}
+
+/// `wasm-opt version 132 (version_132)`.
+fn wasm_opt_version(says: &str) -> Option<u32> {
+    let (_, after) = says.split_once(" version ")?;
+    after.split_whitespace().next()?.parse().ok()
 }
 
 /// `FILE: 100.0 KiB, 40.0 KiB with gzip -9`.
@@ -132,4 +140,21 @@ fn click(address: SocketAddr, only: Option<String>) -> Result<()> {
     println!("$ {cmd}");
     ensure!(cmd.to_command().status()?.success(), "the page fails");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_version_of_wasm_opt() {
+        let versions = [
+            ("wasm-opt version 108", Some(108)),
+            ("wasm-opt version 132 (version_132)", Some(132)),
+            ("wasm-opt of another kind", None),
+        ];
+        for (says, version) in versions {
+            assert_eq!(wasm_opt_version(says), version, "{says}");
+        }
+    }
 }

@@ -66,8 +66,10 @@ page.tell = ({ what, scope, who, state, text, notice, drain }) => {
     case "closed":
       return note("scope", `${scope} closes: nothing of it is left`);
     case "started":
-      row?.set("running");
-      return row && note("started", `${who} starts`);
+      if (!row) return;
+      row.set("running");
+      row.node.dataset.begun = "";
+      return note("started", `${who} starts`);
     case "told":
       row?.set("told");
       return note("told", `${who} is told: ${text}`);

@@ -10,7 +10,7 @@ import { createInterface } from "node:readline";
 const ELEMENT = "element-6066-11e4-a52e-4f735466cecf";
 
 /** For a page to come to where it is waited for: only what hangs takes as long. */
-const PATIENCE = 30_000;
+const PATIENCE = 60_000;
 
 export class Browser {
   #driver;

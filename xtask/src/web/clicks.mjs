@@ -11,7 +11,7 @@ const [url, pictures, only = ""] = process.argv.slice(2);
 
 // ------------------------------------------------------------------ the page, from outside
 
-/** What is chosen if a test does not say otherwise. */
+/** What is chosen if a test does not say otherwise. No times: a slow machine is no failure. */
 const PLAIN = {
   fetches: 6,
   limit: 4,
@@ -19,7 +19,7 @@ const PLAIN = {
   policy: "FailFast",
   timeout: "",
   deadline: "",
-  grace: "3000",
+  grace: "",
   stubborn: false,
 };
 
@@ -89,13 +89,13 @@ class Page {
     return this.browser.until(`${name} is ${state}`, f, name, state);
   }
 
-  /** Waits until so many fetches have thrown an error of that name, and no other. */
-  threw(name, n) {
-    const f = (name, n) => {
-      const thrown = [...document.querySelectorAll("[data-threw]")].map((row) => row.dataset.threw);
-      return thrown.length === n && thrown.every((thrown) => thrown === name);
+  /** Waits until all fetches that were begun have thrown an error of that name. Gives their number. */
+  threw(name) {
+    const f = (name) => {
+      const begun = [...document.querySelectorAll(".row[data-name^=fetch][data-begun]")];
+      return begun.every((row) => row.dataset.threw === name) && { begun: begun.length };
     };
-    return this.browser.until(`${n} fetches threw ${name}`, f, name, n);
+    return this.browser.until(`all fetches threw ${name}`, f, name).then(({ begun }) => begun);
   }
 
   mostRunning() {
@@ -187,7 +187,7 @@ const TESTS = {
     await page.click("cancel");
     await page.isTidy();
     await page.rows("cancelled", 6);
-    await page.threw("AbortError", 4);
+    assert.equal(await page.threw("AbortError"), 4);
     await page.counts({ aborted: 4, served: 0, peak: 4 });
     assert.match(await page.outcome(), /^session: cancelled\n/);
     assert(!(await page.well()));
@@ -210,16 +210,17 @@ const TESTS = {
     await page.counts({ open: 4 });
     await page.click("expire");
     await page.isTidy();
-    await page.threw("TimeoutError", 4);
+    assert.equal(await page.threw("TimeoutError"), 4);
     await page.counts({ aborted: 4 });
     assert.match(await page.outcome(), /^session: cancelled: deadline exceeded\n/);
   },
 
   async a_deadline_that_was_set_before_comes_by_itself(page) {
     await page.start({ deadline: "1000" });
-    await page.isTidy();
-    await page.threw("TimeoutError", 4);
-    await page.rows("cancelled", 6);
+    await page.is("ended");
+    // On a slow machine it comes before the first fetch.
+    await page.threw("TimeoutError");
+    await page.counts({ open: 0 });
     assert.match(await page.outcome(), /^session: cancelled: deadline exceeded\n/);
   },
 
@@ -227,8 +228,7 @@ const TESTS = {
     await page.start({ fetches: 4, limit: 2, timeout: "500", policy: "KeepGoing" });
     await page.isTidy();
     await page.rows("failed", 4);
-    await page.threw("TimeoutError", 4);
-    await page.counts({ aborted: 4 });
+    assert.equal(await page.threw("TimeoutError"), 4);
     assert.match(await page.outcome(), /fetch 4.* failed: cancelled: deadline exceeded/);
   },
 
@@ -262,7 +262,7 @@ const TESTS = {
     await page.isTidy();
     await page.row("fetch 2", "done");
     await page.rows("cancelled", 3);
-    await page.counts({ served: 1, aborted: 3 });
+    await page.counts({ served: 1 });
     assert.match(await page.outcome(), /^1 of 4 fetched/);
     assert(await page.well());
   },
@@ -288,7 +288,7 @@ const TESTS = {
   },
 
   async a_stuck_drain_is_forced(page) {
-    await page.start({ stubborn: true, grace: "" });
+    await page.start({ stubborn: true });
     await page.counts({ open: 4 });
     await page.click("cancel");
     await page.row("stubborn", "told");
@@ -308,8 +308,11 @@ const TESTS = {
     await page.start({ stubborn: true, grace: "1000" });
     await page.counts({ open: 4 });
     await page.click("cancel");
-    await page.isTidy();
+    await page.is("ended");
     await page.row("stubborn", "forced");
+    await page.row("close lease", "done");
+    await page.counts({ open: 0, leasesOpened: 1, leasesClosed: 1 });
+    assert.match(await page.outcome(), /child "stubborn" .* was forced/);
   },
 
   async it_is_used_by_keyboard(page) {
@@ -370,7 +373,7 @@ const TESTS = {
 
 /** What the server counts of a run, and each change of it. */
 async function* counts(run) {
-  const response = await fetch(`${url}counts?run=${run}`, { signal: AbortSignal.timeout(30_000) });
+  const response = await fetch(`${url}counts?run=${run}`, { signal: AbortSignal.timeout(60_000) });
   let text = "";
   for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
     text += chunk;
@@ -444,7 +447,8 @@ async function portraits(page) {
   const look = (scheme) =>
     page.browser.devtools("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value: scheme }] });
   await page.start({ fetches: 14, limit: 5, bodies: "failing", policy: "KeepGoing", stubborn: true });
-  await page.rows("done", 4);
+  const f = () => document.querySelectorAll(".row[data-state=done]").length >= 4;
+  await page.browser.until("some are done", f);
   await look("light");
   await page.picture("light.png");
   await look("dark");
