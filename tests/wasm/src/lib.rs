@@ -2,7 +2,7 @@
 //! by `cargo xtask js --browser`.
 //!
 //! The runner counts what a test leaves behind, and makes a new instance of this module after one that failed.
-//! Time is virtual, but in [`real`] and [`net`]: it passes when nothing else can happen.
+//! Time is virtual, but in `real` and `net`: it passes when nothing else can happen.
 #![cfg(all(target_family = "wasm", target_os = "unknown"))]
 
 mod abort;
