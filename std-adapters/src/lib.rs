@@ -85,11 +85,11 @@ pub mod tracing;
 pub mod wasm;
 
 /// The README's example compiles.
-#[cfg(doctest)]
+#[cfg(all(doctest, not(umbel_docs)))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
 /// So do those of the page on shapes.
-#[cfg(doctest)]
+#[cfg(all(doctest, not(umbel_docs)))]
 #[doc = include_str!("../../docs/shapes.md")]
 struct Shapes;

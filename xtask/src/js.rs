@@ -1,4 +1,5 @@
-//! `cargo xtask js`: the tests of `umbel::wasm`, beside JavaScript: in node, or in Chromium.
+//! `cargo xtask js`: the tests of `umbel::wasm`, beside JavaScript: in node, or in a window and a
+//! worker of Chromium.
 
 use crate::bindgen;
 use crate::step::{Cmd, Step};
@@ -13,7 +14,7 @@ const BROWSER: &str = "chromium";
 pub(crate) struct Args {
     /// Runs only tests whose name contains this text.
     filter: Option<String>,
-    /// In Chromium, without a window.
+    /// In Chromium: in a page that nobody sees, and in a worker of it.
     #[arg(long)]
     browser: bool,
 }

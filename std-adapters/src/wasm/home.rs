@@ -28,3 +28,43 @@ impl<T> Drop for Home<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Home;
+    use std::cell::Cell;
+    use std::sync::Arc;
+    use std::thread;
+
+    /// Not `Sync`, as objects of JavaScript's.
+    type Kept = Cell<Option<Arc<()>>>;
+
+    fn home() -> (Arc<()>, Home<Kept>) {
+        let value = Arc::new(());
+        (value.clone(), Home::new(Cell::new(Some(value))))
+    }
+
+    #[test]
+    fn at_home_it_is_reached_and_dropped() {
+        let (value, home) = home();
+        assert!(home.get().is_some());
+        drop(home);
+        assert_eq!(Arc::strong_count(&value), 1);
+    }
+
+    #[test]
+    fn elsewhere_it_is_neither_reached_nor_dropped() {
+        let (value, home) = home();
+        let elsewhere = thread::spawn(move || {
+            assert!(home.get().is_none());
+            home
+        });
+        let home = elsewhere.join().unwrap();
+        assert!(home.get().is_some());
+        // Back here, what would be left there is taken out: nothing leaks.
+        let taken = home.get().and_then(Cell::take);
+        thread::spawn(move || drop(home)).join().unwrap();
+        assert_eq!(Arc::strong_count(&value), 2);
+        drop(taken);
+    }
+}

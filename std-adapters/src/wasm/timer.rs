@@ -39,7 +39,11 @@ const LONGEST: f64 = i32::MAX as f64;
 const NANOS_PER_MILLI: f64 = 1e6;
 
 thread_local! {
-    static PERFORMANCE: Performance = member("performance").unchecked_into();
+    static PERFORMANCE: Performance = {
+        let performance = member("performance");
+        assert!(!performance.is_undefined(), "this platform has no `performance`");
+        performance.unchecked_into()
+    };
 }
 
 /// Clock and timer of the platform's: `performance.now()` and `setTimeout`.

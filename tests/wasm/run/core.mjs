@@ -1,7 +1,7 @@
 // Runs the tests of a module that `umbel-bindgen` has bound, wherever there is JavaScript: nothing here is
 // of Node.js or of a browser.
 //
-// Each test has an instance of the module for itself, so one that ends it (a panic does) ends no other.
+// A test that fails takes its instance of the module along (a panic ends it): the next one has a new one.
 // Tests see the platform through what is counted here: timeouts, the module's closures, listeners of
 // signals. Who leaves one of them behind has failed. Time is virtual, and passes when nothing else can
 // happen; in tests whose names begin with `real::` or `net::` it is the platform's, and the latter need the
@@ -11,7 +11,7 @@ const platform = {
   setTimeout: globalThis.setTimeout.bind(globalThis),
   clearTimeout: globalThis.clearTimeout.bind(globalThis),
   fetch: globalThis.fetch.bind(globalThis),
-  FinalizationRegistry: globalThis.FinalizationRegistry,
+  FinalizationRegistry,
   addEventListener: EventTarget.prototype.addEventListener,
   removeEventListener: EventTarget.prototype.removeEventListener,
 };
@@ -33,13 +33,26 @@ const isOurs = (call) => typeof call?._wbg_cb_unref === "function";
 // Beyond this, browsers and Node.js take a delay for none.
 const LONGEST = 2 ** 31 - 1;
 
+// Closures of the module's that JavaScript could call: wasm-bindgen registers each of them.
+let closures = 0;
+
+class CountingRegistry extends FinalizationRegistry {
+  register(target, held, token) {
+    closures += 1;
+    super.register(target, held, token);
+  }
+  unregister(token) {
+    closures -= 1;
+    return super.unregister(token);
+  }
+}
+
 class Host {
   // Milliseconds by which timeouts come too early.
   early = 0;
   delays = [];
   // How many objects may be left behind.
   forgiven = 0;
-  closures = 0;
   listeners = 0;
   #timeouts = new Map();
   #next = 1;
@@ -54,6 +67,10 @@ class Host {
     this.origin = origin;
     this.panic = new Promise((_, reject) => (this.panicked = (text) => reject(new Error(text))));
     this.panic.catch(() => {});
+  }
+
+  get closures() {
+    return closures;
   }
 
   get timeouts() {
@@ -72,16 +89,6 @@ class Host {
     globalThis.setTimeout = (call, delay) => host.#set(call, delay);
     globalThis.clearTimeout = (id) => host.#clear(id);
     if (host.#virtual) performance.now = () => host.#now;
-    globalThis.FinalizationRegistry = class extends platform.FinalizationRegistry {
-      register(target, held, token) {
-        host.closures += 1;
-        super.register(target, held, token);
-      }
-      unregister(token) {
-        host.closures -= 1;
-        return super.unregister(token);
-      }
-    };
     AbortSignal.prototype.addEventListener = function (...args) {
       if (isOurs(args[1])) host.listeners += 1;
       return platform.addEventListener.apply(this, args);
@@ -96,7 +103,6 @@ class Host {
     for (const id of [...this.#timeouts.keys()]) this.#clear(id);
     globalThis.setTimeout = platform.setTimeout;
     globalThis.clearTimeout = platform.clearTimeout;
-    globalThis.FinalizationRegistry = platform.FinalizationRegistry;
     delete performance.now;
     delete AbortSignal.prototype.addEventListener;
     delete AbortSignal.prototype.removeEventListener;
@@ -164,12 +170,20 @@ function count(host, glue) {
   return { timeouts, closures, listeners, objects };
 }
 
-async function runOne({ url, module, origin }, name, index) {
+let instances = 0;
+
+async function instantiate(url, module) {
+  globalThis.FinalizationRegistry = CountingRegistry;
+  const glue = await import(`${url}?${instances++}`);
+  globalThis.FinalizationRegistry = platform.FinalizationRegistry;
+  await glue.default({ module_or_path: module });
+  return glue;
+}
+
+async function runOne(glue, name, origin) {
   const host = new Host(!isReal(name), origin);
   host.install();
   try {
-    const glue = await import(`${url}?${index}`);
-    await glue.default({ module_or_path: module });
     await glue.warm_up();
     await turn();
     const before = count(host, glue);
@@ -189,14 +203,13 @@ async function runOne({ url, module, origin }, name, index) {
 // Runs the tests whose names contain `filter`. `on` is told each name before its test runs. Without an `origin`,
 // those that need the server are ignored. Returns whether some ran and none failed.
 export async function runAll({ url, module, origin, filter = "", print, on = () => {} }) {
-  const glue = await import(url);
-  await glue.default({ module_or_path: module });
+  let glue = await instantiate(url, module);
   const names = glue.tests().filter((name) => name.includes(filter));
   // Last: what a `fetch` of Node.js leaves behind calls `setTimeout` for a while.
   names.sort((a, b) => isReal(a) - isReal(b));
   let [passed, failed, ignored] = [0, 0, 0];
   print(`running ${names.length} tests`);
-  for (const [index, name] of names.entries()) {
+  for (const name of names) {
     if (isNet(name) && origin === undefined) {
       ignored += 1;
       print(`test ${name} ... ignored`);
@@ -204,12 +217,13 @@ export async function runAll({ url, module, origin, filter = "", print, on = () 
     }
     on(name);
     try {
-      await runOne({ url, module, origin }, name, index);
+      await runOne(glue, name, origin);
       passed += 1;
       print(`test ${name} ... ok`);
     } catch (error) {
       failed += 1;
       print(`test ${name} ... FAILED\n${error?.message ?? error}`);
+      glue = await instantiate(url, module);
     }
   }
   const verdict = failed === 0 ? "ok" : "FAILED";

@@ -1,6 +1,6 @@
 //! What the runner shows: see `Host` in `run/core.mjs`.
 
-use js_sys::{Function, Promise};
+use js_sys::{Function, Promise, Reflect, global};
 use std::time::Duration;
 use umbel::wasm::WasmTimer;
 use umbel::{Clock, Timer};
@@ -10,9 +10,6 @@ use wasm_bindgen_futures::JsFuture;
 #[wasm_bindgen]
 extern "C" {
     type Host;
-
-    #[wasm_bindgen(thread_local_v2, js_name = umbelHost)]
-    static HOST: Host;
 
     #[wasm_bindgen(method, getter)]
     fn timeouts(this: &Host) -> u32;
@@ -35,48 +32,54 @@ extern "C" {
     fn hears(this: &Host, what: &str) -> Promise;
 }
 
+/// That of the test which runs.
+fn host() -> Host {
+    let host = Reflect::get(&global(), &"umbelHost".into());
+    host.expect("the runner has set it").unchecked_into()
+}
+
 /// Timeouts that are set.
 pub(crate) fn timeouts() -> u32 {
-    HOST.with(Host::timeouts)
+    host().timeouts()
 }
 
 /// The delays of all timeouts that ever were set.
 pub(crate) fn delays() -> Vec<f64> {
-    HOST.with(Host::delays)
+    host().delays()
 }
 
 /// Closures of ours that JavaScript could call.
 pub(crate) fn closures() -> i32 {
-    HOST.with(Host::closures)
+    host().closures()
 }
 
 /// Listeners of signals.
 pub(crate) fn listeners() -> i32 {
-    HOST.with(Host::listeners)
+    host().listeners()
 }
 
 /// From now on timeouts come too early.
 pub(crate) fn come_early(millis: f64) {
-    HOST.with(|host| host.set_early(millis));
+    host().set_early(millis);
 }
 
 /// So many exceptions are caught in this test: for each wasm-bindgen keeps a slot, in which there is nothing.
 pub(crate) fn forgive_caught(exceptions: u32) {
-    HOST.with(|host| host.set_forgiven(exceptions));
+    host().set_forgiven(exceptions);
 }
 
 pub(crate) fn panicked(text: &str) {
-    HOST.with(|host| host.panicked(text));
+    host().panicked(text);
 }
 
 /// The address of something that the server has.
 pub(crate) fn url(path: &str) -> String {
-    HOST.with(Host::origin) + path
+    host().origin() + path
 }
 
 /// Waits until the server says that somebody has "asked" for something, or has "gone" before it came.
 pub(crate) async fn server_says(what: &str) {
-    let promise = HOST.with(|host| host.hears(what));
+    let promise = host().hears(what);
     JsFuture::from(promise).await.expect("it says so");
 }
 

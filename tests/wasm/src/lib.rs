@@ -1,8 +1,8 @@
 //! Tests of `umbel::wasm`, run beside JavaScript by `run/core.mjs`: in Node.js by `cargo xtask js`, in Chromium
 //! by `cargo xtask js --browser`.
 //!
-//! The runner gives each test an instance of this module for itself, and counts what it leaves behind. Time
-//! is virtual, but in [`real`] and [`net`]: it passes when nothing else can happen.
+//! The runner counts what a test leaves behind, and makes a new instance of this module after one that failed.
+//! Time is virtual, but in `real` and `net`: it passes when nothing else can happen.
 #![cfg(all(target_family = "wasm", target_os = "unknown"))]
 
 mod abort;
