@@ -120,6 +120,8 @@ fn downloading(
 
 /// What became of it, for people.
 fn words(outcome: Result<Join<Fetched>, Failure<Error>>, report: Option<Report>) -> String {
+    // A failure tells of those that were forced.
+    let told = outcome.is_err();
     let mut text = match outcome {
         Ok(downloads) => match downloads.now_or_never() {
             Some(Ok(fetches)) => fetched(fetches),
@@ -129,7 +131,11 @@ fn words(outcome: Result<Join<Fetched>, Failure<Error>>, report: Option<Report>)
         Err(failure) => format!("{failure:#}"),
     };
     if let Some(report) = report {
-        for child in &report.drained {
+        for child in report
+            .drained
+            .iter()
+            .filter(|child| !(told && child.forced))
+        {
             let _ = write!(text, "\n{child}");
         }
         let done = report.cleanups.done;
