@@ -34,7 +34,7 @@ pub(crate) struct Plan {
 /// The fetches: how many bytes each had.
 type Fetched = Vec<Join<f64>>;
 
-/// For the server to open the lease, and for it to close it. It takes a third of a second.
+/// For the server to open the lease, and for it to close it. It takes a fifth of a second.
 const LEASE: Duration = Duration::from_secs(30);
 
 /// Begins, and returns at once.

@@ -25,8 +25,8 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a goodbye takes, and a lease: so that it can be seen.
-const GOODBYE: Duration = Duration::from_millis(700);
-const LEASE: Duration = Duration::from_millis(350);
+const GOODBYE: Duration = Duration::from_millis(500);
+const LEASE: Duration = Duration::from_millis(200);
 
 const PIECE: usize = 1024;
 
