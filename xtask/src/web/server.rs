@@ -1,34 +1,46 @@
 //! The page's server: its files, work to fetch that is slow or endless or fails, and counts of what it
 //! sees of that.
 //!
-//! Each connection has a thread and carries one request. A piece of work counts as open until its last
-//! bytes are about to be sent, or until its client has closed the connection, which is an abort. So who
-//! has read the end of one and begins another never has two open.
+//! Connections are children of a nursery on one thread; each carries one request. hyper drops what it
+//! has of a request, the future of the answer or its body, as soon as the client has closed the
+//! connection, also while nothing is sent. A piece of work counts as open until its last bytes are about
+//! to be sent, or until it is so dropped, which is an abort. So who has read the end of one and begins
+//! another never has two open.
 //!
 //! A browser opens six connections to one host and port, so that what it fetches and what it asks for
 //! otherwise are served on two.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use http_body_util::StreamBody;
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use smol::Timer;
+use smol::channel::{self, Receiver, Sender};
+use smol::net::{TcpListener, TcpStream};
+use smol::stream::{self, Stream, StreamExt};
+use smol_hyper::rt::FuturesIo;
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{self, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
+use umbel::{LocalHandle, LocalNursery};
 
-/// How often a listener is written to when nothing changes: so that one who is gone is found.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-
-/// For a request to arrive.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// When a connection cannot be accepted (there are too many, for instance) the next try is after that time.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a goodbye takes, and a lease: so that it can be seen.
 const GOODBYE: Duration = Duration::from_millis(500);
 const LEASE: Duration = Duration::from_millis(200);
 
-const PIECE: usize = 1024;
+const PIECE: &[u8] = &[b'.'; 1024];
 
 /// The page's files: those written by hand, and those made by the build.
 const WRITTEN: [(&str, &str); 5] = [
@@ -81,28 +93,146 @@ struct Run {
     counts: Counts,
     /// Work that is to be cut, by its number.
     to_cut: HashSet<u32>,
-    listeners: u32,
+    /// They are sent counts, as JSON.
+    listeners: Vec<Sender<String>>,
 }
 
+/// By name.
 #[derive(Debug, Default)]
-struct Runs {
-    by_name: Mutex<HashMap<String, Run>>,
-    changed: Condvar,
-}
+struct Runs(RefCell<HashMap<String, Run>>);
 
 impl Runs {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Run>> {
-        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
+    fn with<T>(&self, name: &str, f: impl FnOnce(&mut Run) -> T) -> T {
+        f(self.0.borrow_mut().entry(name.to_owned()).or_default())
     }
 
-    /// Changes one run, and has its listeners told.
-    fn update(&self, name: &str, change: impl FnOnce(&mut Run)) {
-        change(self.lock().entry(name.to_owned()).or_default());
-        self.changed.notify_all();
-    }
-
+    /// Changes what is counted of a run, and tells its listeners.
     fn count(&self, name: &str, change: impl FnOnce(&mut Counts)) {
-        self.update(name, |run| change(&mut run.counts));
+        self.with(name, |run| {
+            change(&mut run.counts);
+            let told = |listener: &Sender<_>| listener.try_send(run.counts.json()).is_ok();
+            run.listeners.retain(told);
+        });
+    }
+
+    /// The counts of a run, now and after each change. Runs that have neither listeners nor work are
+    /// forgotten.
+    fn listen(&self, name: &str) -> Receiver<String> {
+        self.0.borrow_mut().retain(|_, run| {
+            run.listeners.retain(|listener| !listener.is_closed());
+            !run.listeners.is_empty() || run.counts.open > 0
+        });
+        let (listener, counts) = channel::unbounded();
+        self.with(name, |run| run.listeners.push(listener));
+        self.count(name, |_| {});
+        counts
+    }
+}
+
+/// A piece of work that is open, until its drop.
+#[derive(Debug)]
+struct Open {
+    runs: Rc<Runs>,
+    run: String,
+    n: u32,
+    /// As what it counts then: aborted, if nobody says how it ends.
+    end: fn(&mut Counts) -> &mut u32,
+}
+
+impl Open {
+    fn new(runs: &Rc<Runs>, run: &str, n: u32) -> Open {
+        runs.count(run, |counts| {
+            counts.open += 1;
+            counts.peak = counts.peak.max(counts.open);
+        });
+        Open {
+            runs: Rc::clone(runs),
+            run: run.to_owned(),
+            n,
+            end: |counts| &mut counts.aborted,
+        }
+    }
+
+    fn end(mut self, end: fn(&mut Counts) -> &mut u32) {
+        self.end = end;
+    }
+
+    /// Waits so long; an error if it is to be cut.
+    async fn pause(self, pace: Duration) -> Result<Open> {
+        Timer::after(pace).await;
+        if self.runs.with(&self.run, |run| run.to_cut.remove(&self.n)) {
+            self.end(|counts| &mut counts.failed);
+            bail!("cut");
+        }
+        Ok(self)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.runs.count(&self.run, |counts| {
+            counts.open -= 1;
+            *(self.end)(counts) += 1;
+        });
+    }
+}
+
+/// A piece of work: how it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Work {
+    /// Pieces of [`PIECE`], one at each `pace`.
+    pieces: usize,
+    pace: Duration,
+    /// An error is the answer, after so many.
+    fails: bool,
+}
+
+impl Work {
+    /// `n`: for variety.
+    fn new(path: &str, n: u32) -> Option<Work> {
+        let vary = n as usize * 7 % 5;
+        let (pieces, pace) = match path {
+            "/work/quick" => (4 + vary, 50),
+            "/work/slow" => (16 + vary * 6, 100),
+            "/work/endless" => (1 << 20, 100),
+            "/work/failing" => (4, 100),
+            // Nothing of it is ever sent.
+            #[cfg(test)]
+            "/work/silent" => (1, u64::from(u32::MAX)),
+            _ => return None,
+        };
+        Some(Work {
+            pieces,
+            pace: Duration::from_millis(pace),
+            fails: path == "/work/failing",
+        })
+    }
+
+    async fn answer(self, mut open: Open) -> Result<Answer> {
+        let Work { pieces, pace, .. } = self;
+        if self.fails {
+            for _ in 0..pieces {
+                open = open.pause(pace).await?;
+            }
+            open.end(|counts| &mut counts.failed);
+            return whole(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "");
+        }
+        let content = stream::try_unfold(Some((open, pieces)), move |left| async move {
+            let Some((open, left)) = left else {
+                return Ok(None);
+            };
+            let open = open.pause(pace).await?;
+            let left = match left {
+                1 => {
+                    open.end(|counts| &mut counts.served);
+                    None
+                }
+                left => Some((open, left - 1)),
+            };
+            Ok(Some((Bytes::from_static(PIECE), left)))
+        });
+        let size = Some(pieces * PIECE.len());
+        answer(StatusCode::OK, "application/octet-stream", size, content)
     }
 }
 
@@ -112,157 +242,114 @@ struct Site {
     written: PathBuf,
     built: PathBuf,
     work: SocketAddr,
-    runs: Runs,
+    runs: Rc<Runs>,
 }
 
 /// Serves the page until the program ends; returns at once, with its address.
 pub(crate) fn start(written: &Path, built: &Path, port: u16) -> Result<SocketAddr> {
     let bind = |port| {
-        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| format!("no port {port}"))
+        net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .and_then(TcpListener::try_from)
+            .with_context(|| format!("no port {port}"))
     };
     let (page, work) = (bind(port)?, bind(0)?);
-    let address = page.local_addr()?;
-    let site = Arc::new(Site {
-        written: written.to_owned(),
-        built: built.to_owned(),
-        work: work.local_addr()?,
-        runs: Runs::default(),
-    });
-    for listener in [page, work] {
-        let site = Arc::clone(&site);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let site = Arc::clone(&site);
-                thread::spawn(move || {
-                    // A client that is gone is no error of ours.
-                    let _ = site.serve(&stream);
-                    let _ = stream.shutdown(Shutdown::Both);
-                });
-            }
-        });
-    }
-    Ok(address)
-}
-
-/// A request: its line, split up.
-#[derive(Debug, PartialEq, Eq)]
-struct Request {
-    method: String,
-    path: String,
-    query: HashMap<String, String>,
-}
-
-impl Request {
-    fn read(mut stream: &TcpStream) -> std::io::Result<Option<Request>> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut head = Vec::new();
-        let mut buffer = [0; 1024];
-        while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-            match stream.read(&mut buffer)? {
-                0 => return Ok(None),
-                n => head.extend_from_slice(&buffer[..n]),
-            }
-            if head.len() > 64 * 1024 {
-                return Ok(None);
-            }
-        }
-        Ok(Request::parse(&String::from_utf8_lossy(&head)))
-    }
-
-    /// Nothing in our paths needs to be escaped.
-    fn parse(head: &str) -> Option<Request> {
-        let mut line = head.lines().next()?.split(' ');
-        let (method, target) = (line.next()?, line.next()?);
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        Some(Request {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            query: pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
-        })
-    }
-
-    fn run(&self) -> &str {
-        self.query.get("run").map_or("", String::as_str)
-    }
-
-    fn number(&self) -> u32 {
-        self.query
-            .get("n")
-            .and_then(|n| n.parse().ok())
-            .unwrap_or_default()
-    }
-}
-
-/// A piece of work: how it is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Work {
-    /// Pieces of [`PIECE`] bytes, one at each `pace`.
-    pieces: usize,
-    pace: Duration,
-    /// An error is the answer, after so many.
-    fails: bool,
-}
-
-impl Work {
-    /// `n`: for variety.
-    fn new(kind: &str, n: u32) -> Option<Work> {
-        let vary = n as usize * 7 % 5;
-        let (pieces, pace) = match kind {
-            "quick" => (4 + vary, 50),
-            "slow" => (16 + vary * 6, 100),
-            "endless" => (1 << 20, 100),
-            "failing" => (4, 100),
-            _ => return None,
+    let (here, there) = (page.local_addr()?, work.local_addr()?);
+    let (written, built) = (written.to_owned(), built.to_owned());
+    thread::spawn(move || {
+        let site = Site {
+            written,
+            built,
+            work: there,
+            runs: Rc::default(),
         };
-        Some(Work {
-            pieces,
-            pace: Duration::from_millis(pace),
-            fails: kind == "failing",
-        })
-    }
+        let server = LocalNursery::<Infallible>::new();
+        let connections = server.handle();
+        for listener in [page, work] {
+            drop(connections.spawn(site.accept(listener, connections.clone())));
+        }
+        smol::block_on(server.run(async { Ok(()) }))
+    });
+    Ok(here)
 }
 
 impl Site {
-    fn serve(&self, stream: &TcpStream) -> std::io::Result<()> {
-        let Some(request) = Request::read(stream)? else {
-            return Ok(());
-        };
-        let run = request.run();
-        match (request.method.as_str(), request.path.as_str()) {
-            ("GET", "/where") => answer(
-                stream,
-                "200 OK",
-                "text/plain",
-                self.work.to_string().as_bytes(),
-            ),
-            ("GET", "/counts") => self.tell(stream, run),
-            ("GET", path) if path.starts_with("/work/") => {
-                match Work::new(&path["/work/".len()..], request.number()) {
-                    Some(work) => self.work(stream, run, request.number(), work),
-                    None => not_found(stream),
+    async fn accept<'a>(
+        &'a self,
+        listener: TcpListener,
+        connections: LocalHandle<'a, Infallible>,
+    ) -> Result<(), Infallible> {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => drop(connections.spawn(self.serve(stream))),
+                Err(error) => {
+                    eprintln!("a connection was not accepted: {error}");
+                    Timer::after(PAUSE).await;
                 }
             }
-            ("GET", path) => self.file(stream, path),
-            ("POST", "/cut") => {
-                self.runs.update(run, |run| {
-                    run.to_cut.insert(request.number());
-                });
-                nothing(stream)
-            }
-            ("POST", "/goodbye") => self.slowly(stream, run, GOODBYE, |c| c.goodbyes += 1),
-            ("POST", "/lease/open") => self.slowly(stream, run, LEASE, |c| c.leases_opened += 1),
-            ("POST", "/lease/close") => self.slowly(stream, run, LEASE, |c| c.leases_closed += 1),
-            _ => not_found(stream),
         }
     }
 
-    fn file(&self, stream: &TcpStream, path: &str) -> std::io::Result<()> {
+    /// One connection. That its client is gone, or its answer cut, is no error of ours.
+    async fn serve(&self, stream: TcpStream) -> Result<(), Infallible> {
+        // Else what is sent in small pieces may wait.
+        let _ = stream.set_nodelay(true);
+        let _ = http1::Builder::new()
+            .keep_alive(false)
+            .serve_connection(
+                FuturesIo::new(stream),
+                service_fn(|request| self.answer(request)),
+            )
+            .await;
+        Ok(())
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Answer> {
+        let (method, uri) = (request.method().as_str(), request.uri());
+        let query = uri.query().unwrap_or_default().as_bytes();
+        let query: HashMap<_, _> = form_urlencoded::parse(query).collect();
+        let run = query.get("run").map_or("", |run| run);
+        let n = query.get("n").and_then(|n| n.parse().ok()).unwrap_or(0);
+        match (method, uri.path()) {
+            ("GET", "/where") => whole(StatusCode::OK, "text/plain", self.work.to_string()),
+            ("GET", "/counts") => {
+                let counts = self.runs.listen(run);
+                let events = counts.map(|counts| Ok(format!("data: {counts}\n\n").into()));
+                answer(StatusCode::OK, "text/event-stream", None, events)
+            }
+            ("POST", "/cut") => {
+                self.runs.with(run, |run| run.to_cut.insert(n));
+                nothing()
+            }
+            ("POST", "/goodbye") => self.slowly(run, GOODBYE, |c| c.goodbyes += 1).await,
+            ("POST", "/lease/open") => self.slowly(run, LEASE, |c| c.leases_opened += 1).await,
+            ("POST", "/lease/close") => self.slowly(run, LEASE, |c| c.leases_closed += 1).await,
+            ("GET", path) => match Work::new(path, n) {
+                Some(work) => work.answer(Open::new(&self.runs, run, n)).await,
+                None => self.file(path),
+            },
+            _ => not_found(),
+        }
+    }
+
+    /// Answers after a while; counted before, so that who has the answer finds it counted. Who does not
+    /// wait for it is not counted.
+    async fn slowly(
+        &self,
+        run: &str,
+        pause: Duration,
+        change: impl FnOnce(&mut Counts),
+    ) -> Result<Answer> {
+        Timer::after(pause).await;
+        self.runs.count(run, change);
+        nothing()
+    }
+
+    fn file(&self, path: &str) -> Result<Answer> {
         let written = WRITTEN.iter().find(|(name, _)| *name == path);
         let file = match (written, BUILT.contains(&path)) {
             (Some((_, file)), _) => self.written.join(file),
             (None, true) => self.built.join(&path[1..]),
-            (None, false) => return not_found(stream),
+            (None, false) => return not_found(),
         };
         let kind = match file.extension().and_then(|extension| extension.to_str()) {
             Some("html") => "text/html; charset=utf-8",
@@ -272,180 +359,60 @@ impl Site {
             _ => "application/octet-stream",
         };
         match fs::read(file) {
-            Ok(bytes) => answer(stream, "200 OK", kind, &bytes),
-            Err(_) => not_found(stream),
-        }
-    }
-
-    /// Answers after a while; counted before, so that who has the answer finds it counted.
-    fn slowly(
-        &self,
-        stream: &TcpStream,
-        run: &str,
-        pause: Duration,
-        change: impl FnOnce(&mut Counts),
-    ) -> std::io::Result<()> {
-        thread::sleep(pause);
-        self.runs.count(run, change);
-        nothing(stream)
-    }
-
-    /// Sends counts, and each change of them, as server-sent events.
-    fn tell(&self, mut stream: &TcpStream, run: &str) -> std::io::Result<()> {
-        head(stream, "200 OK", "text/event-stream", None)?;
-        {
-            let mut runs = self.runs.lock();
-            runs.retain(|_, run| run.listeners > 0 || run.counts.open > 0);
-            runs.entry(run.to_owned()).or_default().listeners += 1;
-        }
-        let mut last = None;
-        let told = loop {
-            let counts = {
-                let runs = self.runs.lock();
-                let same = |runs: &mut HashMap<String, Run>| {
-                    runs.get(run).map(|run| &run.counts) == last.as_ref()
-                };
-                let (runs, _) = self
-                    .runs
-                    .changed
-                    .wait_timeout_while(runs, HEARTBEAT, same)
-                    .unwrap_or_else(PoisonError::into_inner);
-                runs.get(run)
-                    .map(|run| run.counts.clone())
-                    .unwrap_or_default()
-            };
-            let line = match last.as_ref() == Some(&counts) {
-                true => ":\n\n".to_owned(),
-                false => format!("data: {}\n\n", counts.json()),
-            };
-            last = Some(counts);
-            if let Err(gone) = stream.write_all(line.as_bytes()) {
-                break Err(gone);
-            }
-        };
-        self.runs.update(run, |run| run.listeners -= 1);
-        told
-    }
-
-    fn work(&self, stream: &TcpStream, run: &str, n: u32, work: Work) -> std::io::Result<()> {
-        self.runs.count(run, |counts| {
-            counts.open += 1;
-            counts.peak = counts.peak.max(counts.open);
-        });
-        let ended = |how: fn(&mut Counts) -> &mut u32| {
-            self.runs.count(run, |counts| {
-                counts.open -= 1;
-                *how(counts) += 1;
-            });
-        };
-        let sent = self.send(stream, run, n, work, &ended);
-        if sent.is_err() {
-            ended(|counts| &mut counts.aborted);
-        }
-        sent
-    }
-
-    /// Fails if the client is gone before `ended` was called.
-    fn send(
-        &self,
-        mut stream: &TcpStream,
-        run: &str,
-        n: u32,
-        work: Work,
-        ended: &dyn Fn(fn(&mut Counts) -> &mut u32),
-    ) -> std::io::Result<()> {
-        if !work.fails {
-            head(
-                stream,
-                "200 OK",
-                "application/octet-stream",
-                Some(work.pieces * PIECE),
-            )?;
-        }
-        for piece in 1..=work.pieces {
-            wait(stream, work.pace)?;
-            let mut runs = self.runs.lock();
-            let cut = runs.get_mut(run).is_some_and(|run| run.to_cut.remove(&n));
-            drop(runs);
-            if cut {
-                ended(|counts| &mut counts.failed);
-                return Ok(());
-            }
-            let last = piece == work.pieces;
-            if last && work.fails {
-                ended(|counts| &mut counts.failed);
-                let _ = answer(stream, "503 Service Unavailable", "text/plain", b"");
-                return Ok(());
-            }
-            if last {
-                ended(|counts| &mut counts.served);
-                let _ = stream.write_all(&[b'.'; PIECE]);
-                return Ok(());
-            }
-            if !work.fails {
-                stream.write_all(&[b'.'; PIECE])?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Waits for so long; an error if the client goes away meanwhile.
-fn wait(mut stream: &TcpStream, pause: Duration) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(pause))?;
-    let mut buffer = [0; 256];
-    loop {
-        match stream.read(&mut buffer) {
-            Ok(0) => return Err(ErrorKind::ConnectionAborted.into()),
-            // More of a request: not ours to read.
-            Ok(_) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                return Ok(());
-            }
-            Err(error) => return Err(error),
+            Ok(bytes) => whole(StatusCode::OK, kind, bytes),
+            Err(_) => not_found(),
         }
     }
 }
 
-fn head(
-    mut stream: &TcpStream,
-    status: &str,
+type Answer = Response<StreamBody<stream::BoxedLocal<Result<Frame<Bytes>>>>>;
+
+/// Without a size: without end.
+fn answer(
+    status: StatusCode,
     kind: &str,
     size: Option<usize>,
-) -> std::io::Result<()> {
-    let size = size.map_or_else(String::new, |size| format!("content-length: {size}\r\n"));
-    let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\n{size}cache-control: no-store\r\n\
-         access-control-allow-origin: *\r\nconnection: close\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes())
+    content: impl Stream<Item = Result<Bytes>> + 'static,
+) -> Result<Answer> {
+    let mut answer = Response::builder()
+        .status(status)
+        .header(CONTENT_TYPE, kind)
+        .header(CACHE_CONTROL, "no-store")
+        .header(ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+    if let Some(size) = size {
+        answer = answer.header(CONTENT_LENGTH, size);
+    }
+    let content = content.map(|bytes| bytes.map(Frame::data)).boxed_local();
+    Ok(answer.body(StreamBody::new(content))?)
 }
 
-fn answer(mut stream: &TcpStream, status: &str, kind: &str, body: &[u8]) -> std::io::Result<()> {
-    head(stream, status, kind, Some(body.len()))?;
-    stream.write_all(body)
+fn whole(status: StatusCode, kind: &str, content: impl Into<Bytes>) -> Result<Answer> {
+    let content = content.into();
+    let size = Some(content.len());
+    answer(status, kind, size, stream::once(Ok(content)))
 }
 
-fn nothing(stream: &TcpStream) -> std::io::Result<()> {
-    answer(stream, "200 OK", "text/plain", b"")
+fn nothing() -> Result<Answer> {
+    whole(StatusCode::OK, "text/plain", "")
 }
 
-fn not_found(stream: &TcpStream) -> std::io::Result<()> {
-    answer(
-        stream,
-        "404 Not Found",
-        "text/plain",
-        b"there is no such thing here\n",
-    )
+fn not_found() -> Result<Answer> {
+    let text = "there is no such thing here\n";
+    whole(StatusCode::NOT_FOUND, "text/plain", text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{BufRead, BufReader};
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpStream;
+
+    /// For an answer to come, or to go on: only what hangs takes as long.
+    const PATIENCE: Option<Duration> = Some(Duration::from_secs(60));
 
     fn ask(address: SocketAddr, line: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(PATIENCE).unwrap();
         write!(stream, "{line} HTTP/1.1\r\nhost: here\r\n\r\n").unwrap();
         BufReader::new(stream)
     }
@@ -463,18 +430,6 @@ mod tests {
             line.clear();
             assert!(counts.read_line(&mut line).unwrap() > 0, "no more counts");
         }
-    }
-
-    #[test]
-    fn a_request_is_its_line() {
-        let request =
-            Request::parse("GET /work/slow?run=a-1&n=12 HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
-        assert_eq!(
-            (request.method.as_str(), request.path.as_str()),
-            ("GET", "/work/slow")
-        );
-        assert_eq!((request.run(), request.number()), ("a-1", 12));
-        assert_eq!(Request::parse("nonsense"), None);
     }
 
     #[test]
@@ -496,27 +451,93 @@ mod tests {
         }
     }
 
+    fn start_without_files() -> SocketAddr {
+        let nowhere = Path::new("no-such-place");
+        start(nowhere, nowhere, 0).unwrap()
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_told() {
+        let taken = start_without_files().port();
+        let nowhere = Path::new("no-such-place");
+        let error = start(nowhere, nowhere, taken).unwrap_err();
+        assert!(error.to_string().contains(&format!("no port {taken}")));
+    }
+
+    #[test]
+    fn work_is_served_elsewhere_by_the_same() {
+        let address = start_without_files();
+        let answer = all(ask(address, "GET /where"));
+        let work: SocketAddr = answer.lines().last().unwrap().parse().unwrap();
+        assert_ne!(address, work);
+        let mut counts = ask(address, "GET /counts?run=r");
+        assert!(all(ask(work, "GET /work/quick?run=r&n=1")).ends_with("...."));
+        wait_for(&mut counts, &[r#""served":1"#]);
+    }
+
     #[test]
     fn counts_what_is_sent_what_is_cut_and_who_leaves() {
-        let nowhere = Path::new("no-such-place");
-        let address = start(nowhere, nowhere, 0).unwrap();
+        let address = start_without_files();
         let mut counts = ask(address, "GET /counts?run=r");
-        assert!(all(ask(address, "GET /work/quick?run=r&n=1")).ends_with("...."));
-        wait_for(&mut counts, &[r#""open":0"#, r#""served":1"#]);
+        wait_for(&mut counts, &[r#""open":0"#, r#""peak":0"#]);
+        // Who has read the end of one and begins another never has two open.
+        for n in 1..=2 {
+            let answer = all(ask(address, &format!("GET /work/quick?run=r&n={n}")));
+            assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+            assert!(answer.ends_with("...."), "{answer}");
+        }
+        wait_for(&mut counts, &[r#""open":0,"peak":1,"served":2"#]);
 
-        let mut left = ask(address, "GET /work/endless?run=r&n=2");
+        let mut left = ask(address, "GET /work/endless?run=r&n=3");
         left.read_line(&mut String::new()).unwrap();
-        let cut = ask(address, "GET /work/endless?run=r&n=3");
-        wait_for(&mut counts, &[r#""open":2"#, r#""peak":2"#]);
+        let cut = ask(address, "GET /work/endless?run=r&n=4");
+        wait_for(&mut counts, &[r#""open":2,"peak":2"#]);
         drop(left);
         wait_for(&mut counts, &[r#""open":1"#, r#""aborted":1"#]);
-        all(ask(address, "POST /cut?run=r&n=3"));
+        all(ask(address, "POST /cut?run=r&n=4"));
         all(cut);
         wait_for(
             &mut counts,
-            &[r#""open":0"#, r#""failed":1"#, r#""served":1"#],
+            &[r#""open":0,"peak":2,"served":2,"failed":1,"aborted":1"#],
         );
         // Another run has counts of its own.
         wait_for(&mut ask(address, "GET /counts?run=s"), &[r#""peak":0"#]);
+    }
+
+    #[test]
+    fn sees_who_leaves_while_nothing_is_sent() {
+        let address = start_without_files();
+        let mut counts = ask(address, "GET /counts?run=r");
+        let left = ask(address, "GET /work/silent?run=r&n=1");
+        wait_for(&mut counts, &[r#""open":1"#]);
+        drop(left);
+        wait_for(&mut counts, &[r#""open":0"#, r#""aborted":1"#]);
+    }
+
+    #[test]
+    fn an_answer_that_is_an_error_is_a_failure_and_one_that_is_cut_is_none() {
+        let address = start_without_files();
+        let mut counts = ask(address, "GET /counts?run=r");
+        let answer = all(ask(address, "GET /work/failing?run=r&n=1"));
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        wait_for(&mut counts, &[r#""open":0"#, r#""failed":1"#]);
+        // Before it begins: so it is in time.
+        all(ask(address, "POST /cut?run=r&n=2"));
+        assert_eq!(all(ask(address, "GET /work/failing?run=r&n=2")), "");
+        wait_for(&mut counts, &[r#""open":0"#, r#""failed":2"#]);
+    }
+
+    #[test]
+    fn goodbyes_and_leases_are_counted_for_all_who_listen() {
+        let address = start_without_files();
+        let listen = || ask(address, "GET /counts?run=r");
+        let (mut one, mut other) = (listen(), listen());
+        for what in ["lease/open", "goodbye", "lease/close"] {
+            let answer = all(ask(address, &format!("POST /{what}?run=r")));
+            assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        }
+        let expected = r#""goodbyes":1,"leasesOpened":1,"leasesClosed":1"#;
+        wait_for(&mut one, &[expected]);
+        wait_for(&mut other, &[expected]);
     }
 }
