@@ -9,6 +9,7 @@ use crate::js;
 use crate::step::{self, Cmd, Row, Step};
 use crate::tools::{Need, Tools};
 use crate::ui;
+use crate::web;
 use std::time::Duration;
 
 /// What the README tells a newcomer to type; a test compares the two.
@@ -64,6 +65,7 @@ fn steps() -> Vec<Step> {
     steps.push(bare::step());
     steps.push(defmt::step());
     steps.extend(js::steps());
+    steps.push(web::step());
     steps.extend(fuzz());
     steps.push(package());
     steps
@@ -169,7 +171,8 @@ fn for_javascript() -> Step {
         .need(Need::Target(bindgen::TARGET))
         .need(Need::Component("clippy"))
         .cmd(target("cargo clippy -p umbel --features wasm").args(denied.clone()))
-        .cmd(target("cargo clippy -p umbel-wasm-tests").args(denied))
+        .cmd(target("cargo clippy -p umbel-wasm-tests").args(denied.clone()))
+        .cmd(target("cargo clippy -p umbel-web").args(denied))
         .cmd(
             target("cargo doc -p umbel --no-deps --features wasm")
                 .env("RUSTDOCFLAGS", "-D warnings"),

@@ -2,7 +2,8 @@
 //! that take too long for it, `cargo xtask bench WHAT` the comparison with the peers, `cargo xtask
 //! embedded` the firmware under interrupts, `cargo xtask size` what a token costs in flash, `cargo
 //! xtask bare` that the core needs neither `alloc` nor `std`, `cargo xtask js` what is for JavaScript, in
-//! node, `cargo xtask ui` what mistakes look like.
+//! node, `cargo xtask ui` what mistakes look like, `cargo xtask web` a page in which fetches run in
+//! a nursery.
 #![forbid(unsafe_code)]
 
 mod bare;
@@ -21,6 +22,7 @@ mod table;
 mod tools;
 mod ui;
 mod wasm;
+mod web;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -57,6 +59,8 @@ enum Task {
     Js(js::Args),
     /// Decodes what a firmware logs through defmt.
     Defmt,
+    /// Builds and serves the page of `examples/web`, or clicks through it in Chromium.
+    Web(web::Args),
 }
 
 fn main() -> Result<ExitCode> {
@@ -82,6 +86,7 @@ fn main() -> Result<ExitCode> {
         Task::Bench(args) => return bench::run(args),
         Task::Defmt => return defmt::run().map(|()| ExitCode::SUCCESS),
         Task::Js(args) => return js::run(args).map(|()| ExitCode::SUCCESS),
+        Task::Web(args) => return web::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Wasm => return wasm::run().map(|()| ExitCode::SUCCESS),
         Task::Bare => return bare::run().map(|()| ExitCode::SUCCESS),
         Task::Size => return size::run().map(|()| ExitCode::SUCCESS),
