@@ -97,14 +97,14 @@ pub(crate) enum Runtime {
     Tokio,
 }
 
-/// What the worker does with the queue when it is told to stop. The item at hand is done in any case.
+/// What the worker does with the queue when it is told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum AtTheEnd {
-    /// All are dropped
+    /// The item at hand is done, the others are dropped
     Drop,
     /// All are done, however long it takes
     Drain,
-    /// As many are done as --effort has time for, the others are dropped
+    /// What is done within --effort is done, the others are dropped
     BestEffort,
 }
 

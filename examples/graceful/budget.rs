@@ -46,10 +46,17 @@ mod tests {
         assert_eq!(read(&[]), Ok(Budget::UNLIMITED));
         assert_eq!(read(&[(GRPC, "2S")]), ms(2000));
         assert_eq!(read(&[(GRPC, "2S"), (MILLIS, "70")]), ms(70));
-        assert_eq!(read(&[(MILLIS, "90"), (MILLIS, "70"), (MILLIS, "80")]), ms(70));
+        assert_eq!(
+            read(&[(MILLIS, "90"), (MILLIS, "70"), (MILLIS, "80")]),
+            ms(70)
+        );
         assert_eq!(read(&[(MILLIS, "0")]), ms(0));
         let text = "x-budget-ms: a timeout with '-' for a digit";
         assert_eq!(read(&[(GRPC, "2S"), (MILLIS, "-70")]), Err(text.into()));
-        assert!(read(&[(GRPC, "2")]).unwrap_err().starts_with("grpc-timeout: "));
+        assert!(
+            read(&[(GRPC, "2")])
+                .unwrap_err()
+                .starts_with("grpc-timeout: ")
+        );
     }
 }

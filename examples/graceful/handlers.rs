@@ -75,6 +75,9 @@ impl<N: Net> Call<N> {
         };
         // An error: the scope has ended, and so have we.
         let _ = self.scope.defer(cleanup);
+        if log_all {
+            self.server.log.say(format!("{}: sleeps", self.name));
+        }
         self.server.sleep(time).await;
         Answer::text(StatusCode::OK, format!("slept for {time:?}"))
     }

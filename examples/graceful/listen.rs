@@ -38,11 +38,17 @@ pub(crate) async fn accept<N: Net>(
     };
 
     let ours = server.net.listener(listener.try_clone()?)?;
-    while let Some(accepted) = cx.token().run_until_cancelled(server.net.accept(&ours)).await {
+    while let Some(accepted) = cx
+        .token()
+        .run_until_cancelled(server.net.accept(&ours))
+        .await
+    {
         match accepted {
             Ok(stream) => connect(stream, &open),
             Err(e) => {
-                server.log.say(format!("a connection was not accepted: {e}"));
+                server
+                    .log
+                    .say(format!("a connection was not accepted: {e}"));
                 server.sleep(PAUSE).await;
             }
         }

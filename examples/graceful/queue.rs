@@ -61,6 +61,13 @@ impl Queue {
         self.put.close();
     }
 
+    /// All that wait are dropped, on purpose.
+    pub(crate) fn drop_all(&self) {
+        while let Ok(item) = self.take.try_recv() {
+            item.dropped();
+        }
+    }
+
     /// What is said about it when all is over: what it still holds is left.
     pub(crate) fn accounts(&self) -> &Accounts {
         self.close();
@@ -156,7 +163,10 @@ mod tests {
     #[test]
     fn each_item_has_one_fate() {
         let queue = queue(4);
-        assert_eq!([(); 5].map(|()| queue.put().is_ok()), [true, true, true, true, false]);
+        assert_eq!(
+            [(); 5].map(|()| queue.put().is_ok()),
+            [true, true, true, true, false]
+        );
         smol::block_on(async {
             queue.next().await.unwrap().done();
             queue.next().await.unwrap().dropped();

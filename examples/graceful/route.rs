@@ -76,7 +76,11 @@ mod tests {
             (Method::GET, "/stubborn", StatusCode::NOT_FOUND),
             (Method::GET, "/slow", StatusCode::BAD_REQUEST),
             (Method::GET, "/slow?ms=-1", StatusCode::BAD_REQUEST),
-            (Method::GET, "/slow?ms=99999999999999999999", StatusCode::BAD_REQUEST),
+            (
+                Method::GET,
+                "/slow?ms=99999999999999999999",
+                StatusCode::BAD_REQUEST,
+            ),
         ] {
             let Route::No(got, _) = route(method, uri) else {
                 panic!("{uri}")

@@ -39,6 +39,8 @@ pub(crate) async fn run<N: Net>(net: N, args: Args, signals: &Signals) -> ExitCo
     let mut program = Coordinator::<io::Error, _>::new(net.timer(), signals.token())
         .force_on(signals.forced())
         .budget(args.budget)
+        // Of the ten parts, if the port is closed in no time, requests have nine.
+        .share(Phase::PROCESSING, 9)
         .lame_duck(args.lame_duck);
     let server = Arc::new(Server {
         net,

@@ -5,41 +5,44 @@ use crate::queue::Item;
 use crate::runtime::Net;
 use crate::server::Server;
 use smol::future::zip;
+use umbel::CancellationToken;
 use umbel::shutdown::Context;
-use umbel::Clock;
 
 /// The subsystem.
 pub(crate) async fn work<N: Net, E>(server: &Server<N>, cx: &Context<'_, E>) {
-    let close = async {
+    let (enough, finished) = (CancellationToken::new(), CancellationToken::new());
+    let work = async {
+        while let Some(item) = server.queue.next().await {
+            one(server, item, &enough).await;
+        }
+        finished.cancel();
+    };
+    let stop = async {
         cx.token().cancelled().await;
         // At once, whatever is at hand: what comes now is refused, not accepted and dropped.
         server.queue.close();
-    };
-    zip(close, work_off(server, cx)).await;
-}
-
-async fn work_off<N: Net, E>(server: &Server<N>, cx: &Context<'_, E>) {
-    let queue = &server.queue;
-    while let Some(Some(item)) = cx.token().run_until_cancelled(queue.next()).await {
-        one(server, item).await;
-    }
-    let timer = server.net.timer();
-    let end = timer.now() + server.args.effort;
-    while let Some(item) = queue.next().await {
-        let is_done = match server.args.queue {
-            AtTheEnd::Drop => false,
-            AtTheEnd::Drain => true,
-            AtTheEnd::BestEffort => timer.now() + server.args.work <= end,
-        };
-        match is_done {
-            true => one(server, item).await,
-            false => item.dropped(),
+        match server.args.queue {
+            AtTheEnd::Drain => return,
+            AtTheEnd::Drop => {}
+            AtTheEnd::BestEffort => {
+                let effort = server.sleep(server.args.effort);
+                finished.run_until_cancelled(effort).await;
+                enough.cancel();
+            }
         }
-    }
+        server.queue.drop_all();
+    };
+    zip(stop, work).await;
 }
 
-/// The work. Dropped meanwhile, the item is left.
-async fn one<N: Net>(server: &Server<N>, item: Item) {
-    server.sleep(server.args.work).await;
-    item.done();
+/// The work. It is dropped when it is `enough`; if we are dropped ourselves, it is left.
+async fn one<N: Net>(server: &Server<N>, item: Item, enough: &CancellationToken) {
+    if server.args.log_requests {
+        server.log.say("the worker has an item");
+    }
+    let work = server.sleep(server.args.work);
+    match enough.run_until_cancelled(work).await {
+        Some(()) => item.done(),
+        None => item.dropped(),
+    }
 }

@@ -1,0 +1,212 @@
+//! Many clients at once, a SIGTERM in the middle, and an account of every request.
+
+use crate::client::{Client, Outcome};
+use crate::harness::{Curl, Ran, Running};
+use std::env;
+use std::fmt;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Each has one connection at a time.
+const CLIENTS: u64 = 32;
+
+/// Readers of events, each to its last.
+const READERS: usize = 2;
+
+/// How many requests have begun when the signal comes; as many clients go on until there is no server.
+pub(crate) fn requests() -> u64 {
+    let more = env::var("GRACEFUL_REQUESTS").ok();
+    more.map_or(2000, |n| n.parse().expect("GRACEFUL_REQUESTS is a number"))
+}
+
+/// What the clients saw. Plain counts: Relaxed is enough, they are read when the threads have ended.
+#[derive(Debug, Default)]
+struct Seen {
+    begun: AtomicU64,
+    whole: AtomicU64,
+    accepted: AtomicU64,
+    by_503: AtomicU64,
+    unheard: AtomicU64,
+    no_port: AtomicU64,
+    lost: AtomicU64,
+}
+
+impl Seen {
+    fn count(&self, outcome: Outcome) {
+        let count = match outcome {
+            Outcome::Whole(503) => &self.by_503,
+            Outcome::Whole(_) => &self.whole,
+            Outcome::Refused => &self.unheard,
+            Outcome::Lost => &self.lost,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        if outcome == Outcome::Whole(202) {
+            self.accepted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Table {
+    begun: u64,
+    whole: u64,
+    accepted: u64,
+    by_503: u64,
+    unheard: u64,
+    no_port: u64,
+    lost: u64,
+    ready_off: Duration,
+    drained: Duration,
+    ran: Ran,
+}
+
+/// Runs clients against it, and ends it when so many requests have begun.
+pub(crate) fn run(server: Running, requests: u64) -> Table {
+    let seen = Seen::default();
+    let address = server.address();
+    let readers = [(); READERS].map(|()| Curl::start(&[&server.url("/events")]));
+    let (ready_off, drained, ran) = thread::scope(|scope| {
+        let (enough, middle) = mpsc::channel();
+        for _ in 0..CLIENTS {
+            let (enough, seen) = (enough.clone(), &seen);
+            scope.spawn(move || {
+                let due = || enough.send(()).expect("the test waits for it");
+                ask_on(address, seen, requests, due);
+            });
+        }
+        middle.recv().expect("a client has sent it");
+        server.terminate();
+        let begin = Instant::now();
+        let ready_off = until_not_ready(address, &seen).then(|| begin.elapsed());
+        let ran = server.end();
+        (ready_off, begin.elapsed(), ran)
+    });
+    for reader in readers {
+        let got = reader.end();
+        seen.begun.fetch_add(1, Ordering::Relaxed);
+        let said_goodbye = got.code == 0 && got.body.contains("event: goodbye\n");
+        seen.count(match (got.status, said_goodbye) {
+            (200, true) => Outcome::Whole(200),
+            (0, _) => Outcome::Refused,
+            _ => Outcome::Lost,
+        });
+    }
+    let of = |count: AtomicU64| count.into_inner();
+    Table {
+        begun: of(seen.begun),
+        whole: of(seen.whole),
+        accepted: of(seen.accepted),
+        by_503: of(seen.by_503),
+        unheard: of(seen.unheard),
+        no_port: of(seen.no_port),
+        lost: of(seen.lost),
+        ready_off: ready_off.expect("it said that it was not ready"),
+        drained,
+        ran,
+    }
+}
+
+/// One client: asks one thing after another until nobody listens any more.
+fn ask_on(address: SocketAddr, seen: &Seen, requests: u64, due: impl Fn()) {
+    let mut client = Client::new(address);
+    loop {
+        let number = seen.begun.fetch_add(1, Ordering::Relaxed) + 1;
+        if number == requests {
+            due();
+        }
+        if let Err(e) = client.connect() {
+            match e.kind() {
+                ErrorKind::ConnectionRefused => {
+                    seen.no_port.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
+                // In the moment in which the port is closed.
+                ErrorKind::ConnectionReset => seen.count(Outcome::Refused),
+                _ => seen.count(Outcome::Lost),
+            }
+            continue;
+        }
+        seen.count(match number % 16 {
+            0 => client.post("/work", "an item"),
+            1 => client.get("/slow?ms=2"),
+            _ => client.get("/fast"),
+        });
+    }
+}
+
+/// Asks until the answer is no; false if there is none.
+fn until_not_ready(address: SocketAddr, seen: &Seen) -> bool {
+    let mut client = Client::new(address);
+    loop {
+        seen.begun.fetch_add(1, Ordering::Relaxed);
+        let outcome = client.get("/readyz");
+        seen.count(outcome);
+        match outcome {
+            Outcome::Whole(200) => {}
+            outcome => return outcome == Outcome::Whole(503),
+        }
+    }
+}
+
+impl Table {
+    /// Each request was answered whole, or had not begun.
+    pub(crate) fn assert_nobody_is_lost(&self) {
+        let ends = [
+            self.whole,
+            self.by_503,
+            self.unheard,
+            self.no_port,
+            self.lost,
+        ];
+        assert_eq!(self.begun, ends.iter().sum(), "{self}");
+        assert_eq!(self.lost, 0, "{self}");
+        // What the clients saw refused, the server has never begun; and what it has, they saw.
+        assert_eq!(
+            self.ran.count(" begun, "),
+            self.whole + self.by_503,
+            "{self}"
+        );
+        assert_eq!(
+            self.ran.count(" answered ("),
+            self.whole + self.by_503,
+            "{self}"
+        );
+        assert_eq!(self.ran.count(" by 503)"), self.by_503, "{self}");
+        assert_eq!(self.ran.count(" left by their clients"), 0, "{self}");
+        assert_eq!(self.ran.count(" cut\n"), 0, "{self}");
+        // Each item that a client was told of is in the account.
+        assert_eq!(self.ran.count(" accepted = "), self.accepted, "{self}");
+        assert_eq!(self.ran.count(" done + "), self.accepted, "{self}");
+        self.ran.assert_code(0).assert_says(": clean\n");
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Table {
+            by_503,
+            unheard,
+            no_port,
+            ..
+        } = self;
+        writeln!(f, "| begun | {} |", self.begun)?;
+        writeln!(f, "| finished | {} |", self.whole)?;
+        writeln!(
+            f,
+            "| refused | {} ({no_port} no connection, {unheard} closed before any byte, {by_503} by 503) |",
+            no_port + unheard + by_503
+        )?;
+        writeln!(f, "| lost | {} |", self.lost)?;
+        writeln!(f, "| time to ready-off | {:?} |", self.ready_off)?;
+        writeln!(f, "| from the signal to the end | {:?} |", self.drained)?;
+        let forced = self.ran.out.matches(" was forced after ").count();
+        writeln!(f, "| forced | {forced} |")?;
+        let at = self.ran.out.find("shut down (").unwrap_or(0);
+        write!(f, "{}", &self.ran.out[at..])
+    }
+}
