@@ -1,7 +1,7 @@
 //! `cargo xtask bare`: a program that uses all that the core has without `alloc` links without an
 //! allocator, has nothing of `alloc` and `std` in it, and runs.
 
-use crate::qemu::{self, Board, Profile, QEMU};
+use crate::embedded::{self, Board, Profile, QEMU};
 use crate::step::Step;
 use crate::tools::Need;
 use anyhow::{Context, Result, ensure};
@@ -30,7 +30,7 @@ pub(crate) fn step() -> Step {
 
 pub(crate) fn run() -> Result<()> {
     for board in Board::ALL {
-        let program = qemu::build(board, PROGRAM, Profile::Dev, "")?;
+        let program = embedded::build(board, PROGRAM, Profile::Dev, "")?;
         let symbols = Symbols::read(&fs::read(&program)?)?;
         ensure!(
             symbols.undefined.is_empty() && symbols.foreign.is_empty(),
@@ -45,13 +45,13 @@ pub(crate) fn run() -> Result<()> {
             board.name(),
             symbols.names.len()
         );
-        let cmd = qemu::emulator(board, &program)
+        let cmd = embedded::emulator(board, &program)
             .args(["-semihosting-config", "enable=on,target=native"].map(String::from));
         println!("$ {cmd}");
         ensure!(cmd.to_command().status()?.success(), "it does not run");
     }
     // The same program with a heap.
-    let broken = qemu::build(Board::M3, PROGRAM, Profile::Dev, "broken")?;
+    let broken = embedded::build(Board::M3, PROGRAM, Profile::Dev, "broken")?;
     let found = Symbols::read(&fs::read(broken)?)?.foreign;
     ensure!(!found.is_empty(), "a heap was not noticed");
     println!("a heap is noticed by {} symbols", found.len());

@@ -3,7 +3,7 @@
 use crate::bare;
 use crate::deep;
 use crate::defmt;
-use crate::qemu;
+use crate::embedded;
 use crate::step::{self, Cmd, Row, Step};
 use crate::tools::{Need, Tools};
 use crate::ui;
@@ -57,7 +57,7 @@ fn steps() -> Vec<Step> {
     steps.push(ui::step(&ui::Args::default()));
     steps.extend(deep::miri().into_iter().map(|step| step.limit(MIRI_LIMIT)));
     steps.extend(models());
-    steps.extend(qemu::steps(&qemu::SHORT));
+    steps.extend(embedded::steps(&embedded::SHORT));
     steps.push(size());
     steps.push(bare::step());
     steps.push(defmt::step());
@@ -105,7 +105,7 @@ fn lints() -> Vec<Step> {
             .need(Need::Component("rustfmt"))
             .run_line("cargo fmt --all --check")
             .run_line("cargo fmt --manifest-path fuzz/Cargo.toml --check")
-            .run_line("cargo fmt --manifest-path firmware/Cargo.toml --check"),
+            .run_line("cargo fmt --manifest-path examples/embedded/Cargo.toml --check"),
         Step::new("clippy")
             .need(Need::Component("clippy"))
             .run_line("cargo clippy --workspace --all-targets --all-features -- -D warnings")
@@ -155,14 +155,14 @@ fn lints() -> Vec<Step> {
 }
 
 fn clippy_firmware() -> Step {
-    let clippy = |board: &qemu::Board, features: &str| {
+    let clippy = |board: &embedded::Board, features: &str| {
         Cmd::new("cargo clippy --manifest-path")
-            .arg(qemu::MANIFEST)
+            .arg(embedded::MANIFEST)
             .args(["--target", board.target(), "--features", features].map(String::from))
-            .target_dir("firmware")
+            .target_dir("embedded")
             .args(["--", "-D", "warnings"].map(String::from))
     };
-    qemu::Board::ALL
+    embedded::Board::ALL
         .iter()
         .fold(Step::new("clippy firmware"), |step, board| {
             step.need(Need::Target(board.target()))
@@ -240,7 +240,7 @@ fn fuzz() -> Vec<Step> {
 }
 
 fn size() -> Step {
-    qemu::Board::ALL
+    embedded::Board::ALL
         .iter()
         .fold(
             Step::new("what a token and a nursery cost"),

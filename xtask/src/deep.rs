@@ -3,8 +3,8 @@
 //! A piece that has passed leaves a mark in `target/deep/JOB/TREE/`, where `TREE` is git's hash of
 //! the sources: a re-run goes on where the last one stopped, and a changed source starts over.
 
+use crate::embedded;
 use crate::orderings;
-use crate::qemu;
 use crate::step::{self, Cmd, Outcome, Row, Step, target_dir};
 use crate::tools::{self, Need, Tools};
 use crate::wasm;
@@ -58,7 +58,7 @@ enum Job {
     /// Each fuzz target, three times twenty minutes.
     Fuzz,
     /// The firmware on both boards, 100,000 interrupts each.
-    Qemu,
+    Embedded,
     /// The tests on wasm32, in node, and on a machine of 32 bits.
     Targets,
 }
@@ -82,7 +82,7 @@ impl Job {
             Job::Fuzz => (1..=3)
                 .flat_map(|round| FUZZ_TARGETS.map(|target| fuzz(target, round, 20 * 60)))
                 .collect(),
-            Job::Qemu => qemu::steps(&qemu::LONG),
+            Job::Embedded => embedded::steps(&embedded::LONG),
             Job::Targets => vec![wasm::step(), i686()],
         })
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask defmt`: what a firmware logs through defmt is decoded, and compared with what is to be
 //! read.
 
-use crate::qemu::{self, Board, Profile, QEMU};
+use crate::embedded::{self, Board, Profile, QEMU};
 use crate::step::{Cmd, Step};
 use crate::tools::Need;
 use anyhow::{Context, Result, bail, ensure};
@@ -46,8 +46,8 @@ pub(crate) fn step() -> Step {
 
 pub(crate) fn run() -> Result<()> {
     for board in Board::ALL {
-        let program = qemu::build(board, "log", Profile::Release, "defmt")?;
-        let cmd = qemu::emulator(board, &program)
+        let program = embedded::build(board, "log", Profile::Release, "defmt")?;
+        let cmd = embedded::emulator(board, &program)
             .args(["-semihosting-config", "enable=on,target=native"].map(String::from));
         println!("$ {cmd}");
         let logged = cmd.to_command().output().context("no emulator")?;

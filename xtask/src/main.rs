@@ -1,6 +1,6 @@
 //! The project's tooling: `cargo xtask ci` is all that CI does, `cargo xtask deep JOB` the proofs
 //! that take too long for it, `cargo xtask bench WHAT` the comparison with the peers, `cargo xtask
-//! qemu BOARD` the firmware under interrupts, `cargo xtask size` what a token costs in flash, `cargo
+//! embedded` the firmware under interrupts, `cargo xtask size` what a token costs in flash, `cargo
 //! xtask bare` that the core needs neither `alloc` nor `std`, `cargo xtask ui` what mistakes look like.
 #![forbid(unsafe_code)]
 
@@ -10,8 +10,8 @@ mod ci;
 mod coverage;
 mod deep;
 mod defmt;
+mod embedded;
 mod orderings;
-mod qemu;
 mod size;
 mod step;
 mod table;
@@ -40,8 +40,8 @@ enum Task {
     Deep(deep::Args),
     /// Measures us beside the peers; ends with the list of missed marks, and with 1 if there is one.
     Bench(bench::Args),
-    /// Runs firmware in an emulator: a token, or four tasks, cancelled by interrupts at any instruction.
-    Qemu(qemu::Args),
+    /// Runs firmware in an emulator: tokens and tasks that interrupts cancel at any instruction.
+    Embedded(embedded::Args),
     /// Says what a token and a nursery cost a firmware; fails if a mark is missed.
     Size,
     /// Compares what the compiler says about mistakes with what is kept of it.
@@ -79,7 +79,13 @@ fn main() -> Result<ExitCode> {
         Task::Wasm => return wasm::run().map(|()| ExitCode::SUCCESS),
         Task::Bare => return bare::run().map(|()| ExitCode::SUCCESS),
         Task::Size => return size::run().map(|()| ExitCode::SUCCESS),
-        Task::Qemu(args) => return qemu::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Embedded(args) => match args.board {
+            Some(board) => return embedded::run(board, &args).map(|()| ExitCode::SUCCESS),
+            None => {
+                step::stop_on_ctrl_c()?;
+                step::run_all(&embedded::steps(&args.form), &mut tools::Tools::default())
+            }
+        },
     };
     print!("{}", table::render(&rows));
     Ok(if table::failed(&rows) {

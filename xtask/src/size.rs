@@ -1,6 +1,6 @@
 //! `cargo xtask size`: what a token in a `static` and a nursery cost a firmware, beside the marks.
 
-use crate::qemu::{self, Board, Firmware, Profile};
+use crate::embedded::{self, Board, Firmware, Profile};
 use anyhow::{Result, ensure};
 use comfy_table::{CellAlignment, Table, presets};
 use object::{Object, ObjectSection, SectionFlags, SectionKind, elf::SHF_ALLOC};
@@ -46,9 +46,12 @@ impl Size {
     }
 }
 
-/// The same application under embassy, in a nursery and by hand. By hand it can do with embassy's own
-/// queue of timers, so that is shown with either.
-const EMBASSY: [(Firmware, &str); 3] = [
+/// One application: on an executor of a page, under embassy in a nursery, and under embassy by hand. By
+/// hand it can do with embassy's own queue of timers, so that is shown with either. And the program that
+/// holds a token to its contract, with all its tables.
+const APPLICATIONS: [(Firmware, &str); 5] = [
+    (Firmware::Interrupts, ""),
+    (Firmware::Station, ""),
     (Firmware::EmbassyNursery, "generic-queue"),
     (Firmware::EmbassySelect, "generic-queue"),
     (Firmware::EmbassySelect, "embassy"),
@@ -67,7 +70,7 @@ pub(crate) fn run() -> Result<()> {
     let mut costs = Vec::new();
     for board in Board::ALL {
         let mut row = |name: &str, features: &str| -> Result<Size> {
-            let program = qemu::build(board, name, Profile::Release, features)?;
+            let program = embedded::build(board, name, Profile::Release, features)?;
             let size = Size::of(&fs::read(program)?)?;
             table.add_row([
                 board.name(),
@@ -82,7 +85,7 @@ pub(crate) fn run() -> Result<()> {
         for (name, size) in PROGRAMS.iter().zip(&mut sizes) {
             *size = row(name, "")?;
         }
-        for (firmware, features) in EMBASSY {
+        for (firmware, features) in APPLICATIONS {
             row(firmware.name(), features)?;
         }
         costs.push((board, Cost::of(sizes)));

@@ -1,76 +1,19 @@
-//! What both programs have: embassy's time on SysTick, the hardware, a button, and the account of how it
-//! went.
+//! What the nursery and its rival have in common: the hardware, a button, and the account of how it went.
 
-use crate::press;
-use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::panic::PanicInfo;
 use core::pin::Pin;
-use core::task::{Context, Poll, Waker};
-use cortex_m_rt::exception;
+use core::task::{Context, Poll};
 use cortex_m_semihosting::hprintln;
-use critical_section::Mutex;
-use embassy_time_driver::{Driver, time_driver_impl};
-use embassy_time_queue_utils::Queue;
 use pin_project_lite::pin_project;
 use portable_atomic::{AtomicU32, Ordering::Relaxed};
 use umbel_firmware::board;
 use umbel_firmware::plant::{self, Fault, Frame};
 
-/// Of the timer, a tick: time enough for all tasks, on both boards.
-const TICK: u32 = 20_000;
 /// Shifts until the program ends.
 pub const SHIFTS: u32 = 60;
 /// Ticks that a shift lasts, unless it ends before.
 pub const SHIFT: u32 = 100;
-
-// ------------------------------------------------------------------ time
-
-/// A tick is an interrupt, which looks who is due.
-struct Ticks {
-    now: Mutex<Cell<u64>>,
-    queue: Mutex<RefCell<Queue>>,
-}
-
-time_driver_impl!(static TICKS: Ticks = Ticks {
-    now: Mutex::new(Cell::new(0)),
-    queue: Mutex::new(RefCell::new(Queue::new())),
-});
-
-impl Driver for Ticks {
-    fn now(&self) -> u64 {
-        critical_section::with(|cs| self.now.borrow(cs).get())
-    }
-
-    fn schedule_wake(&self, at: u64, waker: &Waker) {
-        critical_section::with(|cs| self.queue.borrow_ref_mut(cs).schedule_wake(at, waker));
-    }
-}
-
-#[exception]
-fn SysTick() {
-    let now = critical_section::with(|cs| {
-        let now = TICKS.now.borrow(cs).get() + 1;
-        TICKS.now.borrow(cs).set(now);
-        TICKS.queue.borrow_ref_mut(cs).next_expiration(now);
-        now
-    });
-    // Within some shifts, and in others not.
-    if now % 130 == 0 {
-        press((now / 130) as u16);
-    }
-    board::arm(TICK);
-}
-
-/// Time begins.
-pub fn begin() {
-    board::init();
-    board::arm(TICK);
-}
-
-pub fn tick() -> u32 {
-    TICKS.now() as u32
-}
 
 // ------------------------------------------------------------------ the hardware
 
@@ -80,6 +23,11 @@ static SENT: AtomicU32 = AtomicU32::new(0);
 
 /// In every seventh shift the line breaks after some frames.
 static SHIFTS_BEFORE: AtomicU32 = AtomicU32::new(0);
+
+/// The number of the press, if the button is pressed in this tick: within some shifts, and in others not.
+pub fn button(tick: u64) -> Option<u16> {
+    tick.is_multiple_of(130).then_some((tick / 130) as u16)
+}
 
 pub fn measure() -> u32 {
     MEASURED.fetch_add(1, Relaxed)

@@ -4,6 +4,7 @@
 #![no_main]
 
 mod frame;
+mod time;
 
 use core::pin::pin;
 use embassy_executor::Spawner;
@@ -16,16 +17,18 @@ use umbel_firmware::plant::{self, Fault, Frame, Part, Pipes, Site};
 
 static STOP: Signal<CriticalSectionRawMutex, u16> = Signal::new();
 
-/// The button.
-fn press(number: u16) {
-    STOP.signal(number);
+/// In the interrupt of the clock.
+fn on_tick(tick: u64) {
+    if let Some(number) = frame::button(tick) {
+        STOP.signal(number);
+    }
 }
 
 struct Station;
 
 impl Site for Station {
     fn tick(&self) -> u32 {
-        frame::tick()
+        time::tick()
     }
 
     async fn until(&self, tick: u32) {
@@ -43,7 +46,7 @@ impl Site for Station {
 
 #[embassy_executor::main]
 async fn main(_spawner: Spawner) {
-    frame::begin();
+    time::begin();
     loop {
         STOP.reset();
         let end = match with_timeout(Duration::from_millis(SHIFT.into()), shift()).await {

@@ -1,4 +1,4 @@
-//! `cargo xtask qemu BOARD [PROGRAM]`: firmware that cancels from real interrupts, in an emulator.
+//! `cargo xtask embedded [BOARD [PROGRAM]]`: firmware that cancels from real interrupts, in an emulator.
 //!
 //! QEMU runs it one instruction at a time, on a clock that counts instructions: an interrupt may
 //! come between any two of them, and every run is the same.
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The workspace of everything that runs on a microcontroller.
-pub(crate) const MANIFEST: &str = "firmware/Cargo.toml";
+pub(crate) const MANIFEST: &str = "examples/embedded/Cargo.toml";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Board {
@@ -58,14 +58,17 @@ pub(crate) enum Firmware {
     EmbassyNursery,
     /// The same under embassy without a nursery.
     EmbassySelect,
+    /// What is full or in use says so, and nothing is lost.
+    EmbassyFaults,
 }
 
 impl Firmware {
-    const ALL: [Firmware; 4] = [
+    const ALL: [Firmware; 5] = [
         Firmware::Interrupts,
         Firmware::Station,
         Firmware::EmbassyNursery,
         Firmware::EmbassySelect,
+        Firmware::EmbassyFaults,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -74,13 +77,14 @@ impl Firmware {
             Firmware::Station => "station",
             Firmware::EmbassyNursery => "embassy-nursery",
             Firmware::EmbassySelect => "embassy-select",
+            Firmware::EmbassyFaults => "embassy-faults",
         }
     }
 
     pub(crate) fn features(self) -> &'static str {
         match self {
             Firmware::Interrupts | Firmware::Station => "",
-            Firmware::EmbassyNursery => "generic-queue",
+            Firmware::EmbassyNursery | Firmware::EmbassyFaults => "generic-queue",
             Firmware::EmbassySelect => "embassy",
         }
     }
@@ -90,20 +94,21 @@ impl Firmware {
         match self {
             Firmware::Interrupts => Some("lost wake"),
             Firmware::Station => Some("nobody woke it"),
-            Firmware::EmbassyNursery | Firmware::EmbassySelect => None,
+            Firmware::EmbassyNursery | Firmware::EmbassySelect | Firmware::EmbassyFaults => None,
         }
     }
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    board: Board,
+    /// Without one: every program on each board, and the broken ones.
+    pub(crate) board: Option<Board>,
     #[arg(value_enum, default_value = Firmware::Interrupts.name())]
     firmware: Firmware,
     #[command(flatten)]
-    form: Form,
+    pub(crate) form: Form,
     /// Runs a token that loses wakes, tasks that are polled unwoken: passes if that is noticed.
-    #[arg(long)]
+    #[arg(long, requires = "board")]
     broken: bool,
 }
 
@@ -151,7 +156,7 @@ pub(crate) fn steps(form: &Form) -> Vec<Step> {
         .flat_map(|firmware| Board::ALL.map(|board| (firmware, board)))
         .flat_map(|(firmware, board)| {
             let (program, on) = (firmware.name(), board.name());
-            let line = format!("cargo xtask qemu {on} {program}");
+            let line = format!("cargo xtask embedded {on} {program}");
             let run = match firmware.complaint() {
                 Some(_) => step(board, format!("{program} on {on}, {interrupts} interrupts"))
                     .run_line(&format!("{line} {options}")),
@@ -174,15 +179,15 @@ fn step(board: Board, name: String) -> Step {
         .limit(Duration::from_secs(10 * 60))
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(board: Board, args: &Args) -> Result<()> {
     let features = match args.broken {
         true => "broken",
         false => args.firmware.features(),
     };
     let name = args.firmware.name();
-    let program = build(args.board, name, Profile::Release, features)?;
-    let log = target_dir().join(format!("qemu-{}.log", args.board.name()));
-    let cmd = step_by_step(args, &program)?
+    let program = build(board, name, Profile::Release, features)?;
+    let log = target_dir().join(format!("qemu-{}.log", board.name()));
+    let cmd = step_by_step(board, args, &program)?
         .args(["-d", "in_asm", "-D"].map(String::from))
         .arg(log.display().to_string());
     println!("$ {cmd}");
@@ -236,22 +241,22 @@ pub(crate) fn build(board: Board, bin: &str, profile: Profile, features: &str) -
         .arg(MANIFEST)
         .args(["--profile", profile, "--target", board.target()].map(String::from))
         .args(["--bin", bin, "--features", features].map(String::from))
-        .target_dir("firmware");
+        .target_dir("embedded");
     println!("$ {cmd}");
     ensure!(cmd.to_command().status()?.success(), "it does not build");
-    let program = format!("firmware/{}/{folder}/{bin}", board.target());
+    let program = format!("embedded/{}/{folder}/{bin}", board.target());
     Ok(target_dir().join(program))
 }
 
 pub(crate) const QEMU: &str = "qemu-system-arm";
 
 /// One instruction at a time, on a clock that counts them.
-fn step_by_step(args: &Args, program: &Path) -> Result<Cmd> {
+fn step_by_step(board: Board, args: &Args, program: &Path) -> Result<Cmd> {
     let version = tools::stdout(&Cmd::new(QEMU).arg("--version"))
         .context("no qemu-system-arm; on Debian: apt-get install qemu-system-arm")?;
     // One instruction is 128 ns, which is more than a tick of either board's timer: no instruction
     // is stepped over.
-    Ok(emulator(args.board, program)
+    Ok(emulator(board, program)
         .args("-icount shift=7,sleep=off".split(' ').map(String::from))
         .args(one_at_a_time(&version)?.split(' ').map(String::from))
         .arg("-semihosting-config")

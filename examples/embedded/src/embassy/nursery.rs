@@ -4,6 +4,7 @@
 #![no_main]
 
 mod frame;
+mod time;
 
 use core::future::pending;
 use core::time::Duration;
@@ -18,16 +19,18 @@ use umbel_firmware::plant::{self, Fault, Frame, Part, Pipes, Site};
 static STOP: StaticToken<1> = StaticToken::new();
 static POOL: WakePool<4> = WakePool::new();
 
-/// The button.
-fn press(number: u16) {
-    STOP.cancel_children(Reason::custom(number));
+/// In the interrupt of the clock.
+fn on_tick(tick: u64) {
+    if let Some(number) = frame::button(tick) {
+        STOP.cancel_children(Reason::custom(number));
+    }
 }
 
 struct Station;
 
 impl Site for Station {
     fn tick(&self) -> u32 {
-        frame::tick()
+        time::tick()
     }
 
     async fn until(&self, tick: u32) {
@@ -46,7 +49,7 @@ impl Site for Station {
 
 #[embassy_executor::main]
 async fn main(_spawner: Spawner) {
-    frame::begin();
+    time::begin();
     loop {
         let end = match shift().await {
             FixedFailure::Cancelled(reason) if reason.kind() == ReasonKind::Custom => End::Pressed,
