@@ -2,10 +2,13 @@
 
 use crate::client::{Client, Outcome};
 use crate::harness::{Curl, Ran, Running};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::env;
 use std::fmt;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -21,6 +24,12 @@ const READERS: usize = 2;
 pub(crate) fn requests() -> u64 {
     let more = env::var("GRACEFUL_REQUESTS").ok();
     more.map_or(2000, |n| n.parse().expect("GRACEFUL_REQUESTS is a number"))
+}
+
+/// How long all goes on after the signal.
+pub(crate) fn lame_duck() -> String {
+    let longer = env::var("GRACEFUL_LAME_DUCK").ok();
+    format!("--lame-duck={}", longer.as_deref().unwrap_or("300ms"))
 }
 
 /// What the clients saw. Plain counts: Relaxed is enough, they are read when the threads have ended.
@@ -208,5 +217,65 @@ impl fmt::Display for Table {
         writeln!(f, "| forced | {forced} |")?;
         let at = self.ran.out.find("shut down (").unwrap_or(0);
         write!(f, "{}", &self.ran.out[at..])
+    }
+}
+
+/// The load tool of that name, as the environment names it.
+pub(crate) struct Hey(String);
+
+impl Hey {
+    pub(crate) fn wanted() -> Option<Self> {
+        env::var("GRACEFUL_HEY").ok().map(Hey)
+    }
+
+    /// Until there is no server, and then for a while in vain.
+    pub(crate) fn start(&self, url: &str) -> Asking {
+        let mut hey = Command::new(&self.0);
+        hey.args(["-z", "1h", "-c", &CLIENTS.to_string(), "-t", "0", url]);
+        hey.stdin(Stdio::null()).stdout(Stdio::piped());
+        Asking(hey.spawn().expect("GRACEFUL_HEY is a program"))
+    }
+}
+
+/// A `hey` that runs. Killed with the test.
+pub(crate) struct Asking(Child);
+
+impl Asking {
+    /// What it says when it is interrupted.
+    pub(crate) fn end(mut self) -> HeySaw {
+        let pid = Pid::from_raw(self.0.id().try_into().unwrap());
+        kill(pid, Signal::SIGINT).unwrap();
+        let mut text = String::new();
+        let mut out = self.0.stdout.take().unwrap();
+        out.read_to_string(&mut text).unwrap();
+        let at = text.find("Status code").expect("its summary");
+        HeySaw(text[at..].trim().to_owned())
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The end of its summary: statuses, and errors.
+pub(crate) struct HeySaw(String);
+
+impl HeySaw {
+    /// Whole answers, of whatever status.
+    pub(crate) fn answers(&self) -> u64 {
+        let lines = self.0.lines();
+        let counts = lines.filter_map(|line| line.trim().strip_suffix(" responses"));
+        counts
+            .map(|line| line.rsplit('\t').next().unwrap().parse::<u64>().unwrap())
+            .sum()
+    }
+}
+
+impl fmt::Display for HeySaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }

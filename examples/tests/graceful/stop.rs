@@ -157,3 +157,21 @@ fn a_second_signal_leaves_no_more_time() {
         .assert_says("child \"GET /slow\" (spawned at ")
         .assert_says("1 begun, 0 answered (of them 0 by 503), 0 left by their clients, 1 cut");
 }
+
+#[test]
+fn a_stream_that_is_cut_is_not_taken_for_a_whole_one() {
+    let server = graceful(&["--tick=1h", "--lame-duck=0s"]);
+    // Again, if the machine was too busy for the first event.
+    let ask = || curl(&["-H", "x-budget-ms: 200", &server.url("/events")]);
+    let got = loop {
+        match ask() {
+            late if late.status == 504 => {}
+            got => break got,
+        }
+    };
+    assert_eq!(got.status, 200);
+    // Its end is missing: "transfer closed with outstanding read data remaining".
+    assert_eq!((got.code, &*got.body), (18, "event: tick\ndata: 1\n\n"));
+    server.terminate();
+    server.end().assert_code(0).assert_says(" 0 left by their clients, 1 cut");
+}
