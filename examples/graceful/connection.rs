@@ -30,9 +30,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use umbel::{Timer, time};
 
-/// How long a client may take to end what has been said, when nothing is to come any more: to send the
-/// rest of a head, to close after us.
+/// How long a client may take to send the rest of a head when nothing is to come any more.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long it may take to close after us.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Kept as long as a connection may be asked for something new.
 pub(crate) type Open = Sender<Infallible>;
@@ -78,7 +80,7 @@ pub(crate) async fn serve<N: Net>(
     cut.0 = None;
     if ended.is_some() {
         let stream = connection.into_parts().io;
-        server.within(PATIENCE, close(stream)).await;
+        server.within(GOODBYE, close(stream)).await;
     }
 }
 

@@ -61,7 +61,11 @@ impl Running {
     }
 
     pub(crate) fn terminate(&self) {
-        kill(pid(&self.child), Signal::SIGTERM).unwrap();
+        self.signal(Signal::SIGTERM);
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(pid(&self.child), signal).unwrap();
     }
 
     /// Reads lines until one has these words.
