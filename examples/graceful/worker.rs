@@ -21,16 +21,17 @@ pub(crate) async fn work<N: Net, E>(server: &Server<N>, cx: &Context<'_, E>) {
         cx.token().cancelled().await;
         // At once, whatever is at hand: what comes now is refused, not accepted and dropped.
         server.queue.close();
-        match server.args.queue {
-            AtTheEnd::Drain => return,
-            AtTheEnd::Drop => {}
-            AtTheEnd::BestEffort => {
-                let effort = server.sleep(server.args.effort);
-                finished.run_until_cancelled(effort).await;
-                enough.cancel();
-            }
+        let policy = server.args.queue;
+        if policy == AtTheEnd::Drop {
+            server.queue.drop_all();
         }
-        server.queue.drop_all();
+        server.log.say("processing: the queue is closed");
+        if policy == AtTheEnd::BestEffort {
+            let effort = server.sleep(server.args.effort);
+            finished.run_until_cancelled(effort).await;
+            enough.cancel();
+            server.queue.drop_all();
+        }
     };
     zip(stop, work).await;
 }

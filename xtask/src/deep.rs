@@ -303,7 +303,7 @@ fn graceful() -> Step {
     Step::new("graceful under load")
         .need(Need::Program("curl"))
         .cmd(
-            Cmd::new("cargo test --release -p umbel-examples --test graceful under_load")
+            Cmd::new("cargo test -p umbel-examples --test graceful under_load")
                 .args(["--", "--nocapture", "--test-threads=1"].map(String::from))
                 .env("GRACEFUL_HEY", "hey")
                 .env("GRACEFUL_LAME_DUCK", "3s")

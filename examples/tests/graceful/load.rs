@@ -69,7 +69,8 @@ pub(crate) struct Table {
     unheard: u64,
     no_port: u64,
     lost: u64,
-    ready_off: Duration,
+    /// `None`: the port was closed before anybody had asked.
+    ready_off: Option<Duration>,
     drained: Duration,
     ran: Ran,
 }
@@ -101,6 +102,7 @@ pub(crate) fn run(server: Running, requests: u64) -> Table {
         let said_goodbye = got.code == 0 && got.body.contains("event: goodbye\n");
         seen.count(match (got.status, said_goodbye) {
             (200, true) => Outcome::Whole(200),
+            (503, _) => Outcome::Whole(503),
             (0, _) => Outcome::Refused,
             _ => Outcome::Lost,
         });
@@ -114,7 +116,7 @@ pub(crate) fn run(server: Running, requests: u64) -> Table {
         unheard: of(seen.unheard),
         no_port: of(seen.no_port),
         lost: of(seen.lost),
-        ready_off: ready_off.expect("it said that it was not ready"),
+        ready_off,
         drained,
         ran,
     }
@@ -211,7 +213,10 @@ impl fmt::Display for Table {
             no_port + unheard + by_503
         )?;
         writeln!(f, "| lost | {} |", self.lost)?;
-        writeln!(f, "| time to ready-off | {:?} |", self.ready_off)?;
+        match self.ready_off {
+            Some(time) => writeln!(f, "| time to ready-off | {time:?} |")?,
+            None => writeln!(f, "| time to ready-off | nobody asked in time |")?,
+        }
         writeln!(f, "| from the signal to the end | {:?} |", self.drained)?;
         let forced = self.ran.out.matches(" was forced after ").count();
         writeln!(f, "| forced | {forced} |")?;

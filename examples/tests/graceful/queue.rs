@@ -41,8 +41,13 @@ fn drop_does_the_one_at_hand_alone() {
     let done = ran.count(" done + ");
     let text = format!("queue: 3 accepted = {done} done + {} dropped + 0 left; 0 refused", 3 - done);
     ran.assert_code(0).assert_says(&text);
-    // The others went at once, whatever the one at hand does.
-    let ran = stopped(&["--queue=drop", "--work=1h", "--budget=500ms"], 3);
+    // The others go at once, whatever the one at hand does.
+    let mut server = graceful(&["--queue=drop", "--work=1h", "--lame-duck=0s", "--budget=50h"]);
+    put(&mut server, 3);
+    server.terminate();
+    server.wait_for("the queue is closed");
+    server.terminate();
+    let ran = server.end();
     ran.assert_code(2)
         .assert_says("queue: 3 accepted = 0 done + 2 dropped + 1 left; 0 refused");
 }

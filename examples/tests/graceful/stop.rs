@@ -4,6 +4,7 @@ use super::graceful;
 use crate::client::{Client, Outcome};
 use crate::harness::{Curl, curl};
 use nix::sys::signal::Signal;
+use std::io::ErrorKind;
 
 const HOUR: &str = "/slow?ms=3600000";
 
@@ -52,7 +53,8 @@ fn what_has_begun_is_answered_and_the_port_is_closed() {
     server.wait_for("GET /slow: sleeps");
     server.terminate();
     server.wait_for("processing");
-    assert_eq!(Client::new(server.address()).get("/fast"), Outcome::Refused);
+    let late = Client::new(server.address()).connect().map(drop);
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     // Its connection has no request: it is closed, or just before that says that it is too late.
     let late = before.get("/fast");
     assert!(matches!(late, Outcome::Refused | Outcome::Whole(503)), "{late:?}");
@@ -123,10 +125,8 @@ fn who_does_not_heed_is_forced_and_named() {
     assert_eq!((got.code, got.status), (52, 0));
     let ran = server.end();
     ran.assert_code(2)
-        .assert_says("1 of 4 subsystems was forced")
         .assert_says("requests (processing) was forced after")
         .assert_says("child \"GET /stubborn\" (spawned at examples/graceful/request.rs:")
-        .assert_says("log (egress) drained in")
         .assert_says("1 begun, 0 answered (of them 0 by 503), 0 left by their clients, 1 cut");
 }
 
