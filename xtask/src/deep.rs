@@ -223,19 +223,43 @@ fn checkout(to: &Path) -> Result<()> {
 /// Miri's two models of what references may do, and the flag for each.
 const BORROWS: [(&str, &str); 2] = [("stacked", ""), ("tree", " -Zmiri-tree-borrows")];
 
-/// Miri on the core's own tests and examples, and on the tests of its contract.
+/// What miri runs in CI under tree borrows, which allow nearly all that stacked borrows do: the tests that go
+/// through each file with `unsafe` in most ways. All of them run so in [`miri_seeds`].
+const UNDER_TREE_BORROWS: [&str; 6] = [
+    "token",
+    "set::",
+    "fixed_nursery",
+    "executor_nursery",
+    "nursery_attack",
+    "nursery_drops",
+];
+
+/// Miri on the core's own tests and examples, and on the tests of its contract. Two pieces, as long as each
+/// other.
 pub(crate) fn miri() -> Vec<Step> {
-    BORROWS
-        .map(|(name, model)| {
-            miri_step(format!("miri {name} borrows"))
-                .cmd(miri_test(
-                    "-p umbel-core --features std",
-                    &format!("-Zmiri-seed=0{model}"),
-                ))
-                .cmd(miri_test("-p umbel-tests --test it", model))
-                .beside()
-        })
-        .into()
+    let [(stacked, by_default), (tree, flag)] = BORROWS;
+    let core = |model: &str| {
+        miri_test(
+            "-p umbel-core --features std",
+            &format!("-Zmiri-seed=0{model}"),
+        )
+    };
+    let contract = |model: &str, args: &[&str]| {
+        miri_test("-p umbel-tests --test it", model)
+            .arg("--")
+            .args(args.iter().copied().map(String::from))
+    };
+    vec![
+        miri_step(format!("miri {stacked} borrows, nurseries"))
+            .cmd(contract(by_default, &["nursery"]))
+            .beside(),
+        miri_step(format!("miri {stacked} and {tree} borrows"))
+            .cmd(core(by_default))
+            .cmd(contract(by_default, &["--skip", "nursery"]))
+            .cmd(core(flag))
+            .cmd(contract(flag, &UNDER_TREE_BORROWS))
+            .beside(),
+    ]
 }
 
 /// The parts of the tests of the contract that fit into a piece, as arguments for the test program.
@@ -420,6 +444,14 @@ pub(crate) fn fuzz(target: &str, round: u32, seconds: u32) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_miri_runs_under_tree_borrows_is_there() {
+        for part in UNDER_TREE_BORROWS {
+            let file = format!("../tests/it/{}.rs", part.trim_end_matches("::"));
+            assert!(std::path::Path::new(&file).is_file(), "{file}");
+        }
+    }
 
     #[test]
     fn shards_are_disjoint_and_complete() {

@@ -122,7 +122,7 @@ macro_rules! handles {
         }
 
         #[doc = concat!("Spawning, with the methods that [`", stringify!($Here), "`] has; what differs is said")]
-        /// here. Three allocations a child, of which one is the executor's.
+        /// here. Two allocations a child, of which one is the executor's.
         ///
         /// A child goes to the executor at once, by who spawns it, if it has its place under the limit, the
         /// nursery is being run, and the child has no deadline, timeout or cancel handle, waits for nobody

@@ -2,7 +2,8 @@
 //!
 //! A child of an [`ExecutorNursery`](crate::ExecutorNursery) is in two places: its future lies in a
 //! *task* that an executor polls, perhaps on another thread; the nursery has a *proxy* of it, which is
-//! an ordinary child and ends when the task has. Between them there is this one allocation.
+//! an ordinary child and ends when the task has. They meet in a link, which lies in the child's own block of
+//! memory ([`node`](crate::nursery::node)): the task has a claim to that, too.
 //!
 //! # State
 //!
@@ -12,6 +13,7 @@
 //! | `ENDED` | the future is gone, and `end` says how | task |
 //! | `DECIDED` | the executor has accepted the task, or may refuse it without anybody having to know | whoever offers it |
 //! | `WITHDRAWN` | the executor refused the task, and its future went back to who spawned it: there never was a child | whoever offers it |
+//! | `ALONE` | the proxy is gone, and has not taken the end | proxy |
 //!
 //! ```text
 //!                        executor accepts                poll → Ready, panic; drop
@@ -22,31 +24,34 @@
 //! ```
 //!
 //! Most are made `DECIDED`: should the executor refuse them, they are lost. `STOP` may be set at any time,
-//! also before `DECIDED`, and has no effect after `ENDED`.
+//! also before `DECIDED`, and has no effect after `ENDED`. With `ALONE` comes `STOP`.
 //!
 //! | # | bits set | who, and how | against | model |
 //! |---|---|---|---|---|
 //! | 1 | `ENDED` | the future has returned; `fetch_or` | the proxy waits | `finish_against_the_proxy` |
 //! | 2 | | | `STOP` | `finish_against_stop` |
 //! | 3 | | the executor drops the task | `STOP` | `dropped_task_against_stop` |
-//! | 4 | | any of the above | the proxy is dropped | `finish_against_the_drop_of_the_nursery` |
-//! | 5 | `STOP` | the proxy is told; `fetch_or` | the task's first poll, and its wait | `stop_against_a_pending_task` |
+//! | 4 | | any of the above | `ALONE`: who comes second drops the end | `finish_against_the_drop_of_the_nursery` |
+//! | 5 | `STOP`, perhaps `ALONE` | the proxy is told; `fetch_or` | the task's first poll, and its wait | `stop_against_a_pending_task` |
 //! | 6 | `DECIDED` | the executor has accepted; `fetch_or` | the proxy looks whether there is a child | `acceptance_against_the_proxy` |
 //! | 7 | `WITHDRAWN` | it refused; `fetch_or` | the same | `refusal_against_the_proxy` |
 //!
 //! # Invariants
 //!
-//! - **K1** `end` belongs to the task's side until `ENDED` is set, and from then on to the proxy's; to who
-//!   drops the link when both are gone.
+//! - **K1** `end` belongs to the task's side until `ENDED` is set, and from then on to the proxy's; if `ALONE`
+//!   came before, it stays the task's. Its owner empties it before he goes, for who frees the block may be
+//!   on another thread than what is in it.
 //! - **K2** There is one [`TaskSide`] and one [`ProxySide`] to a link. Each waits by `&mut` of itself, so that
 //!   each cell has one registrant.
+//! - **K3** The [`ProxySide`] lies in the payload of its link's block, and goes with it.
 //!
 //! # Orderings
 //!
 //! | site | op | order | pairs with |
 //! |---|---|---|---|
-//! | publish `ENDED` | `fetch_or` | Release | the look: publishes `end` |
+//! | publish `ENDED` | `fetch_or` | Release | the look, and `ALONE`: publishes `end` |
 //! | publish `STOP` | `fetch_or` | Release | the look: what was written before the stop is seen by the future's drop |
+//! | `ALONE` | `fetch_or` | AcqRel | as `STOP`; and `ENDED`: sees `end` |
 //! | `DECIDED`, `WITHDRAWN` | `fetch_or` | Relaxed | nothing: they publish no more than themselves |
 //! | look | load | Acquire | the first two |
 //!
@@ -56,10 +61,11 @@
 //! # Foreign code
 //!
 //! Wakers are woken and dropped after the state has changed. The future's output is dropped here only if
-//! nobody takes it: with the link.
+//! nobody takes it: last of all, by the second of proxy and task.
 
+use crate::nursery::node::{Beside, Elsewhere, JoinSide};
 use crate::nursery::panics::Panic;
-use crate::sync::{Arc, AtomicUsize, Ordering, UnsafeCell};
+use crate::sync::{AtomicUsize, Ordering, UnsafeCell};
 use crate::wake::cell::WakeCell;
 use core::task::{Context, Poll, Waker};
 
@@ -67,6 +73,7 @@ const STOP: usize = 1;
 const ENDED: usize = 1 << 1;
 const DECIDED: usize = 1 << 2;
 const WITHDRAWN: usize = 1 << 3;
+const ALONE: usize = 1 << 4;
 
 /// How a task ended.
 pub(super) enum End<O> {
@@ -78,7 +85,7 @@ pub(super) enum End<O> {
     Dropped(Option<Panic>),
 }
 
-struct Link<O> {
+pub(super) struct Link<O> {
     state: AtomicUsize,
     /// The proxy, waiting for the end.
     proxy: WakeCell,
@@ -100,26 +107,26 @@ impl<O> Drop for Link<O> {
     }
 }
 
-/// `decided`: nobody needs to know whether the executor accepts it.
-pub(super) fn new<O>(decided: bool) -> (TaskSide<O>, ProxySide<O>) {
-    let link = Arc::new(Link {
-        state: AtomicUsize::new(if decided { DECIDED } else { 0 }),
-        proxy: WakeCell::new(),
-        task: WakeCell::new(),
-        end: UnsafeCell::new(None),
-    });
-    let task = TaskSide {
-        link: Some(Arc::clone(&link)),
-        waits: false,
-    };
-    let proxy = ProxySide {
-        link,
-        has_end: false,
-    };
-    (task, proxy)
-}
-
 impl<O> Link<O> {
+    /// `decided`: nobody needs to know whether the executor accepts the task.
+    pub(super) fn new(decided: bool) -> Self {
+        Link {
+            state: AtomicUsize::new(if decided { DECIDED } else { 0 }),
+            proxy: WakeCell::new(),
+            task: WakeCell::new(),
+            end: UnsafeCell::new(None),
+        }
+    }
+
+    /// Empties `end`.
+    ///
+    /// # Safety
+    /// K1: it is the caller's.
+    unsafe fn take_end(&self) -> Option<End<O>> {
+        // SAFETY: K1 – (caller).
+        self.end.with_mut(|end| unsafe { (*end).take() })
+    }
+
     fn look(&self) -> usize {
         self.state.load(Ordering::Acquire)
     }
@@ -137,22 +144,32 @@ impl<O> Link<O> {
 /// The task's side. Who has it tells the end.
 pub(super) struct TaskSide<O> {
     /// `None`: it has told how it ended.
-    link: Option<Arc<Link<O>>>,
+    claim: Option<Elsewhere<Link<O>>>,
     /// A waker of its own was left in the link.
     waits: bool,
 }
 
 impl<O> TaskSide<O> {
+    pub(super) fn new(claim: Elsewhere<Link<O>>) -> Self {
+        TaskSide {
+            claim: Some(claim),
+            waits: false,
+        }
+    }
+
+    fn link(&self) -> Option<&Link<O>> {
+        self.claim.as_ref().map(Elsewhere::link)
+    }
+
     /// Whether the nursery wants its end.
     pub(super) fn is_stopped(&self) -> bool {
-        let link = self.link.as_ref();
-        link.is_some_and(|link| link.look() & STOP != 0)
+        self.link().is_some_and(|link| link.look() & STOP != 0)
     }
 
     /// The task is to be woken when the nursery wants its end. True: it wants it already.
     pub(super) fn wait(&mut self, waker: &Waker) -> bool {
-        if let Some(link) = &self.link {
-            self.waits = true;
+        self.waits = true;
+        if let Some(link) = self.link() {
             link.task.register(waker);
         }
         self.is_stopped()
@@ -160,39 +177,30 @@ impl<O> TaskSide<O> {
 
     /// The future is gone. No effect a second time.
     pub(super) fn end(&mut self, end: End<O>) {
-        let Some(link) = self.link.take() else {
+        let Some(claim) = self.claim.take() else {
             return;
         };
+        let link = claim.link();
         // SAFETY: K1 – the one task side has not ended until now.
         link.end.with_mut(|slot| unsafe { *slot = Some(end) });
-        link.state.fetch_or(ENDED, Ordering::Release);
-        link.wake_proxy();
-        if self.waits {
-            drop(link.task.take());
+        let before = link.state.fetch_or(ENDED, Ordering::Release);
+        let is_alone = before & ALONE != 0;
+        // SAFETY: K1 – nobody is there to take it.
+        let end = is_alone.then(|| unsafe { link.take_end() });
+        let own = self.waits.then(|| link.task.take());
+        if !is_alone {
+            link.wake_proxy();
         }
+        drop(claim);
+        drop(own);
+        drop(end);
     }
 
     /// The executor refused it, and the future goes back to who spawned it.
     pub(super) fn withdraw(&mut self) {
-        if let Some(link) = self.link.take() {
+        if let Some(claim) = self.claim.take() {
+            let link = claim.link();
             link.state.fetch_or(WITHDRAWN, Ordering::Relaxed);
-            link.wake_proxy();
-        }
-    }
-
-    /// Tells that the executor has accepted it.
-    pub(super) fn decider(&self) -> Decider<O> {
-        Decider(self.link.clone())
-    }
-}
-
-/// Tells that the executor has accepted a task which it might have refused.
-pub(super) struct Decider<O>(Option<Arc<Link<O>>>);
-
-impl<O> Decider<O> {
-    pub(super) fn accepted(self) {
-        if let Some(link) = self.0 {
-            link.state.fetch_or(DECIDED, Ordering::Relaxed);
             link.wake_proxy();
         }
     }
@@ -202,20 +210,44 @@ impl<O> Decider<O> {
 
 /// The proxy's side. Dropped, it tells the task to stop.
 pub(super) struct ProxySide<O> {
-    link: Arc<Link<O>>,
+    link: Beside<Link<O>>,
     /// It has taken the end: there is nobody to be told, and the waker, if one was left, is the task's to take.
     has_end: bool,
 }
 
 impl<O> ProxySide<O> {
-    /// Tells the task to stop: its future is dropped when it is polled next. False: it has ended before.
-    pub(super) fn stop(&self) -> bool {
-        let before = self.link.state.fetch_or(STOP, Ordering::Release);
+    /// # Safety
+    /// K3, and K2: there is one.
+    pub(super) unsafe fn new(link: Beside<Link<O>>) -> Self {
+        ProxySide {
+            link,
+            has_end: false,
+        }
+    }
+
+    fn link(&self) -> &Link<O> {
+        // SAFETY: K3 – who has the payload has a claim to the block, and lets go after it is gone.
+        unsafe { self.link.get() }
+    }
+
+    /// To tell that the executor has accepted the task.
+    pub(super) fn decider(&self) -> Decider<O> {
+        Decider(self.link.clone())
+    }
+
+    /// It was told to stop now, unless the state `before` says otherwise.
+    fn wake_task(&self, before: usize) {
         if before & (STOP | ENDED) == 0 {
-            if let Some(task) = self.link.task.take() {
+            if let Some(task) = self.link().task.take() {
                 task.wake();
             }
         }
+    }
+
+    /// Tells the task to stop: its future is dropped when it is polled next. False: it has ended before.
+    pub(super) fn stop(&self) -> bool {
+        let before = self.link().state.fetch_or(STOP, Ordering::Release);
+        self.wake_task(before);
         before & ENDED == 0
     }
 
@@ -226,24 +258,24 @@ impl<O> ProxySide<O> {
             _ if state & (DECIDED | ENDED) != 0 => Poll::Ready(true),
             _ => Poll::Pending,
         };
-        let looked = look(self.link.look());
+        let looked = look(self.link().look());
         if looked.is_ready() {
             return looked;
         }
-        self.link.proxy.register(cx.waker());
-        look(self.link.look())
+        self.link().proxy.register(cx.waker());
+        look(self.link().look())
     }
 
     /// Waits for the task's end. Not to be called again after `Ready`.
     pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<End<O>> {
-        if self.link.look() & ENDED == 0 {
-            self.link.proxy.register(cx.waker());
-            if self.link.look() & ENDED == 0 {
+        if self.link().look() & ENDED == 0 {
+            self.link().proxy.register(cx.waker());
+            if self.link().look() & ENDED == 0 {
                 return Poll::Pending;
             }
         }
         // SAFETY: K1 – `ENDED` was seen, and this is the one proxy side, borrowed mutably.
-        match self.link.end.with_mut(|end| unsafe { (*end).take() }) {
+        match unsafe { self.link().take_end() } {
             Some(end) => {
                 self.has_end = true;
                 Poll::Ready(end)
@@ -255,9 +287,29 @@ impl<O> ProxySide<O> {
 
 impl<O> Drop for ProxySide<O> {
     fn drop(&mut self) {
-        if !self.has_end {
-            self.stop();
-            drop(self.link.proxy.take());
+        if self.has_end {
+            return;
         }
+        let link = self.link();
+        let before = link.state.fetch_or(STOP | ALONE, Ordering::AcqRel);
+        // SAFETY: K1 – it ended before, and this is the one proxy side.
+        let end = (before & ENDED != 0).then(|| unsafe { link.take_end() });
+        drop(link.proxy.take());
+        self.wake_task(before);
+        drop(end);
+    }
+}
+
+/// Tells that the executor has accepted a task which it might have refused.
+pub(super) struct Decider<O>(Beside<Link<O>>);
+
+impl<O> Decider<O> {
+    /// `join` is that of the child.
+    pub(super) fn accepted<T>(self, join: &JoinSide<T>) {
+        assert!(join.is_of(&self.0), "another child's");
+        // SAFETY: `join` has a claim to the block, and is borrowed.
+        let link = unsafe { self.0.get() };
+        link.state.fetch_or(DECIDED, Ordering::Relaxed);
+        link.wake_proxy();
     }
 }

@@ -4,9 +4,11 @@
 //! end before that, but has it [stopped](Remote::stop) and polls it on: only when the executor has dropped
 //! the future, the child has ended.
 
-use crate::executor_nursery::link::{End, ProxySide};
+use crate::executor_nursery::link::{Decider, End, Link, ProxySide, TaskSide};
 use crate::executor_nursery::task::ChildTask;
-use crate::nursery::node::{Remote, Stopped};
+use crate::nursery::ended::Site;
+use crate::nursery::node::{self, JoinSide, NurserySide, Remote, Stopped};
+use crate::nursery::options::Aside;
 use crate::nursery::panics::{Panic, resume};
 use crate::spawn::Spawn;
 use crate::sync::Arc;
@@ -15,16 +17,70 @@ use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
 /// The proxy of a task that the executor has, or is about to be given by who spawns it.
-pub(super) struct Proxy<O> {
+struct Proxy<O> {
     side: ProxySide<O>,
     /// What the future's drop panicked with: as if it were this one's.
     panic: Option<Panic>,
 }
 
 impl<O> Proxy<O> {
-    pub(super) fn new(side: ProxySide<O>) -> Self {
+    fn new(side: ProxySide<O>) -> Self {
         Proxy { side, panic: None }
     }
+}
+
+/// A child, and its task for an executor.
+pub(super) struct Made<F: Future, T> {
+    pub(super) child: NurserySide,
+    pub(super) join: JoinSide<T>,
+    pub(super) task: ChildTask<F>,
+    /// For a task that was not made `decided`.
+    pub(super) decider: Decider<F::Output>,
+}
+
+/// A child with its task, which is for the caller to give to an executor. `decided`: nobody needs to know
+/// whether that accepts it.
+pub(super) fn with_task<F, T, E, M>(site: Site, future: F, aside: M, decided: bool) -> Made<F, T>
+where
+    F: Future<Output = Result<T, E>>,
+    M: Aside,
+{
+    let mut rest = None;
+    let make = |claim, link| {
+        // SAFETY: K2 – the one; K3 – it goes into the payload.
+        let side = unsafe { ProxySide::new(link) };
+        rest = Some((ChildTask::new(future, TaskSide::new(claim)), side.decider()));
+        Proxy::new(side)
+    };
+    let (child, join) = node::new_linked(site, aside, Link::new(decided), make);
+    let Some((task, decider)) = rest else {
+        unreachable!("a child is made with its proxy")
+    };
+    Made {
+        child,
+        join,
+        task,
+        decider,
+    }
+}
+
+/// A child whose task the executor is given when the nursery starts it.
+pub(super) fn queued<F, T, E, M, S>(
+    site: Site,
+    future: F,
+    aside: M,
+    executor: Arc<S>,
+) -> (NurserySide, JoinSide<T>)
+where
+    F: Future<Output = Result<T, E>>,
+    M: Aside,
+    S: Spawn<ChildTask<F>>,
+{
+    node::new_linked(site, aside, Link::new(true), |claim, link| Queued {
+        waiting: Some((ChildTask::new(future, TaskSide::new(claim)), executor)),
+        // SAFETY: K2 – the one; K3 – it goes into the payload.
+        proxy: Proxy::new(unsafe { ProxySide::new(link) }),
+    })
 }
 
 /// Nothing in it is pinned by its place.
@@ -74,19 +130,10 @@ impl<O> Drop for Proxy<O> {
 }
 
 /// The proxy of a task that the executor is given when the nursery starts the child.
-pub(super) struct Queued<F: Future, S> {
+struct Queued<F: Future, S> {
     /// `None`: the executor was asked.
     waiting: Option<(ChildTask<F>, Arc<S>)>,
     proxy: Proxy<F::Output>,
-}
-
-impl<F: Future, S> Queued<F, S> {
-    pub(super) fn new(task: ChildTask<F>, side: ProxySide<F::Output>, executor: Arc<S>) -> Self {
-        Queued {
-            waiting: Some((task, executor)),
-            proxy: Proxy::new(side),
-        }
-    }
 }
 
 /// The task is pinned by the executor, not here.

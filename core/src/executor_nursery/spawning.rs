@@ -15,18 +15,25 @@
 //!
 //! As in [`spawner`](crate::nursery::spawner). The executor is called when the child is in.
 
-use crate::executor_nursery::proxy::{Proxy, Queued};
-use crate::executor_nursery::task::{self, ChildTask};
+use crate::executor_nursery::proxy::{Made, queued, with_task};
+use crate::executor_nursery::task::ChildTask;
 use crate::nursery::ended::Site;
 use crate::nursery::join::{Join, SpawnWait};
-use crate::nursery::node;
-use crate::nursery::options::{Aside, Options};
+use crate::nursery::options::{Aside, Meta, Options};
 use crate::nursery::spawner::{Spawner, cancelled};
 use crate::spawn::{Spawn, TrySpawnError};
 use crate::sync::Arc;
 use core::future::Future;
 
 impl<'env, E> Spawner<'env, E> {
+    /// What is said about a child beside its future. One that can be called is told by a token of its own.
+    #[inline]
+    fn split(&self, options: Options) -> (Site, Option<Meta>) {
+        let (site, shared) = (options.site, &self.shared);
+        (site, options.called(&shared.token).aside(shared.watched))
+    }
+
+    #[inline]
     pub(super) fn spawn_on<S, T, F>(
         &self,
         executor: &Arc<S>,
@@ -37,8 +44,8 @@ impl<'env, E> Spawner<'env, E> {
         S: Spawn<ChildTask<F>>,
         F: Future<Output = Result<T, E>>,
     {
-        let (site, options) = (options.site, options.called(&self.shared.token));
-        match options.aside(self.shared.watched) {
+        let (site, aside) = self.split(options);
+        match aside {
             None => self.submit_on(executor, site, future, ()),
             Some(meta) => self.submit_on(executor, site, future, meta),
         }
@@ -54,8 +61,8 @@ impl<'env, E> Spawner<'env, E> {
         S: Spawn<ChildTask<F>>,
         F: Future<Output = Result<T, E>>,
     {
-        let (site, options) = (options.site, options.called(&self.shared.token));
-        match options.aside(self.shared.watched) {
+        let (site, aside) = self.split(options);
+        match aside {
             None => self.try_submit_on(executor, site, future, ()),
             Some(meta) => self.try_submit_on(executor, site, future, meta),
         }
@@ -71,13 +78,14 @@ impl<'env, E> Spawner<'env, E> {
         S: Spawn<ChildTask<F>>,
         F: Future<Output = Result<T, E>>,
     {
-        let (site, options) = (options.site, options.called(&self.shared.token));
-        match options.aside(self.shared.watched) {
+        let (site, aside) = self.split(options);
+        match aside {
             None => self.submit_wait_on(executor, site, future, ()),
             Some(meta) => self.submit_wait_on(executor, site, future, meta),
         }
     }
 
+    #[inline]
     fn submit_on<S, T, F, M>(&self, executor: &Arc<S>, site: Site, future: F, aside: M) -> Join<T>
     where
         S: Spawn<ChildTask<F>>,
@@ -91,13 +99,11 @@ impl<'env, E> Spawner<'env, E> {
         }
         let placed = aside.wants_place() && shared.room.try_take();
         let at_once = placed && aside.is_free() && shared.is_running();
-        let (task, side) = task::new(future, true);
         let (child, task, join) = if at_once {
-            let (child, join) = node::new_remote(site, Proxy::new(side), aside);
-            (child, Some(task), join)
+            let made = with_task(site, future, aside, true);
+            (made.child, Some(made.task), made.join)
         } else {
-            let queued = Queued::new(task, side, Arc::clone(executor));
-            let (child, join) = node::new_remote(site, queued, aside);
+            let (child, join) = queued(site, future, aside, Arc::clone(executor));
             (child, None, join)
         };
         child.head().placed.set(placed);
@@ -138,9 +144,12 @@ impl<'env, E> Spawner<'env, E> {
         if placed && !shared.room.try_take() {
             return Err(TrySpawnError::Full(future));
         }
-        let (task, side) = task::new(future, false);
-        let decider = task.decider();
-        let (child, join) = node::new_remote(site, Proxy::new(side), aside);
+        let Made {
+            child,
+            join,
+            task,
+            decider,
+        } = with_task(site, future, aside, false);
         child.head().placed.set(placed);
         let (task, refusal): (_, fn(F) -> _) = match shared.push(child) {
             Err(refused) => {
@@ -149,7 +158,7 @@ impl<'env, E> Spawner<'env, E> {
             }
             Ok(()) => match executor.spawn(task) {
                 Ok(()) => {
-                    decider.accepted();
+                    decider.accepted(&join);
                     return Ok(Join::new(join));
                 }
                 Err(refused) => (refused.into_inner(), TrySpawnError::Refused),
@@ -182,9 +191,7 @@ impl<'env, E> Spawner<'env, E> {
             drop(future);
             return SpawnWait::refused(shared, cancelled(reason, site, aside));
         }
-        let (task, side) = task::new(future, true);
-        let queued = Queued::new(task, side, Arc::clone(executor));
-        let (child, join) = node::new_remote(site, queued, aside);
+        let (child, join) = queued(site, future, aside, Arc::clone(executor));
         SpawnWait::new(shared, child, join)
     }
 }

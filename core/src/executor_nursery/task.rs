@@ -5,7 +5,7 @@
 //! The future is polled and dropped through [`attempt`]: what it panics with goes to the nursery, not to
 //! the executor. Its drop comes before its end is told, always.
 
-use crate::executor_nursery::link::{self, Decider, End, ProxySide, TaskSide};
+use crate::executor_nursery::link::{End, TaskSide};
 use crate::nursery::panics::{Panic, attempt, swallow};
 use core::fmt;
 use core::future::Future;
@@ -38,16 +38,10 @@ pin_project! {
     }
 }
 
-/// A task, and the other end of its link. `decided`: nobody needs to know whether the executor accepts it.
-pub(super) fn new<F: Future>(future: F, decided: bool) -> (ChildTask<F>, ProxySide<F::Output>) {
-    let (side, proxy) = link::new(decided);
-    let future = Some(future);
-    (ChildTask { future, side }, proxy)
-}
-
 impl<F: Future> ChildTask<F> {
-    pub(super) fn decider(&self) -> Decider<F::Output> {
-        self.side.decider()
+    pub(super) fn new(future: F, side: TaskSide<F::Output>) -> Self {
+        let future = Some(future);
+        ChildTask { future, side }
     }
 
     /// The executor refused it: there never was a child.

@@ -2,8 +2,8 @@
 //!
 //! # Layout
 //!
-//! One allocation: `Node` (head) · `Meta` (only if there is more to a child than its future) · payload. The
-//! payload is the future until it ends, then in the same bytes the output, or the reason why there is
+//! One allocation: `Node` (head) · a link (only if its work is done elsewhere, by who needs one) · `Meta`
+//! (only if there is more to a child than its future) · payload. The payload is the future until it ends, then in the same bytes the output, or the reason why there is
 //! none. The head knows neither type: a table of functions made per future type does.
 //!
 //! The future may stand for work that is done elsewhere ([`Remote`]): then it is not dropped to end the child,
@@ -54,7 +54,7 @@
 //! # Invariants
 //!
 //! - **C1** The block lives until both `NURSERY_GONE` and `JOIN_GONE` are set; who sets the second
-//!   frees it. A side that has not set its bit may read the head.
+//!   frees it (or lets go of it: C7). A side that has not set its bit may read the head.
 //! - **C2** While `has_future`, the payload holds the future. It belongs to the nursery's side; or,
 //!   if `ABANDONED` came before `CLAIMED`, to the join side. It never moves.
 //! - **C3** After `DONE` the payload holds the output. It belongs to the join side until that sets
@@ -67,6 +67,8 @@
 //! - **C5** The plain fields belong to the maker until the node is pushed, then to the nursery; `taken`
 //!   to the join side, and then to who frees the block.
 //! - **C6** The table's functions are those of the type with which the block was made.
+//! - **C7** A block with a link is used by two: the sides, until C1 is over, and the worker. The sides drop all
+//!   but head and link before they let go of it. Who lets go second drops those and frees the block.
 //!
 //! # Orderings
 //!
@@ -105,12 +107,14 @@
 //! | room | what it holds |
 //! |---|---|
 //! | `head` | the head, and the end of a block |
+//! | `lent` | the link of a block whose work is done elsewhere, and the worker's claim |
 //! | `block` | the block, and the code that knows its type |
 //! | `nursery_side` | what the nursery does with a child |
 //! | `join_side` | what a join, or who waits for room, does with it |
 
 // Each uses only what stands above it.
 mod head;
+mod lent;
 mod block;
 mod nursery_side;
 mod join_side;
@@ -118,11 +122,13 @@ mod join_side;
 pub(crate) use block::{Outcome, Remote};
 pub(crate) use head::{Exit, Node, Stopped};
 pub(crate) use join_side::JoinSide;
+pub(crate) use lent::{Beside, Elsewhere};
 pub(crate) use nursery_side::NurserySide;
 
 use crate::nursery::ended::Site;
 use crate::nursery::node::block::Typed;
 use crate::nursery::node::head::Claim;
+use crate::nursery::node::lent::Linked;
 use crate::nursery::options::Aside;
 use core::future::Future;
 use core::marker::PhantomData;
@@ -144,6 +150,22 @@ where
     M: Aside,
 {
     let node = Typed::<F, T, E, M>::allocate_remote(site, future, aside);
+    (NurserySide(node), JoinSide(node, PhantomData))
+}
+
+/// Makes a child whose work is done by who gets the claim to its link. The two sides must both be
+/// released, the claim as well. `make` must not panic.
+pub(crate) fn new_linked<F, T, E, M, L>(
+    site: Site,
+    aside: M,
+    link: L,
+    make: impl FnOnce(Elsewhere<L>, Beside<L>) -> F,
+) -> (NurserySide, JoinSide<T>)
+where
+    F: Future<Output: Outcome<T, E>> + Remote,
+    M: Aside,
+{
+    let node = Typed::<F, T, E, M, Linked<L>>::allocate_linked(site, aside, link, make);
     (NurserySide(node), JoinSide(node, PhantomData))
 }
 

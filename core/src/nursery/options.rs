@@ -114,6 +114,7 @@ impl Options {
 
     /// A child that is told when it is to end, in a nursery with this token. (A plain one that can be
     /// called keeps the reason in a token of its own until it has ended.)
+    #[inline]
     pub(crate) fn called(mut self, nursery: &CancellationToken) -> Self {
         if self.name.is_some() || self.more.as_ref().is_some_and(|more| more.key.is_some()) {
             self.own(nursery);

@@ -7,6 +7,7 @@ use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::head::{
     Claim, Exit, Node, Progress, RemoteTable, Stopped, VTable, drop_future,
 };
+use crate::nursery::node::lent::{Beside, Elsewhere, Linked};
 use crate::nursery::options::Aside;
 use crate::nursery::panics::Panics;
 use crate::reason::Reason;
@@ -62,9 +63,10 @@ pub(crate) trait Remote {
     }
 }
 
+/// `H` is a [`Node`], or begins with one.
 #[repr(C)]
-struct Block<F, T, M> {
-    node: Node,
+struct Block<H, F, T, M> {
+    head: H,
     aside: M,
     payload: Payload<F, T>,
 }
@@ -80,12 +82,12 @@ union Payload<F, T> {
     end: ManuallyDrop<Option<Reason>>,
 }
 
-pub(super) struct Typed<F, T, E, M>(PhantomData<(F, T, E, M)>);
+pub(super) struct Typed<F, T, E, M, H = Node>(PhantomData<(F, T, E, M, H)>);
 
-impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
+impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside, H> Typed<F, T, E, M, H> {
     const VTABLE: VTable = VTable {
-        layout: Layout::new::<Block<F, T, M>>(),
-        payload: offset_of!(Block<F, T, M>, payload),
+        layout: Layout::new::<Block<H, F, T, M>>(),
+        payload: offset_of!(Block<H, F, T, M>, payload),
         poll: Self::poll,
         drop_future: Self::drop_future,
         drop_output: if needs_drop::<T>() {
@@ -94,22 +96,26 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
             None
         },
         meta: if M::IS_META {
-            Some(offset_of!(Block<F, T, M>, aside))
+            Some(offset_of!(Block<H, F, T, M>, aside))
         } else {
             assert!(!needs_drop::<M>(), "nobody would drop it");
             None
         },
         remote: None,
+        let_go: None,
     };
 
-    pub(super) fn allocate(site: Site, future: F, aside: M) -> NonNull<Node> {
-        Self::allocate_with(const { &Self::VTABLE }, site, future, aside)
-    }
-
-    fn allocate_with(vtable: &'static VTable, site: Site, future: F, aside: M) -> NonNull<Node> {
+    /// `head` makes a `H` of a node, which it begins with; `make` a future, in a block without one.
+    fn allocate_with(
+        vtable: &'static VTable,
+        site: Site,
+        aside: M,
+        head: impl FnOnce(Node) -> H,
+        make: impl FnOnce(NonNull<Node>) -> F,
+    ) -> NonNull<Node> {
         let layout = Self::VTABLE.layout;
         // SAFETY: the layout is not empty, it holds a `Node`.
-        let raw = unsafe { alloc(layout) }.cast::<Block<F, T, M>>();
+        let raw = unsafe { alloc(layout) }.cast::<Block<H, F, T, M>>();
         let Some(block) = NonNull::new(raw) else {
             handle_alloc_error(layout)
         };
@@ -131,17 +137,17 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
             next: Cell::new(ptr::null_mut()),
             younger: Cell::new(ptr::null_mut()),
         };
-        let payload = Payload {
-            future: ManuallyDrop::new(future),
-        };
+        let to = block.as_ptr();
         // SAFETY: fresh memory of this layout.
         unsafe {
-            block.write(Block {
-                node,
-                aside,
-                payload,
-            });
+            (&raw mut (*to).head).write(head(node));
+            (&raw mut (*to).aside).write(aside);
         }
+        let payload = Payload {
+            future: ManuallyDrop::new(make(block.cast())),
+        };
+        // SAFETY: as above; nobody has looked at it yet.
+        unsafe { (&raw mut (*to).payload).write(payload) };
         block.cast()
     }
 
@@ -149,7 +155,7 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
     /// C6; the payload is the caller's.
     unsafe fn payload(node: NonNull<Node>) -> *mut Payload<F, T> {
         // SAFETY: (caller) the block is of this type, so the field lies within it.
-        unsafe { &raw mut (*node.cast::<Block<F, T, M>>().as_ptr()).payload }
+        unsafe { &raw mut (*node.cast::<Block<H, F, T, M>>().as_ptr()).payload }
     }
 
     /// Takes the future out, which was never polled.
@@ -228,7 +234,46 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
     }
 }
 
+impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
+    pub(super) fn allocate(site: Site, future: F, aside: M) -> NonNull<Node> {
+        let vtable = const { &Self::VTABLE };
+        Self::allocate_with(vtable, site, aside, |node| node, |_| future)
+    }
+}
+
 impl<F: Future<Output: Outcome<T, E>> + Remote, T, E, M: Aside> Typed<F, T, E, M> {
+    pub(super) fn allocate_remote(site: Site, future: F, aside: M) -> NonNull<Node> {
+        let vtable = const { &Self::REMOTE };
+        Self::allocate_with(vtable, site, aside, |node| node, |_| future)
+    }
+}
+
+impl<F, T, E, M, L> Typed<F, T, E, M, Linked<L>>
+where
+    F: Future<Output: Outcome<T, E>> + Remote,
+    M: Aside,
+{
+    const LINKED: VTable = VTable {
+        let_go: Some(Linked::<L>::let_go),
+        ..Self::REMOTE
+    };
+
+    pub(super) fn allocate_linked(
+        site: Site,
+        aside: M,
+        link: L,
+        make: impl FnOnce(Elsewhere<L>, Beside<L>) -> F,
+    ) -> NonNull<Node> {
+        let vtable = const { &Self::LINKED };
+        let head = |node| Linked::new(node, link);
+        Self::allocate_with(vtable, site, aside, head, |node| {
+            // SAFETY: C6 – the head is made above; C7 – the one worker's.
+            unsafe { make(Elsewhere::new(node), Beside::new(node)) }
+        })
+    }
+}
+
+impl<F: Future<Output: Outcome<T, E>> + Remote, T, E, M: Aside, H> Typed<F, T, E, M, H> {
     const REMOTE: VTable = VTable {
         remote: Some(RemoteTable {
             may_be_lost: F::MAY_BE_LOST,
@@ -238,10 +283,6 @@ impl<F: Future<Output: Outcome<T, E>> + Remote, T, E, M: Aside> Typed<F, T, E, M
         }),
         ..Self::VTABLE
     };
-
-    pub(super) fn allocate_remote(site: Site, future: F, aside: M) -> NonNull<Node> {
-        Self::allocate_with(const { &Self::REMOTE }, site, future, aside)
-    }
 
     unsafe fn has_begun(node: NonNull<Node>) -> bool {
         // SAFETY: C6, C2 – the caller owns the payload, which holds the future; nobody is polling it.

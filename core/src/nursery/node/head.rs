@@ -125,6 +125,9 @@ pub(super) struct VTable {
     pub(super) meta: Option<usize>,
     /// `None`: its work is done here, in `poll`.
     pub(super) remote: Option<RemoteTable>,
+    /// Lets go of a block with a link, of which all but link and head has been dropped. `None`: there is no
+    /// link.
+    pub(super) let_go: Option<unsafe fn(NonNull<Node>)>,
 }
 
 /// What a `Remote` says to being told to end.
@@ -201,15 +204,17 @@ pub(super) unsafe fn free(node: NonNull<Node>, state: usize) {
     impl Drop for Free {
         #[inline]
         fn drop(&mut self) {
-            // SAFETY: C1 – the block is ours alone; head and aside are dropped once, here. C6 – there
-            // is a `Meta` where the table says so.
+            // SAFETY: C1 – both sides have let go, and this is who saw it; the aside is dropped once, here.
+            // C6 – there is a `Meta` where the table says so, and a link; C7 – this is the sides' end.
             unsafe {
                 let vtable = self.0.as_ref().vtable;
                 if let Some(at) = vtable.meta {
                     ptr::drop_in_place(self.0.byte_add(at).cast::<Meta>().as_ptr());
                 }
-                ptr::drop_in_place(self.0.as_ptr());
-                dealloc(self.0.as_ptr().cast(), vtable.layout);
+                match vtable.let_go {
+                    None => free_memory(self.0),
+                    Some(let_go) => let_go(self.0),
+                }
             }
         }
     }
@@ -227,6 +232,20 @@ pub(super) unsafe fn free(node: NonNull<Node>, state: usize) {
         }
     }
     drop(rest);
+}
+
+/// Drops the head and frees the block.
+///
+/// # Safety
+/// C1, C7: the block is the caller's alone, and all else in it has been dropped.
+#[inline]
+pub(super) unsafe fn free_memory(node: NonNull<Node>) {
+    // SAFETY: (caller).
+    unsafe {
+        let layout = node.as_ref().vtable.layout;
+        ptr::drop_in_place(node.as_ptr());
+        dealloc(node.as_ptr().cast(), layout);
+    }
 }
 
 /// The last act of a side: a guard, for what goes before may panic.

@@ -8,6 +8,7 @@ use crate::nursery::node::head::{
     ABANDONED, CLAIMED, DONE, ENDED, FLAGS, JOIN_GONE, LetGo, Node, STARTED, WAITED, drop_future,
     meta, with_end,
 };
+use crate::nursery::node::lent::Beside;
 use crate::nursery::options::Meta;
 use crate::observe::Id;
 use crate::sync::Ordering;
@@ -27,6 +28,11 @@ impl<T> JoinSide<T> {
     fn head(&self) -> &Node {
         // SAFETY: C1 – our side has not let go.
         unsafe { self.0.as_ref() }
+    }
+
+    /// Whether that is the link of this child's block.
+    pub(crate) fn is_of<L>(&self, link: &Beside<L>) -> bool {
+        link.is_of(self.0)
     }
 
     /// The state, once it has one of `bits`; else `waker` is registered.
