@@ -10,7 +10,8 @@ const OPTIONS: [&str; 3] = ["--work=0s", "--tick=20ms", "--budget=5h"];
 fn load(options: &[&str]) {
     let lame_duck = lame_duck();
     let all = [&OPTIONS[..], &[&lame_duck], options].concat();
-    let table = run(under_load(&all), requests());
+    let stubborn = all.contains(&"--stubborn");
+    let table = run(under_load(&all), requests(), stubborn);
     println!("{NAME} {}\n{table}", all.join(" "));
     table.assert_nobody_is_lost();
 }
@@ -23,6 +24,11 @@ fn nobody_is_lost() {
 #[test]
 fn nobody_is_lost_if_idle_connections_are_closed_at_once() {
     load(&["--linger=0s"]);
+}
+
+#[test]
+fn nobody_else_is_lost_with_one_that_is_forced() {
+    load(&["--linger=1s", "--stubborn"]);
 }
 
 /// Only if it is asked for, by GRACEFUL_HEY: not everybody has it.
