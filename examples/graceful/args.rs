@@ -14,6 +14,7 @@ Routes:
   GET  /events        server-sent events, one each --tick; the last one is `goodbye`
   POST /work          puts an item into the queue: 202, or 503 when it is full or closed
   GET  /stubborn      never answers and never stops (only with --stubborn)
+  GET  /panic         panics: 500, and nobody else is hurt (only with --stubborn)
 
 A request may say how long its client will wait: `grpc-timeout: 250m`, or `x-budget-ms: 250`. A bad \
 value is answered by 400, a spent one by 504 before the handler begins, and a handler that is not \
@@ -81,7 +82,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "1s")]
     pub(crate) tick: Duration,
 
-    /// Serve /stubborn, too
+    /// Serve /stubborn and /panic, too
     #[arg(long)]
     pub(crate) stubborn: bool,
 

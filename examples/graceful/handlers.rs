@@ -52,6 +52,7 @@ impl<N: Net> Call<N> {
                 ticker.run(&self.server, &self.stop).await;
                 return Ok(());
             }
+            Route::Panic => panic!("asked for by a client"),
             Route::Stubborn => {
                 // A child that is told and does not heed.
                 let child = self.scope.child().name("stubborn");

@@ -12,6 +12,7 @@ pub(crate) enum Route {
     Events,
     Work,
     Stubborn,
+    Panic,
     /// None: what the client is told.
     No(StatusCode, &'static str),
 }
@@ -26,6 +27,7 @@ impl Route {
             "/events" => (Method::GET, Route::Events),
             "/work" => (Method::POST, Route::Work),
             "/stubborn" if is_stubborn => (Method::GET, Route::Stubborn),
+            "/panic" if is_stubborn => (Method::GET, Route::Panic),
             _ => return Route::No(StatusCode::NOT_FOUND, "there is nothing here"),
         };
         match *method == expected {
@@ -44,6 +46,7 @@ impl Route {
             Route::Events => "GET /events",
             Route::Work => "POST /work",
             Route::Stubborn => "GET /stubborn",
+            Route::Panic => "GET /panic",
             Route::No(..) => "nothing",
         }
     }

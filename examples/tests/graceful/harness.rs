@@ -15,7 +15,8 @@ const WATCHDOG: Duration = Duration::from_secs(300);
 
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_graceful"));
-    command.stdin(Stdio::null());
+    // One that panics is told to.
+    command.env("RUST_BACKTRACE", "0").stdin(Stdio::null());
     command
 }
 

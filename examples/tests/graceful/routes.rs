@@ -26,6 +26,19 @@ fn each_route_answers() {
 }
 
 #[test]
+fn a_panic_is_the_answer_of_one_request_and_hurts_no_other() {
+    let mut server = graceful(&["--stubborn", "--lame-duck=0s"]);
+    let other = Curl::start(&[&server.url("/slow?ms=500")]);
+    server.wait_for("GET /slow: sleeps");
+    let got = curl(&[&server.url("/panic")]);
+    assert_eq!((got.status, &*got.body), (500, "the handler panicked\n"));
+    assert_eq!(other.end().status, 200);
+    server.terminate();
+    let ran = server.end();
+    ran.assert_code(0).assert_says("2 begun, 2 answered");
+}
+
+#[test]
 fn an_item_has_a_limit() {
     let server = graceful(&["--lame-duck=0s"]);
     let long = "x".repeat(64 * 1024 + 1);
