@@ -40,6 +40,13 @@
     feature = "tracing",
     doc = "| [`mod@tracing`] | `tracing` | spans and events of tracing | none |"
 )]
+#![cfg_attr(
+    all(
+        feature = "wasm",
+        any(all(target_family = "wasm", target_os = "unknown"), umbel_docs)
+    ),
+    doc = "| [`wasm`] | `wasm` | timers, tasks and `AbortSignal`s of JavaScript's, on wasm32-unknown-unknown | none |"
+)]
 //!
 //! No feature is on by default. A library that only takes a token or a signal, a timer or an
 //! executor depends on `umbel-core` alone; a program chooses its adapters here.
@@ -67,13 +74,22 @@ pub mod time;
 pub mod tokio;
 #[cfg(feature = "tracing")]
 pub mod tracing;
+#[cfg(all(
+    feature = "wasm",
+    any(all(target_family = "wasm", target_os = "unknown"), umbel_docs)
+))]
+#[cfg_attr(
+    docsrs,
+    doc(cfg(all(feature = "wasm", target_family = "wasm", target_os = "unknown")))
+)]
+pub mod wasm;
 
 /// The README's example compiles.
-#[cfg(doctest)]
+#[cfg(all(doctest, not(umbel_docs)))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
 /// So do those of the page on shapes.
-#[cfg(doctest)]
+#[cfg(all(doctest, not(umbel_docs)))]
 #[doc = include_str!("../../docs/shapes.md")]
 struct Shapes;

@@ -5,7 +5,8 @@
 //! express that: otherwise the first use), so that what was measured shortly before it counts. All
 //! adapters share it, so instants of one adapter may be compared with those of another, and a deadline
 //! made here may be given to any timer of this crate. On targets where the standard library has no clock
-//! (wasm32-unknown-unknown) everything here panics, as [`std::time::Instant::now`] does.
+//! (wasm32-unknown-unknown) everything here panics, as [`std::time::Instant::now`] does; there the
+//! feature `wasm` has a clock.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant as StdInstant};

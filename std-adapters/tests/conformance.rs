@@ -11,7 +11,7 @@ use umbel::async_std::{AsyncStdLocalSpawn, AsyncStdSpawn, AsyncStdTimer};
 use umbel::smol::{SmolExecutor, SmolLocalExecutor, SmolSpawn, SmolTimer};
 use umbel::tokio::{TokioHandle, TokioSpawn, TokioTimer};
 use umbel::{BoxTask, ManualClock, Spawn, Timer};
-use umbel_conformance::{Kept, NoExecutor, Runtime, check, table};
+use umbel_conformance::{Blocks, Kept, NoExecutor, Runtime, check, table};
 
 /// A runtime of three parts.
 struct Parts<T, S, B> {
@@ -34,10 +34,6 @@ where
     type Timer = T;
     type Executor = S;
 
-    fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.block_on.wait(future)
-    }
-
     fn timer(&self) -> T {
         self.timer.clone()
     }
@@ -47,9 +43,19 @@ where
     }
 }
 
+impl<T, S, B> Blocks for Parts<T, S, B>
+where
+    Self: Runtime,
+    B: Waits,
+{
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.block_on.wait(future)
+    }
+}
+
 fn kept<T, S, B>(name: &str, timer: T, executor: S, block_on: B) -> Kept
 where
-    Parts<T, S, B>: Runtime,
+    Parts<T, S, B>: Blocks,
 {
     let parts = Parts {
         timer,
@@ -117,6 +123,16 @@ impl Runtime for Bare {
     type Timer = ManualClock;
     type Executor = NoExecutor;
 
+    fn timer(&self) -> ManualClock {
+        self.0.clone()
+    }
+
+    fn executor(&self) -> Option<NoExecutor> {
+        None
+    }
+}
+
+impl Blocks for Bare {
     fn block_on<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
         let waker = Arc::new(Unpark(thread::current())).into();
@@ -129,14 +145,6 @@ impl Runtime for Bare {
                 None => thread::park(),
             }
         }
-    }
-
-    fn timer(&self) -> ManualClock {
-        self.0.clone()
-    }
-
-    fn executor(&self) -> Option<NoExecutor> {
-        None
     }
 }
 

@@ -1,12 +1,15 @@
 //! `cargo xtask ci`: the steps, as data, and the run over all of them.
 
 use crate::bare;
+use crate::bindgen;
 use crate::deep;
 use crate::defmt;
 use crate::embedded;
+use crate::js;
 use crate::step::{self, Cmd, Row, Step};
 use crate::tools::{Need, Tools};
 use crate::ui;
+use crate::web;
 use std::time::Duration;
 
 /// What the README tells a newcomer to type; a test compares the two.
@@ -61,6 +64,8 @@ fn steps() -> Vec<Step> {
     steps.push(size());
     steps.push(bare::step());
     steps.push(defmt::step());
+    steps.extend(js::steps());
+    steps.push(web::step());
     steps.extend(fuzz());
     steps.push(package());
     steps
@@ -105,7 +110,10 @@ fn lints() -> Vec<Step> {
             .need(Need::Component("rustfmt"))
             .run_line("cargo fmt --all --check")
             .run_line("cargo fmt --manifest-path fuzz/Cargo.toml --check")
-            .run_line("cargo fmt --manifest-path examples/embedded/Cargo.toml --check"),
+            .run_line("cargo fmt --manifest-path examples/embedded/Cargo.toml --check")
+            .cmd(
+                Cmd::new("cargo fmt --check --manifest-path").arg(bindgen::MANIFEST),
+            ),
         Step::new("clippy")
             .need(Need::Component("clippy"))
             .run_line("cargo clippy --workspace --all-targets --all-features -- -D warnings")
@@ -147,11 +155,28 @@ fn lints() -> Vec<Step> {
             .cmd(cfg_clippy("loom"))
             .cmd(cfg_clippy("step")),
         clippy_firmware(),
+        for_javascript(),
         Step::new("docs").cmd(
             Cmd::new("cargo doc --workspace --no-deps --all-features")
                 .env("RUSTDOCFLAGS", "-D warnings"),
         ),
     ]
+}
+
+/// What is there on no other target: lints and docs.
+fn for_javascript() -> Step {
+    let target = |line: &str| Cmd::new(line).args(["--target", bindgen::TARGET].map(String::from));
+    let denied = ["--", "-D", "warnings"].map(String::from);
+    Step::new("clippy and docs for JavaScript")
+        .need(Need::Target(bindgen::TARGET))
+        .need(Need::Component("clippy"))
+        .cmd(target("cargo clippy -p umbel --features wasm").args(denied.clone()))
+        .cmd(target("cargo clippy -p umbel-wasm-tests").args(denied.clone()))
+        .cmd(target("cargo clippy -p umbel-web").args(denied))
+        .cmd(
+            target("cargo doc -p umbel --no-deps --features wasm")
+                .env("RUSTDOCFLAGS", "-D warnings"),
+        )
 }
 
 fn clippy_firmware() -> Step {
@@ -206,6 +231,24 @@ fn msrv() -> Step {
         .cmd(check("-p umbel-core"))
         .cmd(check("-p umbel-embassy"))
         .cmd(check("-p umbel-core --no-default-features"))
+        // What is for JavaScript, as docs.rs sees it: built for this machine, its examples too.
+        .cmd(
+            Cmd::new(&format!(
+                "cargo +{MSRV} test --locked -p umbel --features wasm"
+            ))
+            .target_dir("msrv-docs")
+            .args(["--lib", "wasm::"].map(String::from))
+            .env("RUSTFLAGS", "--cfg umbel_docs"),
+        )
+        .cmd(
+            Cmd::new(&format!(
+                "cargo +{MSRV} test --locked -p umbel --features wasm"
+            ))
+            .target_dir("msrv-docs")
+            .args(["--doc", "wasm"].map(String::from))
+            .env("RUSTFLAGS", "--cfg umbel_docs")
+            .env("RUSTDOCFLAGS", "--cfg umbel_docs"),
+        )
         .cmd(
             Cmd::new(&format!(
                 "cargo +{MSRV} test --locked -p umbel --test shapes"

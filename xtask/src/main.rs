@@ -1,16 +1,20 @@
 //! The project's tooling: `cargo xtask ci` is all that CI does, `cargo xtask deep JOB` the proofs
 //! that take too long for it, `cargo xtask bench WHAT` the comparison with the peers, `cargo xtask
 //! embedded` the firmware under interrupts, `cargo xtask size` what a token costs in flash, `cargo
-//! xtask bare` that the core needs neither `alloc` nor `std`, `cargo xtask ui` what mistakes look like.
+//! xtask bare` that the core needs neither `alloc` nor `std`, `cargo xtask js` what is for JavaScript, in
+//! node, `cargo xtask ui` what mistakes look like, `cargo xtask web` a page in which fetches run in
+//! a nursery.
 #![forbid(unsafe_code)]
 
 mod bare;
 mod bench;
+mod bindgen;
 mod ci;
 mod coverage;
 mod deep;
 mod defmt;
 mod embedded;
+mod js;
 mod orderings;
 mod size;
 mod step;
@@ -18,6 +22,7 @@ mod table;
 mod tools;
 mod ui;
 mod wasm;
+mod web;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -50,8 +55,12 @@ enum Task {
     Bare,
     /// Runs the core's tests on wasm32, in node.
     Wasm,
+    /// Runs the tests of `umbel::wasm`, in node or in Chromium.
+    Js(js::Args),
     /// Decodes what a firmware logs through defmt.
     Defmt,
+    /// Builds and serves the page of `examples/web`, or clicks through it in Chromium.
+    Web(web::Args),
 }
 
 fn main() -> Result<ExitCode> {
@@ -76,6 +85,8 @@ fn main() -> Result<ExitCode> {
         // Ctrl-C ends it and the benchmarks alike: nothing is to be tidied up.
         Task::Bench(args) => return bench::run(args),
         Task::Defmt => return defmt::run().map(|()| ExitCode::SUCCESS),
+        Task::Js(args) => return js::run(args).map(|()| ExitCode::SUCCESS),
+        Task::Web(args) => return web::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Wasm => return wasm::run().map(|()| ExitCode::SUCCESS),
         Task::Bare => return bare::run().map(|()| ExitCode::SUCCESS),
         Task::Size => return size::run().map(|()| ExitCode::SUCCESS),

@@ -26,6 +26,8 @@ pub(crate) enum Need {
     CratesProgram(&'static str),
     /// A linker, and libraries, for 32-bit programs. Installing them is the user's to do.
     Gcc32,
+    /// A browser, and the program by which it is driven. Installing them is the user's to do.
+    Chromium,
 }
 
 /// Looks for things once, and remembers.
@@ -75,6 +77,12 @@ fn provide(need: Need) -> Result<(), String> {
                 "no 32-bit libraries for gcc; on Debian: apt-get install gcc-multilib".into(),
             );
         }
+        Need::Chromium => {
+            return Err(
+                "no Chromium with its chromedriver; on Debian: apt-get install chromium chromium-driver"
+                    .into(),
+            );
+        }
         Need::CratesProgram(name) => {
             return Err(format!("no {name}; get it with: cargo install {name}"));
         }
@@ -122,6 +130,13 @@ fn present(need: Need) -> bool {
         Need::CargoTool(name) => stdout(&format!("cargo {name} --version")).is_some(),
         Need::Program(name) | Need::CratesProgram(name) => {
             stdout(&format!("{name} --version")).is_some()
+        }
+        Need::Chromium => {
+            let browsers = ["chromium", "chromium-browser", "google-chrome"];
+            stdout("chromedriver --version").is_some()
+                && browsers
+                    .iter()
+                    .any(|name| stdout(&format!("{name} --version")).is_some())
         }
         // A path if it is there, otherwise the bare name.
         Need::Gcc32 => stdout("gcc -m32 -print-file-name=crt1.o")

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use std::{future::Future, pin::pin, sync::Arc, task::{Context, Poll, Wake}, thread};
-//! use umbel_conformance::{Runtime, check};
+//! use umbel_conformance::{Blocks, Runtime, check};
 //! use umbel_core::{ManualClock, Spawn, SpawnError};
 //!
 //! /// A thread for each task, and a time that passes when somebody waits for it.
@@ -30,6 +30,11 @@
 //!     type Timer = ManualClock;
 //!     type Executor = Threads;
 //!
+//!     fn timer(&self) -> ManualClock { self.0.clone() }
+//!     fn executor(&self) -> Option<Threads> { Some(self.clone()) }
+//! }
+//!
+//! impl Blocks for Threads {
 //!     fn block_on<F: Future>(&self, future: F) -> F::Output {
 //!         let mut future = pin!(future);
 //!         let waker = Arc::new(Unpark(thread::current())).into();
@@ -43,8 +48,6 @@
 //!             }
 //!         }
 //!     }
-//!     fn timer(&self) -> ManualClock { self.0.clone() }
-//!     fn executor(&self) -> Option<Threads> { Some(self.clone()) }
 //! }
 //!
 //! let kept = check("threads", &Threads(ManualClock::new()));
@@ -52,12 +55,15 @@
 //! kept.assert();
 //! ```
 //!
+//! Where nothing may block, as beside JavaScript, a task of the runtime's awaits [`check_within`].
+//!
 //! A clause that is not kept either fails or does not end: a wake that is lost leaves nobody to say so. No
 //! clause depends on how long anything takes.
 #![forbid(unsafe_code)]
 
 mod clauses;
 
+use clauses::About;
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
@@ -72,15 +78,18 @@ pub trait Runtime {
     /// [`NoExecutor`] if there is none.
     type Executor: Spawn<BoxTask> + 'static;
 
-    /// Runs the future to its end, on this thread. Timer and executor work meanwhile. Panics of the
-    /// future come out.
-    fn block_on<F: Future>(&self, future: F) -> F::Output;
-
-    /// The timer. Its time passes while [`block_on`](Self::block_on) waits for it.
+    /// The timer. Its time passes while a task waits for it.
     fn timer(&self) -> Self::Timer;
 
     /// The executor. `None`: there is none, and the clauses about it are left out.
     fn executor(&self) -> Option<Self::Executor>;
+}
+
+/// A runtime with a call that waits for a future.
+pub trait Blocks: Runtime {
+    /// Runs the future to its end, on this thread. Timer and executor work meanwhile. Panics of the
+    /// future come out.
+    fn block_on<F: Future>(&self, future: F) -> F::Output;
 }
 
 /// The executor of a runtime that has none.
@@ -94,22 +103,51 @@ impl Spawn<BoxTask> for NoExecutor {
 }
 
 /// Checks all clauses, one after another.
-pub fn check<R: Runtime>(name: &str, runtime: &R) -> Kept {
+pub fn check<R: Blocks>(name: &str, runtime: &R) -> Kept {
     let has_executor = runtime.executor().is_some();
-    let verdicts = clauses::all::<R>().into_iter().map(|clause| {
-        let verdict = match clause.about_executors && !has_executor {
-            true => Verdict::LeftOut,
-            false => match catch_unwind(AssertUnwindSafe(|| (clause.holds)(runtime))) {
-                Ok(()) => Verdict::Kept,
-                Err(panic) => Verdict::Broken(text_of(&*panic)),
-            },
+    let mut kept = Kept::new(name);
+    for clause in clauses::all::<R>() {
+        let verdict = match clause.about.lacks(has_executor) {
+            Some(what) => Verdict::LeftOut(what),
+            None => verdict(|| runtime.block_on((clause.holds)(runtime))),
         };
-        (clause.text, verdict)
-    });
-    Kept {
-        name: name.to_owned(),
-        verdicts: verdicts.collect(),
+        kept.verdicts.push((clause.text, verdict));
     }
+    let panics = match About::Executors.lacks(has_executor) {
+        Some(what) => Verdict::LeftOut(what),
+        None => verdict(|| clauses::panics(runtime)),
+    };
+    kept.verdicts.push((clauses::PANICS, panics));
+    kept
+}
+
+fn verdict(holds: impl FnOnce()) -> Verdict {
+    match catch_unwind(AssertUnwindSafe(holds)) {
+        Ok(()) => Verdict::Kept,
+        Err(panic) => Verdict::Broken(text_of(&*panic)),
+    }
+}
+
+/// Checks all clauses that need no call that blocks, one after another, in a task of the runtime's. The
+/// first that is not kept panics.
+///
+/// A clause about what the platform lacks, such as threads, is left out.
+pub async fn check_within<R: Runtime>(name: &str, runtime: &R) -> Kept {
+    let has_executor = runtime.executor().is_some();
+    let mut kept = Kept::new(name);
+    for clause in clauses::all::<R>() {
+        let verdict = match clause.about.lacks(has_executor) {
+            Some(what) => Verdict::LeftOut(what),
+            None => {
+                (clause.holds)(runtime).await;
+                Verdict::Kept
+            }
+        };
+        kept.verdicts.push((clause.text, verdict));
+    }
+    let panics = Verdict::LeftOut("it needs a call that blocks");
+    kept.verdicts.push((clauses::PANICS, panics));
+    kept
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> String {
@@ -126,11 +164,11 @@ pub enum Verdict {
     Kept,
     /// It does not; this is what was found.
     Broken(String),
-    /// The runtime has no executor.
-    LeftOut,
+    /// It cannot be checked, for this reason.
+    LeftOut(&'static str),
 }
 
-/// Which clauses a runtime keeps; made by [`check`]. `Display` is a line for each.
+/// Which clauses a runtime keeps; made by [`check`] and [`check_within`]. `Display` is a line for each.
 #[derive(Debug, Clone)]
 #[must_use = "whether the clauses are kept is in it"]
 pub struct Kept {
@@ -139,6 +177,13 @@ pub struct Kept {
 }
 
 impl Kept {
+    fn new(name: &str) -> Self {
+        Kept {
+            name: name.to_owned(),
+            verdicts: Vec::new(),
+        }
+    }
+
     /// The runtime's name, as it was given.
     pub fn name(&self) -> &str {
         &self.name
@@ -166,7 +211,7 @@ impl fmt::Display for Kept {
         for (text, verdict) in self.verdicts() {
             match verdict {
                 Verdict::Kept => writeln!(f, "  kept      {text}")?,
-                Verdict::LeftOut => writeln!(f, "  left out  {text}")?,
+                Verdict::LeftOut(why) => writeln!(f, "  left out  {text}: {why}")?,
                 Verdict::Broken(how) => writeln!(f, "  BROKEN    {text}: {how}")?,
             }
         }
@@ -189,7 +234,7 @@ pub fn table(columns: &[Kept]) -> String {
         let cells = columns.iter().map(|column| match &column.verdicts[i].1 {
             Verdict::Kept => "kept",
             Verdict::Broken(_) => "BROKEN",
-            Verdict::LeftOut => "–",
+            Verdict::LeftOut(_) => "–",
         });
         text += &row(clause, cells.collect());
     }
