@@ -326,6 +326,7 @@ fn i686() -> Step {
 fn graceful() -> Step {
     Step::new("graceful under load")
         .need(Need::Program("curl"))
+        .need(Need::Program("hey"))
         .cmd(
             Cmd::new("cargo test -p umbel-examples --test graceful under_load")
                 .args(["--", "--nocapture", "--test-threads=1"].map(String::from))
