@@ -56,7 +56,8 @@
 //!   first. Those of a phase are told by their tokens, side by side. When all have ended, the next is
 //!   told. Subsystems without a phase come last, one after another, the reverse of their start.
 //! - **Time.** A subsystem has its [grace](Subsystem::grace), and no more than its phase: the
-//!   [budget](Coordinator::budget) is shared out among the phases as a [`Budget`](crate::Budget) is, so
+//!   [budget](Coordinator::budget) is shared out among the phases as a [`Budget`](crate::Budget) is, in equal
+//!   parts or as [`share`](Coordinator::share) says, so
 //!   a phase leaves to all after it what it does not need, and none takes what belongs to the last. (A
 //!   subsystem without a phase counts as one.)
 //!   The lame duck's delay comes out of the budget, too. Without budget and grace it takes as long as it
@@ -159,6 +160,28 @@ where
     /// The whole time of the shutdown, from when it begins to the last end. What is not forced by then is.
     pub fn budget(mut self, budget: Duration) -> Self {
         self.driver.budget = Some(budget);
+        self
+    }
+
+    /// How many parts of the budget the phase has, when it begins, of those that are left; each phase has
+    /// one. So phases get shares of different sizes: with 8 parts for one of three, that has 8 of 9 if the
+    /// one before it needed nothing, and the one after it a ninth at least. No part is no time: who does not
+    /// end at once is forced.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use umbel::{CancellationToken, ManualClock};
+    /// use umbel::shutdown::{Coordinator, Phase};
+    ///
+    /// # let (timer, trigger) = (ManualClock::new(), CancellationToken::new());
+    /// let program = Coordinator::<&str, _>::new(timer, &trigger)
+    ///     .budget(Duration::from_secs(30))
+    ///     .share(Phase::PROCESSING, 8);
+    /// # drop(program);
+    /// ```
+    pub fn share(mut self, phase: Phase, parts: usize) -> Self {
+        self.driver.shares.retain(|&(of, _)| of != phase);
+        self.driver.shares.push((phase, parts));
         self
     }
 

@@ -286,6 +286,44 @@ fn the_budget_is_shared_out_and_what_is_left_over_goes_on() {
 }
 
 #[test]
+fn a_phase_may_have_more_parts_of_the_budget_than_others() {
+    let log = &Log::default();
+    let mut bench = Bench::with(log, |program| {
+        let program = program.budget(s(20)).share(Phase::PROCESSING, 2);
+        program.share(Phase::PROCESSING, 8).share(Phase::EGRESS, 1)
+    });
+    bench.drains(phased("a", Phase::INGRESS), "a", 99);
+    bench.drains(phased("b", Phase::PROCESSING), "b", 99);
+    bench.drains(phased("c", Phase::PROCESSING), "c", 99);
+    bench.drains(phased("d", Phase::EGRESS), "d", 99);
+    bench.go();
+    bench.trigger.cancel();
+    bench.go();
+    let report = bench.pass(99).expect("the end");
+    let drains: Vec<_> = report.subsystems.iter().map(|s| s.drain.unwrap()).collect();
+    // Of 20 s a tenth, of 18 eight ninths, and what is left.
+    assert_eq!(drains, [s(2), s(16), s(16), s(2)]);
+    assert_eq!(report.took, s(20));
+    assert_eq!(report.forced().count(), 4);
+}
+
+#[test]
+fn no_part_of_the_budget_is_no_time() {
+    let log = &Log::default();
+    let mut bench = Bench::with(log, |program| program.budget(s(9)).share(Phase::INGRESS, 0));
+    bench.drains(phased("a", Phase::INGRESS), "a", 1);
+    bench.drains(phased("b", Phase::EGRESS), "b", 5);
+    bench.go();
+    bench.trigger.cancel();
+    bench.go();
+    let report = bench.pass(99).expect("the end");
+    let drains: Vec<_> = report.subsystems.iter().map(|s| s.drain.unwrap()).collect();
+    assert_eq!(drains, [Duration::ZERO, s(5)]);
+    let forced: Vec<_> = report.forced().map(|s| &*s.name).collect();
+    assert_eq!(forced, ["a"]);
+}
+
+#[test]
 fn the_lame_duck_takes_no_more_than_the_budget() {
     let log = &Log::default();
     let mut bench = Bench::with(log, |program| program.lame_duck(s(20)).budget(s(5)));

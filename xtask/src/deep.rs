@@ -61,6 +61,8 @@ enum Job {
     Embedded,
     /// The tests on wasm32, in node, and on a machine of 32 bits.
     Targets,
+    /// The example `graceful` under load, 100,000 requests before a SIGTERM and as many clients after it.
+    Graceful,
 }
 
 impl Job {
@@ -84,6 +86,7 @@ impl Job {
                 .collect(),
             Job::Embedded => embedded::steps(&embedded::LONG),
             Job::Targets => vec![wasm::step(), i686()],
+            Job::Graceful => vec![graceful()],
         })
     }
 }
@@ -316,6 +319,21 @@ fn i686() -> Step {
             "cargo test -p umbel-tests --test it --target {target}"
         ))
         .limit(PIECE_LIMIT)
+        .must_run_tests()
+}
+
+/// Prints what the clients saw and what the server reported, on each runtime.
+fn graceful() -> Step {
+    Step::new("graceful under load")
+        .need(Need::Program("curl"))
+        .need(Need::Program("hey"))
+        .cmd(
+            Cmd::new("cargo test -p umbel-examples --test graceful under_load")
+                .args(["--", "--nocapture", "--test-threads=1"].map(String::from))
+                .env("GRACEFUL_HEY", "hey")
+                .env("GRACEFUL_LAME_DUCK", "3s")
+                .env("GRACEFUL_REQUESTS", "100000"),
+        )
         .must_run_tests()
 }
 

@@ -20,9 +20,9 @@ pub(crate) enum Need {
     NightlyComponent(&'static str),
     /// `cargo install cargo-NAME`: takes minutes, so it is not fetched.
     CargoTool(&'static str),
-    /// A program of the system, which answers `--version`. Installing it is the user's to do.
+    /// A program of the system. Installing it is the user's to do.
     Program(&'static str),
-    /// `cargo install NAME`, a program that answers `--version`: not fetched, as above.
+    /// `cargo install NAME`, a program of the same name: not fetched, as above.
     CratesProgram(&'static str),
     /// A linker, and libraries, for 32-bit programs. Installing them is the user's to do.
     Gcc32,
@@ -128,9 +128,12 @@ fn present(need: Need) -> bool {
         }
         // `cargo fuzz --version` and the like; cargo itself says so if there is no such command.
         Need::CargoTool(name) => stdout(&format!("cargo {name} --version")).is_some(),
-        Need::Program(name) | Need::CratesProgram(name) => {
-            stdout(&format!("{name} --version")).is_some()
-        }
+        // Not each of them knows that option, but who says so is there.
+        Need::Program(name) | Need::CratesProgram(name) => Cmd::new(name)
+            .arg("--version")
+            .to_command()
+            .output()
+            .is_ok(),
         Need::Chromium => {
             let browsers = ["chromium", "chromium-browser", "google-chrome"];
             stdout("chromedriver --version").is_some()

@@ -26,7 +26,7 @@ use umbel_core::{
 
 use super::health::{State, Step};
 use super::report::{End, ShutdownReport, SubsystemReport};
-use super::subsystem::{OnFailure, Stage, Subsystem};
+use super::subsystem::{OnFailure, Phase, Stage, Subsystem};
 
 /// A subsystem, as the coordinator keeps it.
 pub(super) struct Slot<'env, E> {
@@ -145,6 +145,8 @@ pub(super) struct Driver<'env, E, T> {
     pub(super) force_on: CancellationToken,
     pub(super) budget: Option<Duration>,
     pub(super) lame_duck: Duration,
+    /// The parts of phases that have not one.
+    pub(super) shares: Vec<(Phase, usize)>,
     slots: Vec<Slot<'env, E>>,
     /// Of those that have ended.
     reports: Vec<SubsystemReport<E>>,
@@ -158,6 +160,7 @@ impl<'env, E, T> Driver<'env, E, T> {
             force_on: CancellationToken::never(),
             budget: None,
             lame_duck: Duration::ZERO,
+            shares: Vec::new(),
             slots: Vec::new(),
             reports: Vec::new(),
         }
@@ -235,10 +238,12 @@ where
             self.until(end, &force, |all| !any(all)).await;
         }
         let phases = self.phases();
-        let mut shares = budget.split(phases.len());
-        for phase in phases {
+        let parts: Vec<_> = phases.iter().map(|phase| self.parts(phase)).collect();
+        let all = parts.iter().fold(0, |all: usize, n| all.saturating_add(*n));
+        let mut shares = budget.split(all);
+        for (phase, parts) in phases.into_iter().zip(parts) {
             let now = self.timer.now();
-            let share = shares.step(now);
+            let share = shares.take(parts, now);
             self.stop_phase(&phase, share, &force, now).await;
         }
     }
@@ -255,6 +260,13 @@ where
         phases
             .chain(without.into_iter().rev().map(|i| vec![i]))
             .collect()
+    }
+
+    /// How many parts of the budget those have, who are stopped together.
+    fn parts(&self, together: &[usize]) -> usize {
+        let phase = together.first().and_then(|&i| self.slots[i].what.phase);
+        let share = self.shares.iter().find(|(of, _)| phase == Some(*of));
+        share.map_or(1, |&(_, parts)| parts)
     }
 
     /// Tells those of one phase, and waits until they have ended. Who has not by his time is forced.

@@ -55,7 +55,8 @@ class Host {
   forgiven = 0;
   listeners = 0;
   #timeouts = new Map();
-  #next = 1;
+  // Below what platforms count by.
+  #next = -1;
   #now = 1000;
   #hops = false;
   // For how many timeouts no time has passed.
@@ -111,7 +112,7 @@ class Host {
 
   #set(call, delay) {
     if (!this.#virtual && !isOurs(call)) return platform.setTimeout(call, delay);
-    const id = this.#next++;
+    const id = this.#next--;
     this.delays.push(delay);
     if (this.#virtual) {
       const cut = delay >= 0 && delay <= LONGEST ? delay : 0;
@@ -129,9 +130,9 @@ class Host {
 
   #clear(id) {
     const timeout = this.#timeouts.get(id);
-    if (timeout === undefined) return platform.clearTimeout(id);
     this.#timeouts.delete(id);
-    if (timeout.platforms !== undefined) platform.clearTimeout(timeout.platforms);
+    // Not one of ours, if we do not know it, or one that has fired.
+    platform.clearTimeout(timeout === undefined ? id : timeout.platforms);
   }
 
   // A turn of the event loop comes when all microtasks are done.

@@ -105,7 +105,8 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside, H> Typed<F, T, E, M, H> {
         let_go: None,
     };
 
-    /// `head` makes a `H` of a node, which it begins with; `make` a future, in a block without one.
+    /// `head` makes an `H` of a node, which it begins with; `make` a future, in a block without one.
+    #[inline]
     fn allocate_with(
         vtable: &'static VTable,
         site: Site,
@@ -235,6 +236,7 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside, H> Typed<F, T, E, M, H> {
 }
 
 impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
+    #[inline]
     pub(super) fn allocate(site: Site, future: F, aside: M) -> NonNull<Node> {
         let vtable = const { &Self::VTABLE };
         Self::allocate_with(vtable, site, aside, |node| node, |_| future)
