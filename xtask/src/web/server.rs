@@ -494,12 +494,16 @@ mod tests {
         wait_for(&mut counts, &[r#""open":2,"peak":2"#]);
         drop(left);
         wait_for(&mut counts, &[r#""open":1"#, r#""aborted":1"#]);
+        let left = ask(address, "GET /work/endless?run=r&n=5");
+        wait_for(&mut counts, &[r#""open":2"#]);
         all(ask(address, "POST /cut?run=r&n=4"));
+        wait_for(&mut counts, &[r#""open":1"#, r#""failed":1,"aborted":1"#]);
         all(cut);
-        wait_for(
-            &mut counts,
-            &[r#""open":0,"peak":2,"served":2,"failed":1,"aborted":1"#],
-        );
+        drop(left);
+        wait_for(&mut counts, &[r#""open":0"#, r#""failed":1,"aborted":2"#]);
+        // What was the most stays so.
+        all(ask(address, "GET /work/quick?run=r&n=6"));
+        wait_for(&mut counts, &[r#""open":0,"peak":2,"served":3"#]);
         // Another run has counts of its own.
         wait_for(&mut ask(address, "GET /counts?run=s"), &[r#""peak":0"#]);
     }
