@@ -1,5 +1,6 @@
 //! N11: children that an executor polls. On an executor of which the test says what is polled when.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -1105,6 +1106,35 @@ fn on_an_executor_of_this_thread_children_need_not_be_send() {
     executor.poll_all();
     task.finish().unwrap();
     assert_eq!(count.get(), 3);
+}
+
+/// What a task ended with is dropped by the second of nursery and task, not with the join: that may be in
+/// another thread, where the error may not be dropped.
+#[test]
+fn n9_an_end_that_nobody_takes_does_not_wait_for_the_join() {
+    for ends_first in [true, false] {
+        let (executor, error) = (Here::default(), Rc::new(()));
+        let n = LocalExecutorNursery::<Rc<()>, _>::new(executor.clone());
+        let h = n.handle();
+        let scope = Rc::new(RefCell::new(None::<Box<dyn Any>>));
+        let join = Rc::new(Cell::new(None));
+        let (within, spawned, ends_with) = (scope.clone(), join.clone(), error.clone());
+        let mut task = Task::new(n.run::<(), _>(async move {
+            spawned.set(Some(h.spawn(async move {
+                if !ends_first {
+                    drop(within.take());
+                }
+                Err::<(), _>(ends_with)
+            })));
+            pending().await
+        }));
+        task.stall();
+        *scope.borrow_mut() = Some(Box::new(task));
+        executor.poll_all();
+        drop(scope.take());
+        assert_eq!(Rc::strong_count(&error), 1, "ends first: {ends_first}");
+        drop(join.take());
+    }
 }
 
 #[test]
