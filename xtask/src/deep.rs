@@ -245,22 +245,17 @@ pub(crate) fn miri() -> Vec<Step> {
             &format!("-Zmiri-seed=0{model}"),
         )
     };
-    let contract = |model: &str, args: &[&str]| {
-        miri_test("-p umbel-tests --test it", model)
-            .arg("--")
-            .args(args.iter().copied().map(String::from))
-    };
     let [one, other] = UNDER_TREE_BORROWS;
     vec![
         miri_step("miri, one half".into())
-            .cmd(contract(stacked, &["nursery"]))
-            .cmd(contract(tree, one))
+            .cmd(miri_contract(stacked, &["nursery"]))
+            .cmd(miri_contract(tree, one))
             .beside(),
         miri_step("miri, the other half".into())
             .cmd(core(stacked))
-            .cmd(contract(stacked, &["--skip", "nursery"]))
+            .cmd(miri_contract(stacked, &["--skip", "nursery"]))
             .cmd(core(tree))
-            .cmd(contract(tree, other))
+            .cmd(miri_contract(tree, other))
             .beside(),
     ]
 }
@@ -279,11 +274,8 @@ fn miri_seeds() -> Vec<Step> {
         MIRI_PARTS.into_iter().flat_map(move |(part, args)| {
             BORROWS.map(|(name, model)| {
                 let flags = format!("-Zmiri-seed={seed}{model}");
-                miri_step(format!("miri {name} borrows, seed {seed}, {part}")).cmd(
-                    miri_test("-p umbel-tests --test it", &flags)
-                        .arg("--")
-                        .args(args.iter().copied().map(String::from)),
-                )
+                miri_step(format!("miri {name} borrows, seed {seed}, {part}"))
+                    .cmd(miri_contract(&flags, args))
             })
         })
     };
@@ -301,6 +293,13 @@ fn miri_step(name: String) -> Step {
 fn miri_test(what: &str, flags: &str) -> Cmd {
     Cmd::new(&format!("cargo +nightly miri test {what}"))
         .env("MIRIFLAGS", format!("-Zmiri-strict-provenance {flags}"))
+}
+
+/// The tests of the contract, with arguments for the test program.
+fn miri_contract(flags: &str, args: &[&str]) -> Cmd {
+    miri_test("-p umbel-tests --test it", flags)
+        .arg("--")
+        .args(args.iter().copied().map(String::from))
 }
 
 /// Miri on the core's own tests and on the tests of the token, as if on `target`.

@@ -3,8 +3,9 @@
 //! # Layout
 //!
 //! One allocation: `Node` (head) · a link (only if its work is done elsewhere, by who needs one) · `Meta`
-//! (only if there is more to a child than its future) · payload. The payload is the future until it ends, then in the same bytes the output, or the reason why there is
-//! none. The head knows neither type: a table of functions made per future type does.
+//! (only if there is more to a child than its future) · payload. The payload is the future until it ends, then
+//! in the same bytes the output, or the reason why there is none. The head knows neither type: a table of
+//! functions made per future type does.
 //!
 //! The future may stand for work that is done elsewhere ([`Remote`]): then it is not dropped to end the child,
 //! but told to end, and polled on until it has.
