@@ -8,8 +8,6 @@ use anyhow::{Result, ensure};
 
 const PACKAGE: &str = "umbel-wasm-tests";
 
-const BROWSER: &str = "chromium";
-
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Runs only tests whose name contains this text.
@@ -29,7 +27,7 @@ pub(crate) fn steps() -> [Step; 2] {
     };
     [
         step("umbel::wasm in node", "cargo xtask js"),
-        step("umbel::wasm in Chromium", "cargo xtask js --browser").need(Need::Program(BROWSER)),
+        step("umbel::wasm in Chromium", "cargo xtask js --browser").need(Need::Chromium),
     ]
 }
 
@@ -37,7 +35,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let module = bindgen::build(PACKAGE, "js")?;
     // The browser is driven from node.
     let cmd = if args.browser {
-        Cmd::new("node tests/wasm/run/browser.mjs").arg(BROWSER)
+        Cmd::new("node --no-warnings tests/wasm/run/browser.mjs")
     } else {
         Cmd::new("node tests/wasm/run/node.mjs")
     };

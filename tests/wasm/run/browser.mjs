@@ -1,13 +1,12 @@
-// `node browser.mjs BROWSER MODULE.js [FILTER]`: the tests in Chromium without a window on the screen: in a page,
-// and then in a worker of it.
+// `node browser.mjs MODULE.js [FILTER]`: the tests in Chromium without a window on the screen: in a page, and then
+// in a worker of it.
 
-import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { Browser } from "../../../xtask/src/browser.mjs";
 import { serve } from "./server.mjs";
 
-const [browser, path, filter = ""] = process.argv.slice(2);
+const [path, filter = ""] = process.argv.slice(2);
 const file = resolve(path);
 
 const script = JSON.stringify(`/page.mjs?${encodeURIComponent(filter)}`);
@@ -25,6 +24,9 @@ const files = {
   "/module.js": ["text/javascript", () => readFileSync(file)],
   "/module_bg.wasm": ["application/wasm", () => readFileSync(file.replace(/\.js$/, "_bg.wasm"))],
 };
+
+/** For all tests: only what hangs, or has crashed, takes as long. */
+const PATIENCE = 5 * 60_000;
 
 let end;
 const ended = new Promise((resolve) => (end = resolve));
@@ -46,19 +48,17 @@ const { server, origin } = await serve(async (request, response) => {
   }
 });
 
-const profile = mkdtempSync(join(tmpdir(), "umbel-browser-"));
-const flags = ["--headless=new", "--no-sandbox", "--disable-gpu", `--user-data-dir=${profile}`];
-const child = spawn(browser, [...flags, `${origin}/`], { stdio: "ignore" });
-const gone = new Promise((resolve) => {
-  child.on("exit", resolve);
-  child.on("error", resolve);
-});
-// If it goes first, it has crashed.
-const ok = await Promise.race([ended, gone.then(() => false)]);
-child.kill();
-await gone;
-rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
-server.closeAllConnections();
-server.close();
+const browser = await Browser.open();
+let ok = false;
+try {
+  await browser.visit(`${origin}/`);
+  const late = setTimeout(() => end(false), PATIENCE);
+  ok = await ended;
+  clearTimeout(late);
+} finally {
+  await browser.close();
+  server.closeAllConnections();
+  server.close();
+}
 if (!ok) console.log("the browser has not run all tests to a good end");
 process.exitCode = ok ? 0 : 1;

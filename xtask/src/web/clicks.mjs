@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { Browser } from "./browser.mjs";
+import { Browser } from "../browser.mjs";
 
 const [url, pictures, only = ""] = process.argv.slice(2);
 

@@ -1,5 +1,5 @@
-// Chromium, driven over WebDriver (https://www.w3.org/TR/webdriver2/) through chromedriver: as much of the
-// protocol as the clicks need.
+// Chromium, driven over WebDriver (https://www.w3.org/TR/webdriver2/) through chromedriver, which makes its profile
+// and removes it: as much of the protocol as our tests need.
 
 import { spawn } from "node:child_process";
 import { writeFile } from "node:fs/promises";
