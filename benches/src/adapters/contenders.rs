@@ -3,6 +3,7 @@
 use crate::children::at_once;
 use crate::meter::{Meter, Reading};
 use crate::nursery::contenders::{Child, Kind};
+use futures_util::future::{FutureExt, Remote};
 use std::future::Future;
 use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
@@ -167,6 +168,67 @@ impl Kind for BareSmol {
             sum
         };
         self.0.run(all).await
+    }
+}
+
+/// Spawns without a word about the executor: outputs and panics come over a channel each, as made by
+/// futures-util's `remote_handle`. There is no nursery, no policy and no limit.
+async fn join_remotes<F: Child>(
+    children: usize,
+    make: impl Fn(usize) -> F,
+    spawn: impl Fn(Remote<F>),
+) -> usize {
+    let begin = |i| {
+        let (task, handle) = make(i).remote_handle();
+        spawn(task);
+        handle
+    };
+    let handles: Vec<_> = (0..children).map(begin).collect();
+    let mut sum = 0;
+    for handle in handles {
+        sum += handle.await;
+    }
+    sum
+}
+
+/// Remote handles of tasks on smol's executor.
+pub(crate) struct RemotesOnSmol(Executor);
+
+impl Kind for RemotesOnSmol {
+    fn new() -> Self {
+        RemotesOnSmol(Executor::default())
+    }
+
+    async fn discard<F: Child>(&self, children: usize, make: impl Fn(usize) -> F) {
+        self.join(children, make).await;
+    }
+
+    async fn join<F: Child>(&self, children: usize, make: impl Fn(usize) -> F) -> usize {
+        let spawn = |task| self.0.spawn(task).detach();
+        self.0.run(join_remotes(children, make, spawn)).await
+    }
+}
+
+/// Remote handles of tasks on tokio's current-thread runtime.
+pub(crate) struct RemotesOnTokio(Runtime);
+
+impl Kind for RemotesOnTokio {
+    fn new() -> Self {
+        let OnTokio(runtime) = OnTokio::new();
+        RemotesOnTokio(runtime)
+    }
+
+    async fn discard<F: Child>(&self, children: usize, make: impl Fn(usize) -> F) {
+        self.join(children, make).await;
+    }
+
+    async fn join<F: Child>(&self, children: usize, make: impl Fn(usize) -> F) -> usize {
+        let spawn = |task| drop(self.0.spawn(task));
+        join_remotes(children, make, spawn).await
+    }
+
+    fn block_on<T>(&self, scope: impl Future<Output = T>) -> T {
+        self.0.block_on(scope)
     }
 }
 

@@ -11,13 +11,19 @@ use crate::report::{Mark, Row};
 /// Two a child, and for nursery, chunks and wakes not one in ten.
 const TWO_A_CHILD: Mark = Mark::Allocations(2.1);
 
+/// What a child costs at least of whose executor nothing is known: its output lies outside of the task.
+const REMOTES: &str = "futures-util's remote_handle";
+
 pub(crate) static ROWS: &[Row] = &[
     Row {
         name: "tokio, current thread: spawn+join 1k ready tasks",
         unit: "ns",
         umbel: join::<OnTokio>,
         floor: None,
-        peers: &[("tokio's JoinSet", join::<JoinSet>)],
+        peers: &[
+            ("tokio's JoinSet", join::<JoinSet>),
+            (REMOTES, join::<RemotesOnTokio>),
+        ],
         marks: &[Mark::Peer(1.15, "tokio's JoinSet"), TWO_A_CHILD],
     },
     Row {
@@ -41,7 +47,10 @@ pub(crate) static ROWS: &[Row] = &[
         unit: "ns",
         umbel: join::<OnSmol>,
         floor: None,
-        peers: &[("bare spawn", join::<BareSmol>)],
+        peers: &[
+            ("bare spawn", join::<BareSmol>),
+            (REMOTES, join::<RemotesOnSmol>),
+        ],
         marks: &[Mark::Peer(1.3, "bare spawn"), TWO_A_CHILD],
     },
 ];
