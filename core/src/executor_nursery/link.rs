@@ -175,14 +175,14 @@ impl<O> TaskSide<O> {
         self.is_stopped()
     }
 
-    /// The future is gone. No effect a second time.
-    pub(super) fn end(&mut self, end: End<O>) {
+    /// The future is gone, or is by `end`, which says how. No effect a second time.
+    pub(super) fn end(&mut self, end: impl FnOnce() -> End<O>) {
         let Some(claim) = self.claim.take() else {
             return;
         };
-        let link = claim.link();
-        // SAFETY: K1 – the one task side has not ended until now.
-        link.end.with_mut(|slot| unsafe { *slot = Some(end) });
+        let (link, end) = (claim.link(), end());
+        // SAFETY: K1 – the one task side has not ended until now: there is nothing in it to be dropped.
+        link.end.with_mut(|slot| unsafe { slot.write(Some(end)) });
         let before = link.state.fetch_or(ENDED, Ordering::Release);
         let is_alone = before & ALONE != 0;
         // SAFETY: K1 – nobody is there to take it.

@@ -54,8 +54,7 @@ impl<F: Future> ChildTask<F> {
     /// Drops the future before its end, and tells that. No effect if it has ended.
     fn drop_future(self: Pin<&mut Self>) {
         let this = self.project();
-        let panic = drop_in_place(this.future);
-        this.side.end(End::Dropped(panic));
+        this.side.end(|| End::Dropped(drop_in_place(this.future)));
     }
 }
 
@@ -94,7 +93,7 @@ impl<F: Future> Future for ChildTask<F> {
                 End::Panicked(panic)
             }
         };
-        this.side.end(end);
+        this.side.end(|| end);
         Poll::Ready(())
     }
 }
