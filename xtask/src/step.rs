@@ -54,9 +54,13 @@ impl Cmd {
     }
 
     /// Builds into `target/NAME`: other flags there do not throw away what is built elsewhere.
-    pub(crate) fn target_dir(self, name: &str) -> Self {
+    pub(crate) fn target_dir(mut self, name: &str) -> Self {
         let dir = target_dir().join(name).display().to_string();
-        self.arg("--target-dir").arg(dir)
+        // What comes behind a `--` is not for cargo.
+        let end = self.words.iter().position(|word| word == "--");
+        let end = end.unwrap_or(self.words.len());
+        self.words.splice(end..end, ["--target-dir".into(), dir]);
+        self
     }
 
     pub(crate) fn args(mut self, words: impl IntoIterator<Item = String>) -> Self {
@@ -414,6 +418,19 @@ mod tests {
             .map(|row| row.outcome == Outcome::Passed)
             .collect();
         assert_eq!(passed, [true, true, false, true]);
+    }
+
+    #[test]
+    fn where_to_build_is_told_to_cargo() {
+        let line = |cmd: Cmd| cmd.target_dir("there").to_string();
+        let dir = target_dir().join("there").display().to_string();
+        let built = line(Cmd::new("cargo test -p this"));
+        assert_eq!(built, format!("cargo test -p this --target-dir {dir}"));
+        let filtered = line(Cmd::new("cargo test -- --skip that"));
+        assert_eq!(
+            filtered,
+            format!("cargo test --target-dir {dir} -- --skip that")
+        );
     }
 
     #[test]
