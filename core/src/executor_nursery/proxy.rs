@@ -45,17 +45,13 @@ where
     F: Future<Output = Result<T, E>>,
     M: Aside,
 {
-    let mut rest = None;
     let make = |claim, link| {
         // SAFETY: K2 – the one; K3 – it goes into the payload.
         let side = unsafe { ProxySide::new(link) };
-        rest = Some((ChildTask::new(future, TaskSide::new(claim)), side.decider()));
-        Proxy::new(side)
+        let rest = (ChildTask::new(future, TaskSide::new(claim)), side.decider());
+        (Proxy::new(side), rest)
     };
-    let (child, join) = node::new_linked(site, aside, Link::new(decided), make);
-    let Some((task, decider)) = rest else {
-        unreachable!("a child is made with its proxy")
-    };
+    let (child, join, (task, decider)) = node::new_linked(site, aside, Link::new(decided), make);
     Made {
         child,
         join,
@@ -76,11 +72,16 @@ where
     M: Aside,
     S: Spawn<ChildTask<F>>,
 {
-    node::new_linked(site, aside, Link::new(true), |claim, link| Queued {
-        waiting: Some((ChildTask::new(future, TaskSide::new(claim)), executor)),
-        // SAFETY: K2 – the one; K3 – it goes into the payload.
-        proxy: Proxy::new(unsafe { ProxySide::new(link) }),
-    })
+    let make = |claim, link| {
+        let queued = Queued {
+            waiting: Some((ChildTask::new(future, TaskSide::new(claim)), executor)),
+            // SAFETY: K2 – the one; K3 – it goes into the payload.
+            proxy: Proxy::new(unsafe { ProxySide::new(link) }),
+        };
+        (queued, ())
+    };
+    let (child, join, ()) = node::new_linked(site, aside, Link::new(true), make);
+    (child, join)
 }
 
 /// Nothing in it is pinned by its place.

@@ -155,19 +155,20 @@ where
 }
 
 /// Makes a child whose work is done by who gets the claim to its link. The two sides must both be
-/// released, the claim as well. `make` must not panic.
-pub(crate) fn new_linked<F, T, E, M, L>(
+/// released, the claim as well. `make` gives the child's future, and whatever its caller wants back; it must
+/// not panic.
+pub(crate) fn new_linked<F, T, E, M, L, R>(
     site: Site,
     aside: M,
     link: L,
-    make: impl FnOnce(Elsewhere<L>, Beside<L>) -> F,
-) -> (NurserySide, JoinSide<T>)
+    make: impl FnOnce(Elsewhere<L>, Beside<L>) -> (F, R),
+) -> (NurserySide, JoinSide<T>, R)
 where
     F: Future<Output: Outcome<T, E>> + Remote,
     M: Aside,
 {
-    let node = Typed::<F, T, E, M, Linked<L>>::allocate_linked(site, aside, link, make);
-    (NurserySide(node), JoinSide(node, PhantomData))
+    let (node, rest) = Typed::<F, T, E, M, Linked<L>>::allocate_linked(site, aside, link, make);
+    (NurserySide(node), JoinSide(node, PhantomData), rest)
 }
 
 /// Makes a child and gives it away. If `give` gives it back as it was, the future is taken out again.

@@ -105,15 +105,16 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside, H> Typed<F, T, E, M, H> {
         let_go: None,
     };
 
-    /// `head` makes an `H` of a node, which it begins with; `make` a future, in a block without one.
+    /// `head` makes an `H` of a node, which it begins with; `make` a future, in a block without one, and what
+    /// else the caller wants of it.
     #[inline]
-    fn allocate_with(
+    fn allocate_with<R>(
         vtable: &'static VTable,
         site: Site,
         aside: M,
         head: impl FnOnce(Node) -> H,
-        make: impl FnOnce(NonNull<Node>) -> F,
-    ) -> NonNull<Node> {
+        make: impl FnOnce(NonNull<Node>) -> (F, R),
+    ) -> (NonNull<Node>, R) {
         let layout = Self::VTABLE.layout;
         // SAFETY: the layout is not empty, it holds a `Node`.
         let raw = unsafe { alloc(layout) }.cast::<Block<H, F, T, M>>();
@@ -144,12 +145,13 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside, H> Typed<F, T, E, M, H> {
             (&raw mut (*to).head).write(head(node));
             (&raw mut (*to).aside).write(aside);
         }
+        let (future, rest) = make(block.cast());
         let payload = Payload {
-            future: ManuallyDrop::new(make(block.cast())),
+            future: ManuallyDrop::new(future),
         };
         // SAFETY: as above; nobody has looked at it yet.
         unsafe { (&raw mut (*to).payload).write(payload) };
-        block.cast()
+        (block.cast(), rest)
     }
 
     /// # Safety
@@ -239,14 +241,14 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside> Typed<F, T, E, M> {
     #[inline]
     pub(super) fn allocate(site: Site, future: F, aside: M) -> NonNull<Node> {
         let vtable = const { &Self::VTABLE };
-        Self::allocate_with(vtable, site, aside, |node| node, |_| future)
+        Self::allocate_with(vtable, site, aside, |node| node, |_| (future, ())).0
     }
 }
 
 impl<F: Future<Output: Outcome<T, E>> + Remote, T, E, M: Aside> Typed<F, T, E, M> {
     pub(super) fn allocate_remote(site: Site, future: F, aside: M) -> NonNull<Node> {
         let vtable = const { &Self::REMOTE };
-        Self::allocate_with(vtable, site, aside, |node| node, |_| future)
+        Self::allocate_with(vtable, site, aside, |node| node, |_| (future, ())).0
     }
 }
 
@@ -260,12 +262,12 @@ where
         ..Self::REMOTE
     };
 
-    pub(super) fn allocate_linked(
+    pub(super) fn allocate_linked<R>(
         site: Site,
         aside: M,
         link: L,
-        make: impl FnOnce(Elsewhere<L>, Beside<L>) -> F,
-    ) -> NonNull<Node> {
+        make: impl FnOnce(Elsewhere<L>, Beside<L>) -> (F, R),
+    ) -> (NonNull<Node>, R) {
         let vtable = const { &Self::LINKED };
         let head = |node| Linked::new(node, link);
         Self::allocate_with(vtable, site, aside, head, |node| {
