@@ -243,15 +243,23 @@ impl<E, M: Mode> Engine<'_, E, M> {
         true
     }
 
+    /// Of the child that was done last.
+    #[inline(never)]
+    fn tell_policy(&mut self) {
+        let name = self.shared.poller.name.take();
+        if let Some(origin) = self.shared.poller.done.take() {
+            self.succeeded(&Ended::new(name.as_ref(), origin, Span::default()));
+        }
+    }
+
     /// Polls each child that is to be polled in this turn, or what is left of them.
     fn poll_woken(&mut self) {
         while let Some(end) = self.set.poll_local() {
             match end {
                 End::Done => {
                     self.shared.counts.done();
-                    let name = self.shared.poller.name.take();
-                    if let Some(origin) = self.shared.poller.done.take() {
-                        self.succeeded(&Ended::new(name.as_ref(), origin, Span::default()));
+                    if self.policy.is_some() {
+                        self.tell_policy();
                     }
                 }
                 End::Failed(error) => {

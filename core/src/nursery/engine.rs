@@ -8,7 +8,7 @@ use crate::nursery::cleanup::Cleaning;
 use crate::nursery::cutting;
 use crate::nursery::ended::{Ended, Record, Site};
 use crate::nursery::mode::Mode;
-use crate::nursery::policy::{Policy, Verdict};
+use crate::nursery::policy::{FailFast, Policy, Verdict};
 use crate::nursery::ranks::{Queues, Sets};
 use crate::nursery::running::Running;
 use crate::nursery::shared::Shared;
@@ -50,7 +50,8 @@ pub(crate) struct Engine<'env, E, M: Mode> {
     pub(crate) desk: Desk,
     pub(crate) shared: Arc<Shared>,
     pub(crate) phase: Phase,
-    pub(crate) policy: Box<M::Policy<'env, E>>,
+    /// `None`: [`FailFast`], which has nothing to say to a success.
+    pub(crate) policy: Option<Box<M::Policy<'env, E>>>,
     pub(crate) watch: Watch<'env, M>,
     /// How long all cleanups together may take.
     pub(crate) cleanup: Option<Duration>,
@@ -86,7 +87,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
             desk,
             shared: Arc::new(Shared::new(desk)),
             phase: Phase::New,
-            policy: M::fail_fast(),
+            policy: None,
             watch: Watch::new(desk),
             cleanup: None,
             cleaning: None,
@@ -150,7 +151,11 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
 
     /// A panic of the policy unwinds from here: nothing has changed then.
     pub(crate) fn succeeded(&mut self, who: &Ended<'_>) {
-        if self.is_deciding() && self.policy.succeeded(who) == Verdict::CancelRest {
+        if !self.is_deciding() {
+            return;
+        }
+        let verdict = self.policy.as_mut().map(|policy| policy.succeeded(who));
+        if verdict == Some(Verdict::CancelRest) {
             self.enough = self.cancel(Reason::sibling_succeeded());
         }
     }
@@ -158,9 +163,10 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
     pub(crate) fn failed(&mut self, who: Record, error: E) {
         let mut verdict = None;
         if self.is_deciding() {
-            verdict = self
-                .shared
-                .guard(|| self.policy.failed(&who.ended(), &error));
+            verdict = self.shared.guard(|| match &mut self.policy {
+                Some(policy) => policy.failed(&who.ended(), &error),
+                None => FailFast.failed(&who.ended(), &error),
+            });
         }
         match verdict {
             Some(Verdict::CancelRest) if self.cancel(Reason::sibling_failed()) => {

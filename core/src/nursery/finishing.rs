@@ -116,7 +116,7 @@ impl<E, M: Mode> Engine<'_, E, M> {
                 shared.poller.timetable.clear();
                 self.watch.stop();
             }
-            9 => self.policy = M::fail_fast(),
+            9 => self.policy = None,
             // A panic of what the set let go of.
             _ => shared.poller.panics.resume(),
         });

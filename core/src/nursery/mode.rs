@@ -5,16 +5,13 @@
 //! parts below (nodes, queue, running children) may be `Send` without asking what the children are.
 
 use crate::nursery::deadline::Alarm;
-use crate::nursery::policy::{FailFast, Policy};
-use alloc::boxed::Box;
+use crate::nursery::policy::Policy;
 
 pub(crate) trait Mode {
     type Policy<'env, E>: Policy<E> + ?Sized;
     type Alarm<'env>: Alarm + ?Sized;
     /// To stand in a `PhantomData`.
     type Marker;
-
-    fn fail_fast<'env, E>() -> Box<Self::Policy<'env, E>>;
 }
 
 /// Children, errors, policy and timer are `Send`; the nursery is, too.
@@ -24,10 +21,6 @@ impl Mode for Threads {
     type Policy<'env, E> = dyn Policy<E> + Send + 'env;
     type Alarm<'env> = dyn Alarm + Send + 'env;
     type Marker = ();
-
-    fn fail_fast<'env, E>() -> Box<Self::Policy<'env, E>> {
-        Box::new(FailFast)
-    }
 }
 
 /// Children are anything; the nursery and its handles stay on their thread.
@@ -37,10 +30,6 @@ impl Mode for Local {
     type Policy<'env, E> = dyn Policy<E> + 'env;
     type Alarm<'env> = dyn Alarm + 'env;
     type Marker = *const dyn StaysOnItsThread;
-
-    fn fail_fast<'env, E>() -> Box<Self::Policy<'env, E>> {
-        Box::new(FailFast)
-    }
 }
 
 /// A pointer to one is neither `Send` nor `Sync`; the compiler tells its name to whoever sends a local

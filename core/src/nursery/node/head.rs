@@ -207,14 +207,10 @@ pub(super) unsafe fn free(node: NonNull<Node>, state: usize) {
             // SAFETY: C1 – both sides have let go, and this is who saw it; the aside is dropped once, here.
             // C6 – there is a `Meta` where the table says so, and a link; C7 – this is the sides' end.
             unsafe {
-                let vtable = self.0.as_ref().vtable;
-                if let Some(at) = vtable.meta {
+                if let Some(at) = self.0.as_ref().vtable.meta {
                     ptr::drop_in_place(self.0.byte_add(at).cast::<Meta>().as_ptr());
                 }
-                match vtable.let_go {
-                    None => free_memory(self.0),
-                    Some(let_go) => let_go(self.0),
-                }
+                free_emptied(self.0);
             }
         }
     }
@@ -232,6 +228,22 @@ pub(super) unsafe fn free(node: NonNull<Node>, state: usize) {
         }
     }
     drop(rest);
+}
+
+/// As [`free`], of a block in which neither `Meta` nor payload is left.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub(super) unsafe fn free_emptied(node: NonNull<Node>) {
+    // SAFETY: C1 – (caller) the block is the sides'; C6 – there is a link where the table says so; C7 – this
+    // is the sides' end.
+    unsafe {
+        match node.as_ref().vtable.let_go {
+            None => free_memory(node),
+            Some(let_go) => let_go(node),
+        }
+    }
 }
 
 /// Drops the head and frees the block.

@@ -6,7 +6,7 @@ use crate::nursery::ended::Origin;
 use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::head::{
     ABANDONED, CLAIMED, Claim, DONE, ENDED, Exit, FLAGS, JOIN_GONE, LetGo, NURSERY_GONE, Node,
-    Progress, STARTED, Stopped, WAITED, drop_future, free, meta, with_end,
+    Progress, STARTED, Stopped, WAITED, drop_future, free, free_emptied, meta, with_end,
 };
 use crate::nursery::options::{Aside, Meta, Priority, Role};
 use crate::nursery::own::Own;
@@ -332,8 +332,14 @@ impl NurserySide {
                 return Err(self);
             }
             if state & JOIN_GONE != 0 {
-                // SAFETY: C1 – the join side is gone and we have not let go: the block is ours.
-                unsafe { free(self.0, state) };
+                // SAFETY: C1 – the join side is gone and we have not let go: the block is ours. C3 – an output
+                // that nobody has been told of is still there, and needs no drop (above).
+                unsafe {
+                    match progress {
+                        Progress::Untold => free_emptied(self.0),
+                        _ => free(self.0, state),
+                    }
+                }
                 break;
             }
             match head.state.compare_exchange_weak(
