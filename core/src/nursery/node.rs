@@ -46,7 +46,7 @@
 //! | 9 | | it was cut | its join waits | `cut_against_join` |
 //! | 10 | | it was refused | its spawner waits for room | `refusal_against_waiting_for_room` |
 //! | 11 | | the nursery went | its spawner or join waits | `drop_against_waiting_for_room`, `spawn_against_drop` |
-//! | 12 | `JOIN_GONE`, the output taken | the join goes; `fetch_or` | `NURSERY_GONE` | `finish_against_join` |
+//! | 12 | `JOIN_GONE`, the output taken | the join goes; `fetch_add` | `NURSERY_GONE` | `finish_against_join` |
 //! | 13 | `JOIN_GONE`, not taken | the join goes | `DONE`, `NURSERY_GONE`: who comes second drops the output | `finish_against_dropped_join` |
 //! | 14 | `WAITED` | its join waits; `fetch_or` | 7, 8, 9 | `finish_against_join`, `failure_against_join`, `cut_against_join` |
 //! | 15 | the id | its join is asked; CAS | 7 | `asking_against_the_end` |
@@ -82,7 +82,7 @@
 //! | has this side waited? | load | Relaxed | nothing: it is this side that says so |
 //! | claim against abandon | `fetch_or` each | AcqRel | one another: the count of abandoned children, written before, is subtracted after |
 //! | the id | load, CAS | Relaxed | nothing: of this and the end, both of one word, one comes first |
-//! | let go | load, `fetch_or` | Acquire, AcqRel | the other side's: the freer sees every access of the other |
+//! | let go | load, `fetch_add` | Acquire, AcqRel | the other side's: the freer sees every access of the other |
 //!
 //! Most children end well and unawaited: then that is published and the nursery lets go in one step, and
 //! if the join side went first, in none, for there is nobody to be told. A side that finds the other gone

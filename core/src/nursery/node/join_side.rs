@@ -36,12 +36,19 @@ impl<T> JoinSide<T> {
     }
 
     /// The state, once it has one of `bits`; else `waker` is registered.
+    #[inline]
     fn poll_state(&self, bits: usize, waker: &Waker) -> Poll<usize> {
-        let head = self.head();
-        let state = head.state.load(Ordering::Acquire);
+        let state = self.head().state.load(Ordering::Acquire);
         if state & bits != 0 {
             return Poll::Ready(state);
         }
+        self.wait(state, bits, waker)
+    }
+
+    /// Aside, for it is not for the many that have ended: the `state` had none of `bits`.
+    #[inline(never)]
+    fn wait(&self, state: usize, bits: usize, waker: &Waker) -> Poll<usize> {
+        let head = self.head();
         if state & WAITED == 0 {
             // From here on the nursery looks for a waker when it tells something. What it has told before
             // is seen below.
@@ -59,6 +66,7 @@ impl<T> JoinSide<T> {
     ///
     /// # Safety
     /// The caller has seen `ENDED`.
+    #[cold]
     unsafe fn end(&self) -> JoinError {
         let head = self.head();
         // SAFETY: C4 – (caller).

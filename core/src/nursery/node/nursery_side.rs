@@ -332,8 +332,8 @@ impl NurserySide {
                 return Err(self);
             }
             if state & JOIN_GONE != 0 {
-                // SAFETY: C1 – the join side is gone and we have not let go: the block is ours. C3 – an output
-                // that nobody has been told of is still there, and needs no drop (above).
+                // SAFETY: C1 – the join side is gone and we have not let go: the block is ours. A plain child
+                // has no `Meta`; C3 – the output of one whose end is untold is there, and needs no drop.
                 unsafe {
                     match progress {
                         Progress::Untold => free_emptied(self.0),
