@@ -175,12 +175,17 @@ impl<O> TaskSide<O> {
         self.is_stopped()
     }
 
-    /// The future is gone, or is by `end`, which says how. No effect a second time.
+    /// The future is gone, or `end` drops it, and says how it ended. No effect a second time.
     pub(super) fn end(&mut self, end: impl FnOnce() -> End<O>) {
+        if self.claim.is_none() {
+            return;
+        }
+        // If a panic unwinds from here, the end is told when the task is dropped.
+        let end = end();
         let Some(claim) = self.claim.take() else {
             return;
         };
-        let (link, end) = (claim.link(), end());
+        let link = claim.link();
         // SAFETY: K1 – the one task side has not ended until now: there is nothing in it to be dropped.
         link.end.with_mut(|slot| unsafe { slot.write(Some(end)) });
         let before = link.state.fetch_or(ENDED, Ordering::Release);
