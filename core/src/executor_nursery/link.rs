@@ -180,7 +180,7 @@ impl<O> TaskSide<O> {
         if self.claim.is_none() {
             return;
         }
-        // If a panic unwinds from here, the end is told when the task is dropped.
+        // If a panic unwinds from here, the end is told by the drop.
         let end = end();
         let Some(claim) = self.claim.take() else {
             return;
@@ -208,6 +208,13 @@ impl<O> TaskSide<O> {
             link.state.fetch_or(WITHDRAWN, Ordering::Relaxed);
             link.wake_proxy();
         }
+    }
+}
+
+impl<O> Drop for TaskSide<O> {
+    /// Without `std`, where panics are not caught: one has unwound before the end was told.
+    fn drop(&mut self) {
+        self.end(|| End::Dropped(None));
     }
 }
 
