@@ -226,13 +226,8 @@ const BORROWS: [(&str, &str); 2] = [("stacked", ""), ("tree", " -Zmiri-tree-borr
 /// What miri runs in CI under tree borrows, which allow nearly all that stacked borrows do: the tests that go
 /// through each file with `unsafe` in most ways. All of them run so in [`miri_seeds`].
 const UNDER_TREE_BORROWS: [&[&str]; 2] = [
-    &[
-        "executor_nursery",
-        "fixed_nursery",
-        "nursery_attack",
-        "set::",
-    ],
-    &["token"],
+    &["fixed_nursery", "set::"],
+    &["executor_nursery", "nursery_attack", "token"],
 ];
 
 /// Miri on the core's own tests and examples, and on the tests of its contract. Two pieces, about as long as
