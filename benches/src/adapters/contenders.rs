@@ -3,7 +3,7 @@
 use crate::children::at_once;
 use crate::meter::{Meter, Reading};
 use crate::nursery::contenders::{Child, Kind};
-use futures_util::future::{FutureExt, Remote};
+use futures_util::future::{FutureExt, Remote, RemoteHandle};
 use std::future::Future;
 use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
@@ -159,36 +159,27 @@ impl Kind for BareSmol {
     }
 
     async fn join<F: Child>(&self, children: usize, make: impl Fn(usize) -> F) -> usize {
-        let all = async {
-            let tasks: Vec<_> = (0..children).map(|i| self.0.spawn(make(i))).collect();
-            let mut sum = 0;
-            for task in tasks {
-                sum += task.await;
-            }
-            sum
-        };
-        self.0.run(all).await
+        let spawn = |i| self.0.spawn(make(i));
+        self.0.run(join_all(children, spawn)).await
     }
 }
 
-/// Spawns without a word about the executor: outputs and panics come over a channel each, as made by
-/// futures-util's `remote_handle`. There is no nursery, no policy and no limit.
-async fn join_remotes<F: Child>(
-    children: usize,
-    make: impl Fn(usize) -> F,
-    spawn: impl Fn(Remote<F>),
-) -> usize {
-    let begin = |i| {
-        let (task, handle) = make(i).remote_handle();
-        spawn(task);
-        handle
-    };
-    let handles: Vec<_> = (0..children).map(begin).collect();
+/// Spawns all, awaits one after another, and adds up the outputs.
+async fn join_all<H: Future<Output = usize>>(children: usize, spawn: impl Fn(usize) -> H) -> usize {
+    let handles: Vec<_> = (0..children).map(spawn).collect();
     let mut sum = 0;
     for handle in handles {
         sum += handle.await;
     }
     sum
+}
+
+/// Spawns without a word about the executor: output and panic come over a channel, as made by futures-util's
+/// `remote_handle`. There is no nursery, no policy and no limit.
+fn spawn_remote<F: Child>(child: F, spawn: impl Fn(Remote<F>)) -> RemoteHandle<usize> {
+    let (task, handle) = child.remote_handle();
+    spawn(task);
+    handle
 }
 
 /// Remote handles of tasks on smol's executor.
@@ -204,8 +195,8 @@ impl Kind for RemotesOnSmol {
     }
 
     async fn join<F: Child>(&self, children: usize, make: impl Fn(usize) -> F) -> usize {
-        let spawn = |task| self.0.spawn(task).detach();
-        self.0.run(join_remotes(children, make, spawn)).await
+        let spawn = |i| spawn_remote(make(i), |task| self.0.spawn(task).detach());
+        self.0.run(join_all(children, spawn)).await
     }
 }
 
@@ -223,8 +214,10 @@ impl Kind for RemotesOnTokio {
     }
 
     async fn join<F: Child>(&self, children: usize, make: impl Fn(usize) -> F) -> usize {
-        let spawn = |task| drop(self.0.spawn(task));
-        join_remotes(children, make, spawn).await
+        join_all(children, |i| {
+            spawn_remote(make(i), |task| drop(self.0.spawn(task)))
+        })
+        .await
     }
 
     fn block_on<T>(&self, scope: impl Future<Output = T>) -> T {

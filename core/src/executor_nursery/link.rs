@@ -60,8 +60,9 @@
 //!
 //! # Foreign code
 //!
-//! Wakers are woken and dropped after the state has changed. The future's output is dropped here only if
-//! nobody takes it: last of all, by the second of proxy and task.
+//! What [`TaskSide::end`] is given may drop the future: before anything changes. Wakers are woken and dropped
+//! after the state has changed. The future's output is dropped here only if nobody takes it: last of all, by
+//! the second of proxy and task.
 
 use crate::nursery::node::{Beside, Elsewhere, JoinSide};
 use crate::nursery::panics::Panic;
