@@ -281,7 +281,7 @@ macro_rules! nurseries {
             /// which also the body's error cancels nobody, [`FirstSuccess`](crate::FirstSuccess), or a
             /// [`Policy`] of your own.
             pub fn policy(mut self, policy: impl $($policy)*) -> Self {
-                self.0.engine.policy = Some(Box::new(policy));
+                self.0.engine.set_policy(Box::new(policy));
                 self
             }
 

@@ -139,16 +139,18 @@ pub(crate) fn thread_hint() -> usize {
     number % 256
 }
 
-/// Which of some bits, at least one, comes next: the lowest. Children woken together are polled in this
-/// order, on which nothing may depend: [`step::shuffle`] changes it.
+/// Takes out of some bits, at least one, which comes next: the lowest. Children woken together are polled in
+/// this order, on which nothing may depend: [`step::shuffle`] changes it.
 #[cfg(not(all(umbel_step, not(umbel_loom))))]
 #[inline(always)]
-pub(crate) fn pick(bits: usize) -> usize {
-    bits.trailing_zeros() as usize
+pub(crate) fn take_one(bits: &mut usize) -> usize {
+    let lowest = bits.trailing_zeros() as usize;
+    *bits &= *bits - 1;
+    lowest
 }
 
 #[cfg(all(umbel_step, not(umbel_loom)))]
-pub(crate) use step::pick;
+pub(crate) use step::take_one;
 
 /// Stops the program when a reference count is about to overflow (only leaked clones can do that).
 #[cold]
@@ -242,7 +244,7 @@ pub mod step {
     }
 
     /// See above.
-    pub(crate) fn pick(bits: usize) -> usize {
+    pub(crate) fn take_one(bits: &mut usize) -> usize {
         let mut seed = SEED.get();
         // Marsaglia's xorshift; 0 stays 0.
         seed ^= seed << 13;
@@ -250,8 +252,10 @@ pub mod step {
         seed ^= seed << 17;
         SEED.set(seed);
         let skipped = seed % u64::from(bits.count_ones());
-        let rest = (0..skipped).fold(bits, |bits, _| bits & (bits - 1));
-        rest.trailing_zeros() as usize
+        let rest = (0..skipped).fold(*bits, |bits, _| bits & (bits - 1));
+        let one = rest.trailing_zeros() as usize;
+        *bits &= !(1 << one);
+        one
     }
 
     macro_rules! stepped {

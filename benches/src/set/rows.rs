@@ -141,7 +141,7 @@ pub(crate) static ROWS: &[Row] = &[
         name: "S4 drop with 100k parked",
         unit: "ns",
         umbel: drop_parked::<Umbel>,
-        floor: Some(("the children alone", drop_bare)),
+        floor: Some(("a vector of options", drop_bare)),
         peers: &[
             ("futures-util", drop_parked::<FuturesUnordered>),
             ("futures-buffered", drop_parked::<Buffered>),

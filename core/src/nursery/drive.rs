@@ -243,33 +243,33 @@ impl<E, M: Mode> Engine<'_, E, M> {
         true
     }
 
-    /// Of the child that was done last.
-    #[inline(never)]
-    fn tell_policy(&mut self) {
-        let name = self.shared.poller.name.take();
-        if let Some(origin) = self.shared.poller.done.take() {
-            self.succeeded(&Ended::new(name.as_ref(), origin, Span::default()));
-        }
-    }
-
     /// Polls each child that is to be polled in this turn, or what is left of them.
     fn poll_woken(&mut self) {
         while let Some(end) = self.set.poll_local() {
-            match end {
-                End::Done => {
-                    self.shared.counts.done();
-                    if self.policy.is_some() {
-                        self.tell_policy();
-                    }
-                }
-                End::Failed(error) => {
-                    self.shared.counts.failed();
-                    if let Some(who) = self.shared.poller.failed.take() {
-                        self.failed(who, error);
-                    }
-                }
-                End::Counted => {}
+            if !matches!(end, End::Counted) {
+                self.ended(end);
             }
+        }
+    }
+
+    /// Of the child that left the set last.
+    #[inline(never)]
+    fn ended(&mut self, end: End<E>) {
+        let poller = &self.shared.poller;
+        match end {
+            End::Done => {
+                let name = poller.name.take();
+                if let Some(origin) = poller.done.take() {
+                    self.succeeded(&Ended::new(name.as_ref(), origin, Span::default()));
+                }
+            }
+            End::Failed(error) => {
+                self.shared.counts.failed();
+                if let Some(who) = poller.failed.take() {
+                    self.failed(who, error);
+                }
+            }
+            End::Counted => {}
         }
     }
 }

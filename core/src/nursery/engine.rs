@@ -105,6 +105,11 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         }
     }
 
+    pub(crate) fn set_policy(&mut self, policy: Box<M::Policy<'env, E>>) {
+        self.policy = Some(policy);
+        self.shared.poller.asks.set(true);
+    }
+
     pub(crate) fn queue(&self) -> &Queues {
         &self.shared.poller.queue
     }

@@ -79,7 +79,6 @@
 //! | publish `DONE` and let go | load, CAS | Acquire, AcqRel / Acquire | as the one above and the last one |
 //! | look at the state | load | Acquire | the publications above |
 //! | `WAITED` | `fetch_or` | Relaxed | nothing: of this and a publication, both of one word, one comes first; the look after it acquires |
-//! | has this side waited? | load | Relaxed | nothing: it is this side that says so |
 //! | claim against abandon | `fetch_or` each | AcqRel | one another: the count of abandoned children, written before, is subtracted after |
 //! | the id | load, CAS | Relaxed | nothing: of this and the end, both of one word, one comes first |
 //! | let go | load, `fetch_add` | Acquire, AcqRel | the other side's: the freer sees every access of the other |

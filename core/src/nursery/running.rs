@@ -43,11 +43,12 @@ pub(crate) struct Running<E> {
 /// How a running child left the set by itself. Small, for it is moved about for each child: who it was
 /// lies in the [`Poller`](crate::nursery::shared::Poller).
 pub(crate) enum End<E> {
-    /// See `done`.
+    /// It has succeeded, and the policy is to be told of `done`.
     Done,
-    /// See `failed`.
+    /// See `failed`. It is to be counted.
     Failed(E),
-    /// It panicked, or was dropped because the nursery is cancelled; it is counted already.
+    /// There is nothing to be done about it: it has succeeded and the policy asks for no successes, or it
+    /// panicked, or was dropped because the nursery is cancelled.
     Counted,
 }
 
@@ -86,22 +87,15 @@ impl<E> Future for Running<E> {
         let head = child.head();
         let cancelled = shared.token.is_cancelled();
         if cancelled || !head.plain.get() {
-            if child.is_remote() {
-                if let Some(polled) = look_there(shared, child, cx) {
+            if cancelled || !child.is_bare() {
+                if let Some(polled) = look(shared, child, cx) {
                     return polled;
                 }
-            }
-            let has_meta = child.has_meta();
-            if (cancelled || has_meta) && !goes_on(shared, child, cx) {
-                return Poll::Ready(End::Counted);
-            }
-            if head.number.get() == Number::NONE {
+            } else {
+                // Its first poll: from the second on it is plain.
                 head.number.set(Number::new(shared.counts.started()));
-                if shared.watched && !begin_watched(shared, child, cx) {
-                    return Poll::Ready(End::Counted);
-                }
+                head.plain.set(true);
             }
-            head.plain.set(!has_meta);
         }
         // Most often there is none, and nothing to be dropped.
         let mut error = ManuallyDrop::new(None);
@@ -112,21 +106,48 @@ impl<E> Future for Running<E> {
         };
         shared.cancel_if_panicked();
         if exit == Exit::Done {
-            shared.poller.done.set(Some(child.origin()));
             // SAFETY: `poll` gave `Done`, and the child leaves the set.
             unsafe { child.done() };
+            let asks = shared.poller.asks.get();
+            if asks {
+                shared.poller.done.set(Some(child.origin()));
+            }
             if let Some(meta) = child.meta() {
                 done_aside(shared, child, meta);
             }
-            return Poll::Ready(End::Done);
+            shared.counts.done();
+            return Poll::Ready(if asks { End::Done } else { End::Counted });
         }
         let error = ManuallyDrop::into_inner(error);
         Poll::Ready(failed(shared, child, exit, error))
     }
 }
 
-/// Of a child whose work is done elsewhere: what is to be said before it is known to be one, or if it is none.
+/// Whether the child is to be polled now: `None`. It is none of the many that have nothing but a future, or
+/// the nursery is cancelled.
 #[inline(never)]
+fn look<E>(shared: &Shared, child: &NurserySide, cx: &Context<'_>) -> Option<Poll<End<E>>> {
+    let head = child.head();
+    if child.is_remote() {
+        if let Some(polled) = look_there(shared, child, cx) {
+            return Some(polled);
+        }
+    }
+    let has_meta = child.has_meta();
+    if (has_meta || shared.token.is_cancelled()) && !goes_on(shared, child, cx) {
+        return Some(Poll::Ready(End::Counted));
+    }
+    if head.number.get() == Number::NONE {
+        head.number.set(Number::new(shared.counts.started()));
+        if shared.watched && !begin_watched(shared, child, cx) {
+            return Some(Poll::Ready(End::Counted));
+        }
+    }
+    head.plain.set(!has_meta);
+    None
+}
+
+/// Of a child whose work is done elsewhere: what is to be said before it is known to be one, or if it is none.
 fn look_there<E>(shared: &Shared, child: &NurserySide, cx: &Context<'_>) -> Option<Poll<End<E>>> {
     // SAFETY: `start` gave true; it is alive, for it left the set otherwise.
     match unsafe { child.poll_decided(cx) } {
@@ -219,8 +240,9 @@ fn done_aside(shared: &Shared, child: &NurserySide, meta: &Meta) {
     if meta.role == Role::Shielded {
         // A part of another child's work: no policy is to take it for a success.
         shared.poller.done.set(None);
+    } else if shared.poller.asks.get() {
+        shared.poller.name.set(meta.name.take());
     }
-    shared.poller.name.set(meta.name.take());
 }
 
 /// Looks at the token again: a graceful child may have ended in the turn of the cancellation, before the

@@ -169,7 +169,9 @@ pub(crate) struct Poller {
     pub(crate) drain: Cell<Option<(Instant, Instant)>>,
     pub(crate) drained: RefCell<Vec<Drained>>,
     pub(crate) panics: Panics,
-    /// The child that was done last, until the engine has looked at it, and its name.
+    /// There is a policy that is told of successes.
+    pub(crate) asks: Cell<bool>,
+    /// If so: the child that was done last, until the engine has looked at it, and its name.
     pub(crate) done: Cell<Option<Origin>>,
     pub(crate) name: Cell<Option<Name>>,
     /// The child that failed last, until the engine has looked at it.

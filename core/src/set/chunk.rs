@@ -16,7 +16,8 @@
 //! Three lists run through the chunks: all of them, newest first; those with a free slot; and the
 //! queue, first in first out, of those with something pending. A turn is a snapshot of `pend`: what
 //! is woken or pushed during a turn comes after every chunk queued before it, so a child that is
-//! replaced as soon as it finishes starves nobody.
+//! replaced as soon as it finishes starves nobody. A chunk that comes to an empty queue is not queued:
+//! its turn begins.
 //!
 //! # Invariants
 //!
@@ -29,8 +30,8 @@
 //! - **C4** `pend ≠ 0` only in a queued chunk. A queued chunk is never freed before it leaves the
 //!   queue.
 //! - **C5** A chunk is in `room` exactly if `live ≠ full`.
-//! - **C6** `pend` and `bits` of one chunk have no slot in common that was woken in one `begin`:
-//!   `woken` masks them.
+//! - **C6** `pend` and `bits` of one chunk have no slot in common that was pushed, or woken in one
+//!   `begin`: `woken` masks them.
 //! - **C7** At most one chunk is empty, apart from those still queued or cleared away by the step
 //!   at hand.
 //!
@@ -40,7 +41,7 @@
 //! after it (by a guard), the slot is free. A child has no way to the set that polls it, which is
 //! borrowed mutably; it may wake what it likes.
 
-use crate::sync::{alloc, dealloc, pick};
+use crate::sync::{alloc, dealloc, take_one};
 use crate::wake::batch::steps;
 use crate::wake::immortal::Immortal;
 use crate::wake::owner::{Owner, Retiring};
@@ -285,7 +286,7 @@ impl<F> Chunks<F> {
     }
 
     /// Adds a child, to be polled. May allocate.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, owner: &mut Option<Owner>, future: F) {
         if self.room.is_null() {
             self.grow(owner);
@@ -313,8 +314,14 @@ impl<F> Chunks<F> {
     unsafe fn enqueue(&mut self, chunk: *mut Chunk, bits: usize) {
         // SAFETY: C1 – as for all on the queue.
         unsafe {
-            (*chunk).pend |= bits;
             if !(*chunk).queued {
+                if self.is_queue_empty() {
+                    // Nothing is to be polled before it, so it needs no queue: it is this chunk's turn. (C4:
+                    // nothing of it is pending.)
+                    self.now = chunk;
+                    self.bits = bits;
+                    return;
+                }
                 (*chunk).queued = true;
                 (*chunk).behind = ptr::null_mut();
                 if self.first.is_null() {
@@ -324,6 +331,7 @@ impl<F> Chunks<F> {
                 }
                 self.last = chunk;
             }
+            (*chunk).pend |= bits;
         }
     }
 
@@ -337,13 +345,6 @@ impl<F> Chunks<F> {
         // SAFETY: C1 – a chunk lives as long as its header serves.
         unsafe {
             let mut bits = bits & (*chunk).live; // stale wakers set any bit
-            if self.is_queue_empty() {
-                // A lone wake-up needs no queue: it is this chunk's turn. (C4: nothing of it is
-                // pending.)
-                self.now = chunk;
-                self.bits = bits;
-                return;
-            }
             if chunk == self.now {
                 bits &= !self.bits; // C6: it is polled in this turn anyway
             }
@@ -372,8 +373,7 @@ impl<F> Chunks<F> {
                 }
             }
         }
-        let index = pick(self.bits);
-        self.bits &= !(1 << index);
+        let index = take_one(&mut self.bits);
         Some(Place {
             chunk: self.now,
             index,

@@ -62,7 +62,7 @@
 use super::immortal::Immortal;
 use super::ready::{BITS, Header, POLLING, Shared, waker};
 use super::taker::Taker;
-use crate::sync::{Ordering, UnsafeCell, const_fn, pick};
+use crate::sync::{Ordering, UnsafeCell, const_fn, take_one};
 use core::error::Error;
 use core::fmt;
 use core::mem::{ManuallyDrop, MaybeUninit, offset_of};
@@ -270,9 +270,7 @@ impl FixedOwner {
         self.taker.begin(cx, |header| {
             let (base, mut bits) = answer(header);
             while bits != 0 {
-                let bit = pick(bits);
-                woken(base + bit);
-                bits &= !(1 << bit);
+                woken(base + take_one(&mut bits));
             }
         })
     }

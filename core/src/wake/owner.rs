@@ -5,7 +5,8 @@
 
 use super::immortal::Immortal;
 use super::ready::{
-    ALL, CLOSED, DESK, Desk, Header, POLLING, Returning, get_header, get_shared, give_back, release,
+    ALL, CLOSED, DESK, Desk, Header, POLLING, Returning, Shared, get_header, get_shared, give_back,
+    release,
 };
 use super::taker::Taker;
 use crate::sync::Ordering;
@@ -105,22 +106,50 @@ impl Owner {
         mut woken: impl FnMut(*mut (), usize),
     ) -> bool {
         let Owner { taker, rung, .. } = self;
+        // Not by `Taker::begin`: what `each` captures need lie in memory only for the rare one of the two.
+        if !taker.will_wake(cx.waker()) {
+            return self.begin_anew(cx, woken);
+        }
         let shared = taker.shared;
-        taker.begin(cx, |header| {
-            // SAFETY: R5 – the headers queued here are this owner's.
-            let chunk = header.chunk.with(|chunk| unsafe { *chunk });
-            if chunk.is_null() {
-                // SAFETY: R2 – retired, and the queue right is ours.
-                return unsafe { give_back(header, shared) };
-            }
-            // Release as well as Acquire: it hands `next`, which has been read, to the next pusher.
-            let bits = header.ready.swap(0, Ordering::AcqRel);
-            if chunk == DESK {
-                *rung |= bits;
-            } else {
-                woken(chunk, bits);
-            }
+        // SAFETY: what `begin_again` gives is queued here, and its queue right is ours.
+        taker.begin_again(|header| unsafe { take(header, shared, rung, &mut woken) });
+        true
+    }
+
+    #[cold]
+    fn begin_anew(&mut self, cx: &mut Context<'_>, mut woken: impl FnMut(*mut (), usize)) -> bool {
+        let Owner { taker, rung, .. } = self;
+        let shared = taker.shared;
+        // SAFETY: as in `begin`.
+        taker.begin_anew(cx, |header| unsafe {
+            take(header, shared, rung, &mut woken);
         })
+    }
+}
+
+/// What a header of an owner says was woken.
+///
+/// # Safety
+/// R2, R5: it was queued with `shared`, which is the owner's, and its queue right is the caller's.
+#[inline(always)]
+unsafe fn take(
+    header: Immortal<Header>,
+    shared: Immortal<Shared>,
+    rung: &mut usize,
+    woken: &mut impl FnMut(*mut (), usize),
+) {
+    // SAFETY: R5 – (caller) it is the owner's.
+    let chunk = header.chunk.with(|chunk| unsafe { *chunk });
+    if chunk.is_null() {
+        // SAFETY: R2 – retired, and the queue right is ours.
+        return unsafe { give_back(header, shared) };
+    }
+    // Release as well as Acquire: it hands `next`, which has been read, to the next pusher.
+    let bits = header.ready.swap(0, Ordering::AcqRel);
+    if chunk == DESK {
+        *rung |= bits;
+    } else {
+        woken(chunk, bits);
     }
 }
 

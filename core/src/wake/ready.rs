@@ -494,6 +494,7 @@ unsafe fn notify(shared: Immortal<Shared>, slot: usize) {
 /// # Safety
 /// `header` is retired, the caller has its queue right, and `shared` is its set's.
 #[cfg(feature = "alloc")]
+#[inline(never)]
 pub(super) unsafe fn give_back(header: Immortal<Header>, shared: Immortal<Shared>) {
     // SAFETY: R2 – who has the queue right of a retired header returns it, and there is one such.
     unsafe { HEADERS.put(header) };

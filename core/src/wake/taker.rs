@@ -40,7 +40,7 @@ impl Taker {
     }
 
     #[inline(always)]
-    fn will_wake(&self, waker: &Waker) -> bool {
+    pub(super) fn will_wake(&self, waker: &Waker) -> bool {
         let Some(slot) = self.shared.slots.get(self.slot) else {
             return false;
         };
@@ -68,16 +68,26 @@ impl Taker {
         if !self.will_wake(cx.waker()) {
             return self.begin_anew(cx, each);
         }
+        self.begin_again(each);
+        true
+    }
+
+    /// `begin` with the waker that is registered.
+    #[inline(always)]
+    pub(super) fn begin_again(&mut self, each: impl FnMut(Immortal<Header>)) {
         let idle = IDLE[self.slot];
         if self.shared.head.load(Ordering::Relaxed) != idle {
             self.take(idle, each);
         }
-        true
     }
 
     /// `begin` with a waker that is not the registered one.
     #[cold]
-    fn begin_anew(&mut self, cx: &mut Context<'_>, each: impl FnMut(Immortal<Header>)) -> bool {
+    pub(super) fn begin_anew(
+        &mut self,
+        cx: &mut Context<'_>,
+        each: impl FnMut(Immortal<Header>),
+    ) -> bool {
         let old = self.slot;
         // The present slot may be published; another one never is, but it may still be in use.
         let unused = (0..IDLE.len()).find(|slot| *slot != old && self.is_unused(*slot));

@@ -101,6 +101,7 @@ impl<F: Future<Output: Outcome<T, E>>, T, E, M: Aside, H> Typed<F, T, E, M, H> {
             assert!(!needs_drop::<M>(), "nobody would drop it");
             None
         },
+        is_bare: !M::IS_META,
         remote: None,
         let_go: None,
     };
@@ -279,6 +280,7 @@ where
 
 impl<F: Future<Output: Outcome<T, E>> + Remote, T, E, M: Aside, H> Typed<F, T, E, M, H> {
     const REMOTE: VTable = VTable {
+        is_bare: false,
         remote: Some(RemoteTable {
             may_be_lost: F::MAY_BE_LOST,
             has_begun: Self::has_begun,

@@ -123,6 +123,8 @@ pub(super) struct VTable {
     pub(super) drop_output: Option<unsafe fn(NonNull<Node>)>,
     /// Where the `Meta` lies between head and payload, if there is one.
     pub(super) meta: Option<usize>,
+    /// There is neither a `Meta` nor a `remote`.
+    pub(super) is_bare: bool,
     /// `None`: its work is done here, in `poll`.
     pub(super) remote: Option<RemoteTable>,
     /// Lets go of a block with a link, of which all but link and head has been dropped. `None`: there is no
@@ -271,20 +273,33 @@ pub(super) struct LetGo {
 impl Drop for LetGo {
     #[inline]
     fn drop(&mut self) {
-        const GONE: usize = NURSERY_GONE | JOIN_GONE;
         // SAFETY: C1 – our side lets go only here.
-        let state = unsafe { &self.node.as_ref().state };
-        // Who finds the other side gone is alone: there is nobody to be told.
-        let mut old = state.load(Ordering::Acquire);
-        if old & GONE == 0 {
-            // It is not set, so adding sets it: on x86 in one instruction, where an `or` that gives the
-            // word back is a loop.
-            old = state.fetch_add(self.ours, Ordering::AcqRel);
-            debug_assert!(old & self.ours == 0, "a side lets go once");
+        unsafe {
+            let state = self.node.as_ref().state.load(Ordering::Acquire);
+            let_go(self.node, self.ours, state);
         }
-        if old & GONE != 0 {
-            // SAFETY: C1 – the other side's bit was set: ours is the second.
-            unsafe { free(self.node, old) };
-        }
+    }
+}
+
+/// The last act of the side whose bit is `ours`. `state` was loaded to acquire, after all that this side has
+/// published.
+///
+/// # Safety
+/// C1: the side has not let go, and has no other use of the block.
+#[inline]
+pub(super) unsafe fn let_go(node: NonNull<Node>, ours: usize, mut state: usize) {
+    const GONE: usize = NURSERY_GONE | JOIN_GONE;
+    // Who finds the other side gone is alone: there is nobody to be told.
+    if state & GONE == 0 {
+        // SAFETY: C1 – (caller).
+        let word = unsafe { &node.as_ref().state };
+        // It is not set, so adding sets it: on x86 in one instruction, where an `or` that gives the
+        // word back is a loop.
+        state = word.fetch_add(ours, Ordering::AcqRel);
+        debug_assert!(state & ours == 0, "a side lets go once");
+    }
+    if state & GONE != 0 {
+        // SAFETY: C1 – the other side's bit was set: ours is the second.
+        unsafe { free(node, state) };
     }
 }

@@ -6,7 +6,7 @@ use crate::nursery::ended::Span;
 use crate::nursery::join_error::{JoinError, JoinErrorKind};
 use crate::nursery::node::head::{
     ABANDONED, CLAIMED, DONE, ENDED, FLAGS, JOIN_GONE, LetGo, Node, STARTED, WAITED, drop_future,
-    meta, with_end,
+    let_go, meta, with_end,
 };
 use crate::nursery::node::lent::Beside;
 use crate::nursery::options::Meta;
@@ -60,6 +60,17 @@ impl<T> JoinSide<T> {
             return Poll::Ready(state);
         }
         Poll::Pending
+    }
+
+    /// Who waits no more is not kept until the child ends. This side lets go also if that panics, which is
+    /// foreign code.
+    #[inline(never)]
+    fn wait_no_more(&mut self) {
+        let _let_go = LetGo {
+            node: self.0,
+            ours: JOIN_GONE,
+        };
+        drop(self.head().joiner.take());
     }
 
     /// Why there is no output. Asked a second time, it knows no name and no reason.
@@ -171,15 +182,12 @@ impl<T> JoinSide<T> {
 impl<T> Drop for JoinSide<T> {
     #[inline]
     fn drop(&mut self) {
-        let _let_go = LetGo {
-            node: self.0,
-            ours: JOIN_GONE,
-        };
-        // Who waits no more is not kept until the child ends. (It is foreign code: let go also if it
-        // panics.)
-        // Relaxed: `WAITED` is set on this side.
-        if self.head().state.load(Ordering::Relaxed) & WAITED != 0 {
-            drop(self.head().joiner.take());
+        let state = self.head().state.load(Ordering::Acquire);
+        // `WAITED` is set on this side.
+        if state & WAITED != 0 {
+            return self.wait_no_more();
         }
+        // SAFETY: C1 – our side lets go only here or there.
+        unsafe { let_go(self.0, JOIN_GONE, state) };
     }
 }

@@ -65,6 +65,12 @@ impl NurserySide {
         self.head().vtable.meta.is_some()
     }
 
+    /// Whether there is nothing to it but its future, which is polled here.
+    #[inline]
+    pub(crate) fn is_bare(&self) -> bool {
+        self.head().vtable.is_bare
+    }
+
     /// Its own token and what goes with it.
     pub(crate) fn own(&self) -> Option<&Own> {
         self.meta()?.own()
