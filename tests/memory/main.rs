@@ -96,7 +96,23 @@ fn the_allocator_is_left_alone() {
     assert_eq!(pool_stats(), pools);
     assert_eq!(live_bytes(), before + pool_bytes as isize);
     given_up_children_do_not_pile_up();
+    a_name_goes_with_its_child();
     after_many_spawns_the_allocator_is_where_it_was();
+}
+
+/// A nursery that goes on, and whose handles outlive it.
+fn a_name_goes_with_its_child() {
+    let n = Nursery::<()>::new();
+    let h = n.handle();
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut run = Box::pin(n.run(pending::<Result<(), ()>>()));
+    assert!(run.as_mut().poll(&mut cx).is_pending());
+    let before = live_bytes();
+    let name = "x".repeat(100_000);
+    drop(h.child().name(name).spawn(async { Ok(()) }));
+    assert!(run.as_mut().poll(&mut cx).is_pending());
+    let kept = live_bytes() - before;
+    assert!(kept < 10_000, "{kept} bytes are kept");
 }
 
 /// A nursery that is full for ever, and spawners that wait for room and give up.
