@@ -8,14 +8,14 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use umbel_core::{
     BoxTask, Boxed, CancellationToken, Cause, Clock, ExecutorNursery, Failure, FirstSuccess, Join,
     JoinErrorKind, KeepGoing, LocalExecutorNursery, LocalNursery, ManualClock, Nursery, Reason,
     ReasonKind, Spawn, SpawnError, Stats, TrySpawnError,
 };
-use umbel_tests::exec::{Gate, Log, Steps, Task, yields};
+use umbel_tests::exec::{Gate, Log, Steps, Task, Wakes, yields};
 
 type N<'env> = Nursery<'env, u32>;
 
@@ -854,6 +854,41 @@ fn a_child_that_the_executor_refuses_is_lost() {
         assert_eq!(failure.lost().unwrap().kind(), JoinErrorKind::Lost);
         assert_eq!(failure.report.stats.lost, 1);
     }
+}
+
+/// An executor that runs a task, and lets its nursery have two turns, before it says that it has accepted it.
+#[derive(Clone, Default)]
+struct Hasty(Rc<RefCell<Option<Turn>>>);
+
+type Turn = Box<dyn FnMut()>;
+
+impl<F: Future<Output = ()>> Spawn<F> for Hasty {
+    fn spawn(&self, future: F) -> Result<(), SpawnError<F>> {
+        let turn = || (self.0.borrow_mut().as_mut().expect("set before"))();
+        turn();
+        assert!(Task::new(future).poll().is_ready());
+        turn();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_task_that_ended_before_it_was_accepted_wakes_nobody_again() {
+    let hasty = Hasty::default();
+    let n = LocalNursery::<u32>::new().on(hasty.clone());
+    let h = n.handle();
+    let (wakes, waker) = Wakes::new();
+    let mut run = Box::pin(n.run(pending::<Result<(), _>>()));
+    let mut turn = move || {
+        let cx = &mut Context::from_waker(&waker);
+        assert!(run.as_mut().poll(cx).is_pending());
+    };
+    turn();
+    *hasty.0.borrow_mut() = Some(Box::new(turn));
+    let join = h.try_spawn(gives(0, 7)).unwrap();
+    // That it came, and that it ended.
+    assert_eq!((value(join), wakes.count()), (7, 2));
+    hasty.0.take();
 }
 
 #[test]

@@ -4,12 +4,12 @@
 //! end before that, but has it [stopped](Remote::stop) and polls it on: only when the executor has dropped
 //! the future, the child has ended.
 
-use crate::executor_nursery::link::{Decider, End, Link, ProxySide, TaskSide};
+use crate::executor_nursery::link::{Decider, End, Late, Link, ProxySide, TaskSide};
 use crate::executor_nursery::task::ChildTask;
 use crate::nursery::ended::Site;
 use crate::nursery::node::{self, JoinSide, NurserySide, Remote, Stopped};
 use crate::nursery::options::Aside;
-use crate::nursery::panics::{Panic, resume};
+use crate::nursery::panics::resume;
 use crate::spawn::Spawn;
 use crate::sync::Arc;
 use core::future::Future;
@@ -20,7 +20,7 @@ use core::task::{Context, Poll, ready};
 struct Proxy<O> {
     side: ProxySide<O>,
     /// What the future's drop panicked with: as if it were this one's.
-    panic: Option<Panic>,
+    panic: Option<Late>,
 }
 
 impl<O> Proxy<O> {
@@ -125,7 +125,7 @@ impl<O> Drop for Proxy<O> {
     /// The engine drops it right after it was ready, and catches panics there.
     fn drop(&mut self) {
         if let Some(panic) = self.panic.take() {
-            resume(panic);
+            resume(*panic);
         }
     }
 }

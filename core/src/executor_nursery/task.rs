@@ -5,8 +5,9 @@
 //! The future is polled and dropped through [`attempt`]: what it panics with goes to the nursery, not to
 //! the executor. Its drop comes before its end is told, always.
 
-use crate::executor_nursery::link::{End, TaskSide};
-use crate::nursery::panics::{Panic, attempt, swallow};
+use crate::executor_nursery::link::{End, Late, TaskSide};
+use crate::nursery::panics::{attempt, swallow};
+use alloc::boxed::Box;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
@@ -59,8 +60,8 @@ impl<F: Future> ChildTask<F> {
 }
 
 /// Drops what there is in its place. What it panics with, if it does.
-fn drop_in_place<F>(mut future: Pin<&mut Option<F>>) -> Option<Panic> {
-    attempt(|| future.set(None)).err()
+fn drop_in_place<F>(mut future: Pin<&mut Option<F>>) -> Option<Late> {
+    attempt(|| future.set(None)).err().map(Box::new)
 }
 
 impl<F: Future> Future for ChildTask<F> {
@@ -88,7 +89,7 @@ impl<F: Future> Future for ChildTask<F> {
             Ok(Poll::Ready(output)) => End::Returned(output, drop_in_place(this.future)),
             Err(panic) => {
                 if let Some(later) = drop_in_place(this.future) {
-                    swallow(later);
+                    swallow(*later);
                 }
                 End::Panicked(panic)
             }

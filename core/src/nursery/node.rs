@@ -122,7 +122,7 @@ mod join_side;
 pub(crate) use block::{Outcome, Remote};
 pub(crate) use head::{Exit, Node, Stopped};
 pub(crate) use join_side::JoinSide;
-pub(crate) use lent::{Beside, Elsewhere};
+pub(crate) use lent::{Beside, Elsewhere, LOWEST, Word};
 pub(crate) use nursery_side::NurserySide;
 
 use crate::nursery::ended::Site;
@@ -165,6 +165,7 @@ pub(crate) fn new_linked<F, T, E, M, L, R>(
 where
     F: Future<Output: Outcome<T, E>> + Remote,
     M: Aside,
+    L: Word,
 {
     let (node, rest) = Typed::<F, T, E, M, Linked<L>>::allocate_linked(site, aside, link, make);
     (NurserySide(node), JoinSide(node, PhantomData), rest)

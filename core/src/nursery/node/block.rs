@@ -7,7 +7,7 @@ use crate::nursery::join_error::JoinErrorKind;
 use crate::nursery::node::head::{
     Claim, Exit, Node, Progress, RemoteTable, Stopped, VTable, drop_future,
 };
-use crate::nursery::node::lent::{Beside, Elsewhere, Linked};
+use crate::nursery::node::lent::{Beside, Elsewhere, Linked, Word};
 use crate::nursery::options::Aside;
 use crate::nursery::panics::Panics;
 use crate::reason::Reason;
@@ -257,6 +257,7 @@ impl<F, T, E, M, L> Typed<F, T, E, M, Linked<L>>
 where
     F: Future<Output: Outcome<T, E>> + Remote,
     M: Aside,
+    L: Word,
 {
     const LINKED: VTable = VTable {
         let_go: Some(Linked::<L>::let_go),
