@@ -139,7 +139,7 @@ pub(crate) fn thread_hint() -> usize {
     number % 256
 }
 
-/// Takes out of some bits, at least one, which comes next: the lowest. Children woken together are polled in
+/// Takes out the bit that comes next, of at least one: the lowest. Children woken together are polled in
 /// this order, on which nothing may depend: [`step::shuffle`] changes it.
 #[cfg(not(all(umbel_step, not(umbel_loom))))]
 #[inline(always)]

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn, ready};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use umbel_core::{
@@ -12,7 +12,7 @@ use umbel_core::{
     JoinErrorKind, KeepGoing, ManualClock, ManualSleep, Nursery, Reason, ReasonKind, Timer,
     TrySpawnError,
 };
-use umbel_tests::counting::allocator_calls;
+use umbel_tests::counting::{self, allocator_calls};
 use umbel_tests::exec::{Gate, Log, Task, yields};
 use umbel_tests::scaled;
 
@@ -253,6 +253,38 @@ fn keep_going_collects_all_errors_and_lets_siblings_live() {
     let stats = failure.report.stats;
     assert_eq!((stats.started, stats.done, stats.failed), (3, 1, 2));
     assert_eq!(error(failure), (Bad::Child(1), vec![Bad::Child(2)]));
+}
+
+#[test]
+fn who_is_told_the_end_of_a_child_finds_it_counted() {
+    let gate = Gate::new();
+    let n = N::new().policy(KeepGoing);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async { Ok(0) }));
+    let (pass, h2) = (gate.pass(), h.clone());
+    let mut good = h.spawn(async move {
+        pass.await;
+        Ok(())
+    });
+    let pass = gate.pass();
+    let mut bad = h.spawn(async move {
+        pass.await;
+        Err::<(), _>(Bad::Child(1))
+    });
+    task.stall();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = seen.clone();
+    let joiner = counting::Task::with_hook(move || {
+        let stats = h2.stats();
+        note.lock()
+            .unwrap()
+            .push((stats.done, stats.failed, stats.active));
+    });
+    assert!(joiner.poll(Pin::new(&mut good)).is_pending());
+    assert!(joiner.poll(Pin::new(&mut bad)).is_pending());
+    gate.open();
+    assert!(task.finish().is_err());
+    assert_eq!(*seen.lock().unwrap(), [(1, 0, 1), (1, 1, 0)]);
 }
 
 #[test]

@@ -246,6 +246,7 @@ impl<E, M: Mode> Engine<'_, E, M> {
     /// Polls each child that is to be polled in this turn, or what is left of them.
     fn poll_woken(&mut self) {
         while let Some(end) = self.set.poll_local() {
+            // Aside, for it is not for the many.
             if !matches!(end, End::Counted) {
                 self.ended(end);
             }
@@ -264,7 +265,6 @@ impl<E, M: Mode> Engine<'_, E, M> {
                 }
             }
             End::Failed(error) => {
-                self.shared.counts.failed();
                 if let Some(who) = poller.failed.take() {
                     self.failed(who, error);
                 }

@@ -105,6 +105,7 @@ impl<'env, E, M: Mode> Engine<'env, E, M> {
         }
     }
 
+    /// Before it runs. Its children are to know that there is one, too.
     pub(crate) fn set_policy(&mut self, policy: Box<M::Policy<'env, E>>) {
         self.policy = Some(policy);
         self.shared.poller.asks.set(true);

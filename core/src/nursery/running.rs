@@ -45,10 +45,10 @@ pub(crate) struct Running<E> {
 pub(crate) enum End<E> {
     /// It has succeeded, and the policy is to be told of `done`.
     Done,
-    /// See `failed`. It is to be counted.
+    /// See `failed`.
     Failed(E),
-    /// There is nothing to be done about it: it has succeeded and the policy asks for no successes, or it
-    /// panicked, or was dropped because the nursery is cancelled.
+    /// There is nothing more to be done about it: it has succeeded where no policy asks, or it panicked, or
+    /// was dropped because the nursery is cancelled.
     Counted,
 }
 
@@ -92,7 +92,9 @@ impl<E> Future for Running<E> {
                     return polled;
                 }
             } else {
-                // Its first poll: from the second on it is plain.
+                // Its first poll: from the second on it is plain. (Where children are watched, each has a
+                // `Meta`.)
+                debug_assert!(!shared.watched);
                 head.number.set(Number::new(shared.counts.started()));
                 head.plain.set(true);
             }
@@ -108,12 +110,12 @@ impl<E> Future for Running<E> {
         if exit == Exit::Done {
             // SAFETY: `poll` gave `Done`, and the child leaves the set.
             unsafe { child.done() };
-            let asks = shared.poller.asks.get();
+            let asks = match child.meta() {
+                None => shared.poller.asks.get(),
+                Some(meta) => done_aside(shared, child, meta),
+            };
             if asks {
                 shared.poller.done.set(Some(child.origin()));
-            }
-            if let Some(meta) = child.meta() {
-                done_aside(shared, child, meta);
             }
             shared.counts.done();
             return Poll::Ready(if asks { End::Done } else { End::Counted });
@@ -123,8 +125,8 @@ impl<E> Future for Running<E> {
     }
 }
 
-/// Whether the child is to be polled now: `None`. It is none of the many that have nothing but a future, or
-/// the nursery is cancelled.
+/// What keeps a child from its poll, if anything does. Asked for those with a `Meta` or a `Remote`; in a
+/// cancelled nursery for all.
 #[inline(never)]
 fn look<E>(shared: &Shared, child: &NurserySide, cx: &Context<'_>) -> Option<Poll<End<E>>> {
     let head = child.head();
@@ -232,17 +234,17 @@ fn begin_watched(shared: &Shared, child: &NurserySide, cx: &Context<'_>) -> bool
     goes_on(shared, child, cx)
 }
 
-/// A child with more to it than a future has succeeded.
+/// A child with more to it than a future has succeeded. Whether the policy is to be told, with its `name`.
 #[inline(never)]
-fn done_aside(shared: &Shared, child: &NurserySide, meta: &Meta) {
+fn done_aside(shared: &Shared, child: &NurserySide, meta: &Meta) -> bool {
     note_if_drained(shared, child);
     tell::ended(shared, child, &Ending::DONE);
-    if meta.role == Role::Shielded {
-        // A part of another child's work: no policy is to take it for a success.
-        shared.poller.done.set(None);
-    } else if shared.poller.asks.get() {
+    // A critical section is a part of another child's work, and no success of its own.
+    let asks = shared.poller.asks.get() && meta.role != Role::Shielded;
+    if asks {
         shared.poller.name.set(meta.name.take());
     }
+    asks
 }
 
 /// Looks at the token again: a graceful child may have ended in the turn of the cancellation, before the
@@ -278,6 +280,7 @@ fn failed<E>(shared: &Shared, child: &NurserySide, exit: Exit, error: Option<E>)
         (Exit::Failed, Some(error)) => {
             let record = Record::new(child.last_name(), child.who(), span);
             shared.poller.failed.set(Some(record));
+            shared.counts.failed();
             panics.catch(|| child.end(kind, None));
             End::Failed(error)
         }

@@ -17,7 +17,7 @@
 //! queue, first in first out, of those with something pending. A turn is a snapshot of `pend`: what
 //! is woken or pushed during a turn comes after every chunk queued before it, so a child that is
 //! replaced as soon as it finishes starves nobody. A chunk that comes to an empty queue is not queued:
-//! its turn begins.
+//! its turn begins with what was woken or pushed, and what comes later is another turn's.
 //!
 //! # Invariants
 //!
@@ -30,8 +30,8 @@
 //! - **C4** `pend ≠ 0` only in a queued chunk. A queued chunk is never freed before it leaves the
 //!   queue.
 //! - **C5** A chunk is in `room` exactly if `live ≠ full`.
-//! - **C6** `pend` and `bits` of one chunk have no slot in common that was pushed, or woken in one
-//!   `begin`: `woken` masks them.
+//! - **C6** `pend` and `bits` of one chunk have no slot in common: a slot that is pushed was free (C3),
+//!   `woken` masks those of `bits`, and `bits` is filled only with all of `pend` or when that is empty (C4).
 //! - **C7** At most one chunk is empty, apart from those still queued or cleared away by the step
 //!   at hand.
 //!

@@ -262,9 +262,9 @@ pub(super) unsafe fn free_memory(node: NonNull<Node>) {
     }
 }
 
-/// The last act of a side: a guard, for what goes before may panic.
+/// The last act of a side, in its drop, where what goes before may panic: a guard.
 ///
-/// Made once by each side, in its drop, with its bit.
+/// `ours` is the side's bit.
 pub(super) struct LetGo {
     pub(super) node: NonNull<Node>,
     pub(super) ours: usize,
@@ -273,7 +273,7 @@ pub(super) struct LetGo {
 impl Drop for LetGo {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: C1 – our side lets go only here.
+        // SAFETY: C1 – our side has not let go: it makes this once, in its drop, or calls `let_go`.
         unsafe {
             let state = self.node.as_ref().state.load(Ordering::Acquire);
             let_go(self.node, self.ours, state);
