@@ -52,6 +52,7 @@
 //! | `draining` | the engine: drain and cleanups |
 //! | `finishing` | the engine: its end |
 //! | `drive` | the engine: what one poll does |
+//! | `setup` | what a nursery is before it runs |
 
 // Each uses only what stands above it.
 pub(crate) mod ended;
@@ -97,6 +98,7 @@ pub(crate) mod admission;
 pub(crate) mod draining;
 pub(crate) mod finishing;
 pub(crate) mod drive;
+mod setup;
 #[cfg(all(test, not(feature = "std"), not(umbel_loom)))]
 mod tests;
 
@@ -108,10 +110,8 @@ use crate::token::CancellationToken;
 use crate::wake::batch::each;
 use alloc::boxed::Box;
 use child::{Child, LocalChild};
-use core::cell::Cell;
 use core::fmt;
 use core::future::Future;
-use core::panic::Location;
 use core::pin::Pin;
 use core::ptr::NonNull;
 use core::task::{Context, Poll};
@@ -121,92 +121,12 @@ use failure::Failure;
 use futures_core::FusedFuture;
 use handle::{Handle, LocalHandle};
 use join::Join;
-use limit::Room;
 use mode::{Local, Mode, Threads};
-use observer::{Eye, Inside, Observer};
+use observer::{Inside, Observer};
 use pin_project_lite::pin_project;
 use policy::Policy;
 use scope::Scope;
-use shared::Shared;
-use spawner::Spawner;
-
-/// What a nursery is before it runs.
-struct Setup<'env, E, M: Mode> {
-    engine: Engine<'env, E, M>,
-    /// A handle has been taken: children may have places and contexts by now.
-    handed_out: Cell<bool>,
-    /// Ages were asked for here, not inherited.
-    aged: bool,
-}
-
-impl<'env, E, M: Mode> Setup<'env, E, M> {
-    fn new() -> Self {
-        Setup {
-            engine: Engine::new(),
-            handed_out: Cell::new(false),
-            aged: false,
-        }
-    }
-
-    fn spawner(&self) -> Spawner<'env, E> {
-        self.handed_out.set(true);
-        Spawner::new(Arc::clone(&self.engine.shared))
-    }
-
-    #[track_caller]
-    fn shared(&mut self) -> &mut Shared {
-        match Arc::get_mut(&mut self.engine.shared) {
-            Some(shared) if !self.handed_out.get() => shared,
-            _ => panic!("a nursery's options are set before its first handle is taken"),
-        }
-    }
-
-    #[track_caller]
-    fn limit(&mut self, n: usize) {
-        assert!(n > 0, "a nursery's limit must be at least 1");
-        self.shared().room = Room::limited(n);
-    }
-
-    #[track_caller]
-    fn observer(&mut self, observer: &'env (dyn Observer + 'env)) {
-        let shared = self.shared();
-        shared.observer = Some(Eye::new(observer));
-        shared.watched = true;
-    }
-
-    #[track_caller]
-    fn ages(&mut self) {
-        self.aged = true;
-        let shared = self.shared();
-        (shared.aged, shared.watched) = (true, true);
-    }
-
-    /// Whoever watches the nursery around it watches this one. `outer` is of the same `'env`.
-    #[track_caller]
-    fn inherit(&mut self, outer: &Spawner<'env, impl Sized>) {
-        let (shared, outer) = (self.shared(), &outer.shared);
-        shared.observer = outer.observer;
-        shared.aged = outer.aged;
-        shared.watched = outer.watched;
-    }
-
-    #[track_caller]
-    fn finish(self) -> Engine<'env, E, M> {
-        let mut engine = self.engine;
-        engine.site = Location::caller();
-        if !engine.watch.has_timer() {
-            let timed = engine.watch.due != Instant::NEVER
-                || engine.shared.grace.is_some()
-                || engine.cleanup.is_some();
-            assert!(
-                !timed,
-                "a nursery's deadline, grace and time for cleanups need `.timer(..)`"
-            );
-            assert!(!self.aged, "a nursery's ages need `.timer(..)`");
-        }
-        engine
-    }
-}
+use setup::Setup;
 
 /// One poll of a nursery at work.
 fn poll_run<E, T, M: Mode, B: Future<Output = Result<T, E>>>(
