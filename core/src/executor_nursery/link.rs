@@ -317,16 +317,16 @@ impl<O> ProxySide<O> {
             _ if state & (DECIDED | ENDED) != 0 => Poll::Ready(true),
             _ => Poll::Pending,
         };
-        match look(self.link().look()) {
-            Poll::Pending => look(self.wait(cx)),
+        let state = self.link().look();
+        match look(state) {
+            Poll::Pending => look(self.wait(state, cx)),
             decided => decided,
         }
     }
 
-    /// From now on what is told wakes the proxy. Gives the state as it was before.
-    fn wait(&mut self, cx: &Context<'_>) -> usize {
+    /// From now on what is told wakes the proxy. Gives the state as it was before; `state` is what was seen.
+    fn wait(&mut self, state: usize, cx: &Context<'_>) -> usize {
         let link = self.link();
-        let state = link.look();
         if state & WAITS != 0 {
             debug_assert!(
                 link.waker(state)
@@ -345,7 +345,8 @@ impl<O> ProxySide<O> {
 
     /// Waits for the task's end. Not to be called again after `Ready`.
     pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<End<O>> {
-        if self.link().look() & ENDED == 0 && self.wait(cx) & ENDED == 0 {
+        let state = self.link().look();
+        if state & ENDED == 0 && self.wait(state, cx) & ENDED == 0 {
             return Poll::Pending;
         }
         // SAFETY: K1 – `ENDED` was seen, and this is the one proxy side, borrowed mutably.

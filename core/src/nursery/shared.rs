@@ -31,8 +31,8 @@
 //!
 //! - **H1** A node on the stack is owned by the stack; `take` and `shut` hand the ownership over.
 //! - **H2** The `poller` fields are touched only by the nursery's own future, which is in one
-//!   place at a time, and before it runs by who makes it. A nursery around it may look at them in its own poll, between the polls of its
-//!   children: the inner future lives in one of those and rests then.
+//!   place at a time, and before it runs by who makes it. A nursery around it may look at them in its
+//!   own poll, between the polls of its children: the inner future lives in one of those and rests then.
 //! - **H3** `report` is null, or a box of ours that is never replaced.
 //!
 //! # Orderings
