@@ -81,7 +81,7 @@
 //! | `WAITED` | `fetch_or` | Relaxed | nothing: of this and a publication, both of one word, one comes first; the look after it acquires |
 //! | claim against abandon | `fetch_or` each | AcqRel | one another: the count of abandoned children, written before, is subtracted after |
 //! | the id | load, CAS | Relaxed | nothing: of this and the end, both of one word, one comes first |
-//! | let go | load, `fetch_add` | Acquire, AcqRel | the other side's: the freer sees every access of the other |
+//! | let go | load, and see [`second`] | Acquire | the other side's: the freer sees every access of the other |
 //!
 //! Most children end well and unawaited: then that is published and the nursery lets go in one step, and
 //! if the join side went first, in none, for there is nobody to be told. A side that finds the other gone
@@ -106,6 +106,7 @@
 //!
 //! | room | what it holds |
 //! |---|---|
+//! | `second` | who of two lets go second |
 //! | `head` | the head, and the end of a block |
 //! | `lent` | the link of a block whose work is done elsewhere, and the worker's claim |
 //! | `block` | the block, and the code that knows its type |
@@ -113,6 +114,7 @@
 //! | `join_side` | what a join, or who waits for room, does with it |
 
 // Each uses only what stands above it.
+mod second;
 mod head;
 mod lent;
 mod block;

@@ -4,6 +4,7 @@
 
 use crate::nursery::ended::{Number, Origin, Site};
 use crate::nursery::join_error::JoinErrorKind;
+use crate::nursery::node::second::is_second;
 use crate::nursery::options::Meta;
 use crate::nursery::panics::Panics;
 use crate::observe::Id;
@@ -287,18 +288,10 @@ impl Drop for LetGo {
 /// # Safety
 /// C1: the side has not let go, and has no other use of the block.
 #[inline]
-pub(super) unsafe fn let_go(node: NonNull<Node>, ours: usize, mut state: usize) {
-    const GONE: usize = NURSERY_GONE | JOIN_GONE;
-    // Who finds the other side gone is alone: there is nobody to be told.
-    if state & GONE == 0 {
-        // SAFETY: C1 – (caller).
-        let word = unsafe { &node.as_ref().state };
-        // It is not set, so adding sets it: on x86 in one instruction, where an `or` that gives the
-        // word back is a loop.
-        state = word.fetch_add(ours, Ordering::AcqRel);
-        debug_assert!(state & ours == 0, "a side lets go once");
-    }
-    if state & GONE != 0 {
+pub(super) unsafe fn let_go(node: NonNull<Node>, ours: usize, state: usize) {
+    // SAFETY: C1 – (caller).
+    let word = unsafe { &node.as_ref().state };
+    if let Some(state) = is_second(word, ours, NURSERY_GONE | JOIN_GONE, state) {
         // SAFETY: C1 – the other side's bit was set: ours is the second.
         unsafe { free(node, state) };
     }

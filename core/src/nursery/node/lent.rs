@@ -19,10 +19,11 @@
 //!
 //! | site | op | order | pairs with |
 //! |---|---|---|---|
-//! | let go | load, `fetch_add` | Acquire, AcqRel | the other's: the freer sees every access of the other |
+//! | let go | load, and see [`second`](super::second) | Acquire | the other's: the freer sees every access of the other |
 //! | tell, and let go | CAS | Release / Acquire | as above; and what the link says of its own bits |
 
 use crate::nursery::node::head::{Node, free_memory};
+use crate::nursery::node::second::is_second;
 use crate::sync::{AtomicUsize, Ordering};
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
@@ -88,17 +89,10 @@ impl<L: Word> Linked<L> {
     /// # Safety
     /// C6: the block's head is of this type. C7: whoever lets go has not before.
     unsafe fn let_go_of(node: NonNull<Node>, ours: usize) {
-        const GONE: usize = SIDES_GONE | WORKER_GONE;
         // SAFETY: (caller).
         let word = unsafe { Self::word(node) };
-        // Who finds the other gone is alone: there is nobody to be told.
-        let mut state = word.load(Ordering::Acquire);
-        if state & GONE == 0 {
-            // It is not set, so adding sets it.
-            state = word.fetch_add(ours, Ordering::AcqRel);
-            debug_assert!(state & ours == 0, "one of the two lets go once");
-        }
-        if state & GONE != 0 {
+        let seen = word.load(Ordering::Acquire);
+        if is_second(word, ours, SIDES_GONE | WORKER_GONE, seen).is_some() {
             // SAFETY: C6; C7 – the other's bit was set: ours is the second.
             unsafe { Self::free(node) };
         }
