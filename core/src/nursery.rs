@@ -569,7 +569,7 @@ nurseries! {
     /// # Memory
     ///
     /// A few allocations for the nursery, one a child, and chunks of slots for the running ones. A child's
-    /// future is dropped when it ends; its block is freed then, or with its [`Join`](crate::Join) if that
+    /// future is dropped when it ends; its block is freed then, or with its [`Join`] if that
     /// goes later.
     /// `Send` if `E` is.
     Nursery;

@@ -224,7 +224,7 @@ impl Compact {
     }
 }
 
-/// The word itself, for [`crate::token`], which keeps it in an atomic.
+/// The word itself, for `crate::token`, which keeps it in an atomic.
 #[cfg(feature = "alloc")]
 impl Reason {
     /// Gives up the `Reason` for its word; the reference of R1 goes with it.

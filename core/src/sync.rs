@@ -140,7 +140,7 @@ pub(crate) fn thread_hint() -> usize {
 }
 
 /// Takes out the bit that comes next, of at least one: the lowest. Children woken together are polled in
-/// this order, on which nothing may depend: [`step::shuffle`] changes it.
+/// this order, on which nothing may depend: `step::shuffle` changes it.
 #[cfg(not(all(umbel_step, not(umbel_loom))))]
 #[inline(always)]
 pub(crate) fn take_one(bits: &mut usize) -> usize {

@@ -156,11 +156,15 @@ fn lints() -> Vec<Step> {
             .cmd(cfg_clippy("step")),
         clippy_firmware(),
         for_javascript(),
-        Step::new("docs").cmd(
-            Cmd::new("cargo doc --workspace --no-deps --all-features")
-                .env("RUSTDOCFLAGS", "-D warnings"),
-        ),
+        // Who reads the source follows links between its modules too.
+        Step::new("docs").cmd(docs("--workspace")).cmd(docs(
+            "-p umbel-core -p umbel --document-private-items",
+        )),
     ]
+}
+
+fn docs(of: &str) -> Cmd {
+    Cmd::new(&format!("cargo doc {of} --no-deps --all-features")).env("RUSTDOCFLAGS", "-D warnings")
 }
 
 /// What is there on no other target: lints and docs.

@@ -1,7 +1,7 @@
 //! The handles: spawning children whose futures an executor polls.
 //!
 //! What children are called, when they end and how they are cancelled is said through the nursery's own
-//! [`Child`](crate::Child) and [`Handle`](crate::Handle), which are inside.
+//! [`Child`] and [`Handle`], which are inside.
 
 use crate::executor_nursery::task::ChildTask;
 use crate::nursery::child::{Child, LocalChild};
