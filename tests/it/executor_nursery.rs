@@ -13,7 +13,7 @@ use std::time::Duration;
 use umbel_core::{
     BoxTask, Boxed, CancellationToken, Cause, Clock, ExecutorNursery, Failure, FirstSuccess, Join,
     JoinErrorKind, KeepGoing, LocalExecutorNursery, LocalNursery, ManualClock, Nursery, Reason,
-    ReasonKind, Spawn, SpawnError, Stats, TrySpawnError,
+    ReasonKind, Spawn, SpawnError, Started, Stats, TrySpawnError,
 };
 use umbel_tests::exec::{Gate, Log, Steps, Task, Wakes, yields};
 
@@ -166,6 +166,9 @@ fn fan_out_services_starts_and_order_work() {
             .await
             .unwrap();
         assert_eq!(port, 80);
+        let forgot = h.child().name("forgot");
+        let forgot = forgot.start(|_: Started<()>| gives(1, 2)).await;
+        assert_eq!(forgot.unwrap_err().who().name(), Some("forgot"));
         let next = h.child().after(&[server.id()]).spawn(gives(0, 2));
         let wrong = h
             .child()
@@ -177,7 +180,7 @@ fn fan_out_services_starts_and_order_work() {
     assert_eq!(task.finish_with(&steps).unwrap(), (Ok(1), Ok(2), Ok(3)));
     assert_eq!(log.take(), "service");
     let stats = h.report().unwrap().stats;
-    assert_eq!((stats.done, stats.cancelled), (9 + 3 + 3, 1));
+    assert_eq!((stats.done, stats.cancelled), (9 + 3 + 4, 1));
 }
 
 #[test]

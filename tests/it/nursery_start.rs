@@ -109,6 +109,14 @@ fn n_21_a_child_that_dies_early_is_told_to_who_starts_it() {
             text.ends_with("ended without saying that it had started"),
             "{text}"
         );
+        // Its name is told, though it has ended well and its block is gone.
+        let listener = h.child().name(format!("listener {}", 1));
+        let listener = listener.start_graceful(|_, _: Started<()>| async { Ok(()) });
+        let listener = listener.await.unwrap_err();
+        assert_eq!(listener.kind(), JoinErrorKind::Unstarted);
+        assert_eq!(listener.who().name(), Some("listener 1"));
+        let text = listener.to_string();
+        assert!(text.contains("\"listener 1\""), "{text}");
         let named = h
             .child()
             .name("a")

@@ -6,7 +6,6 @@
 use crate::executor_nursery::task::ChildTask;
 use crate::nursery::child::{Child, LocalChild};
 use crate::nursery::handle::{Handle, LocalHandle};
-use crate::nursery::handoff::Handoff;
 use crate::nursery::join::{Join, LocalSpawnWait, SpawnWait};
 use crate::nursery::join_error::JoinError;
 use crate::nursery::map::{Collect, InOrder, Map};
@@ -496,6 +495,7 @@ macro_rules! handles {
             }
 
             #[doc = concat!("As [`", stringify!($Handle), "::start`].")]
+            /// A name that is a `String` is copied, for the error.
             pub fn start<V, T, F>(mut self, make: impl FnOnce(Started<V>) -> F) -> Start<V, T>
             where
                 V: $($output)*,
@@ -503,10 +503,9 @@ macro_rules! handles {
                 F: $($child)*,
                 S: Spawn<ChildTask<F>>,
             {
-                let token = self.cancel_handle();
-                let handoff = Arc::new(Handoff::new());
-                let join = self.spawn(make(Started::new(&handoff)));
-                Start::new(handoff, join, token)
+                let starting = self.child.starting();
+                let join = self.spawn(make(starting.started()));
+                starting.wait(join)
             }
 
             #[doc = concat!("As [`", stringify!($Handle), "::start`], of a graceful child.")]
@@ -520,10 +519,9 @@ macro_rules! handles {
                 F: $($child)*,
                 S: Spawn<ChildTask<F>>,
             {
-                let token = self.cancel_handle();
-                let handoff = Arc::new(Handoff::new());
-                let join = self.spawn_graceful(|cx| make(cx, Started::new(&handoff)));
-                Start::new(handoff, join, token)
+                let starting = self.child.starting();
+                let join = self.spawn_graceful(|cx| make(cx, starting.started()));
+                starting.wait(join)
             }
         }
 

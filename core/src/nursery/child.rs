@@ -2,16 +2,14 @@
 //!
 //! Written once for both sorts, as in `handle`.
 
-use crate::nursery::handoff::Handoff;
 use crate::nursery::join::{Join, LocalSpawnWait, SpawnWait};
 use crate::nursery::mode::{Local, Mode, Threads};
 use crate::nursery::options::{Options, Priority};
 use crate::nursery::own::Own;
 use crate::nursery::spawner::{ChildContext, Spawner};
-use crate::nursery::start::{Start, Started};
+use crate::nursery::start::{Start, Started, Starting};
 use crate::observe::{Id, Key, Name};
 use crate::spawn::TrySpawnError;
-use crate::sync::Arc;
 use crate::time::Instant;
 use crate::token::CancellationToken;
 use core::convert::identity;
@@ -197,6 +195,9 @@ macro_rules! children {
             /// it is not when the child ends. Dropping it does nothing, unlike its
             /// [`drop_guard`](CancellationToken::drop_guard). Allocates.
             ///
+            /// Asked for before [`deadline`](Self::deadline), it cancels the child all the same, but tells
+            /// nothing of that deadline and is not cancelled when it comes.
+            ///
             /// ```
             #[doc = concat!("use umbel_core::{JoinError, JoinErrorKind, ", stringify!($Nursery), "};")]
             /// # use core::{future::{Future, pending}, pin::pin, task::{Context, Poll, Waker}};
@@ -307,18 +308,21 @@ macro_rules! children {
             }
 
             #[doc = concat!("As [`", stringify!($Handle), "::start`](crate::", stringify!($Handle), "::start).")]
-            pub fn start<V, T, F>(self, make: impl FnOnce(Started<V>) -> F) -> Start<V, T>
+            /// A name that is a `String` is copied, for the error.
+            pub fn start<V, T, F>(mut self, make: impl FnOnce(Started<V>) -> F) -> Start<V, T>
             where
                 V: $($output)*,
                 T: $($output)*,
                 F: $($child)*,
             {
-                self.started_by(|child, started| child.spawn(make(started)))
+                let starting = self.starting();
+                let join = self.spawn(make(starting.started()));
+                starting.wait(join)
             }
 
             #[doc = concat!("As [`", stringify!($Handle), "::start`](crate::", stringify!($Handle), "::start), of a graceful child.")]
             pub fn start_graceful<V, T, F>(
-                self,
+                mut self,
                 make: impl FnOnce(ChildContext, Started<V>) -> F,
             ) -> Start<V, T>
             where
@@ -326,17 +330,14 @@ macro_rules! children {
                 T: $($output)*,
                 F: $($child)*,
             {
-                self.started_by(|child, started| child.spawn_graceful(|cx| make(cx, started)))
+                let starting = self.starting();
+                let join = self.spawn_graceful(|cx| make(cx, starting.started()));
+                starting.wait(join)
             }
 
-            fn started_by<V, T>(
-                mut self,
-                spawn: impl FnOnce(Self, Started<V>) -> Join<T>,
-            ) -> Start<V, T> {
-                let token = self.cancel_handle();
-                let handoff = Arc::new(Handoff::new());
-                let join = spawn(self, Started::new(&handoff));
-                Start::new(handoff, join, token)
+            /// To be called when the child has its name.
+            pub(crate) fn starting<V>(&mut self) -> Starting<V> {
+                Starting::new(self.cancel_handle(), self.options.name.clone())
             }
         }
 

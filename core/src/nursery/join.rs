@@ -4,7 +4,7 @@ use crate::nursery::join_error::{JoinError, JoinErrorKind};
 use crate::nursery::mode::{Local, Mode};
 use crate::nursery::node::{JoinSide, NurserySide};
 use crate::nursery::shared::Shared;
-use crate::observe::Id;
+use crate::observe::{Id, Name};
 use crate::sync::Arc;
 use core::fmt;
 use core::future::Future;
@@ -93,11 +93,11 @@ impl<T> Join<T> {
         }
     }
 
-    /// Why a child that has ended never said that it had started.
-    pub(crate) fn into_unstarted(self) -> JoinError {
+    /// Why a child that has ended, and had this name, never said that it had started.
+    pub(crate) fn into_unstarted(self, name: Option<Name>) -> JoinError {
         match self.0 {
             Inner::Child(child) => {
-                let error = child.ended().unwrap_or_else(|| child.unstarted());
+                let error = child.ended().unwrap_or_else(|| child.unstarted(name));
                 // With an output that may panic, and here: the compiler would leak the result if that
                 // happened after it was made (rust-lang/rust#47949).
                 drop(child);

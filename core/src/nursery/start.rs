@@ -12,6 +12,7 @@
 use crate::nursery::handoff::Handoff;
 use crate::nursery::join::Join;
 use crate::nursery::join_error::JoinError;
+use crate::observe::Name;
 use crate::reason::Reason;
 use crate::sync::Arc;
 use crate::token::CancellationToken;
@@ -28,10 +29,6 @@ use core::task::{Context, Poll};
 pub struct Started<V>(Arc<Handoff<V>>);
 
 impl<V> Started<V> {
-    pub(crate) fn new(handoff: &Arc<Handoff<V>>) -> Self {
-        Started(Arc::clone(handoff))
-    }
-
     /// The child has started: `value` (an address that it listens on, a handle to it) goes to whoever called
     /// [`start`](crate::Handle::start). Lock-free; one allocation.
     ///
@@ -60,18 +57,38 @@ impl<V> fmt::Debug for Started<V> {
 pub struct Start<V, T>(Option<Waiting<V, T>>);
 
 struct Waiting<V, T> {
-    handoff: Arc<Handoff<V>>,
+    starting: Starting<V>,
     join: Join<T>,
-    /// The child's own.
-    token: CancellationToken,
 }
 
-impl<V, T> Start<V, T> {
-    pub(crate) fn new(handoff: Arc<Handoff<V>>, join: Join<T>, token: CancellationToken) -> Self {
-        Start(Some(Waiting {
-            handoff,
-            join,
+/// What there is before the child is spawned.
+pub(crate) struct Starting<V> {
+    handoff: Arc<Handoff<V>>,
+    /// The child's own.
+    token: CancellationToken,
+    /// The child's, for the error: one that has ended well has its name no more.
+    name: Option<Name>,
+}
+
+impl<V> Starting<V> {
+    pub(crate) fn new(token: CancellationToken, name: Option<Name>) -> Self {
+        Starting {
+            handoff: Arc::new(Handoff::new()),
             token,
+            name,
+        }
+    }
+
+    /// For the child, which is given it once.
+    pub(crate) fn started(&self) -> Started<V> {
+        Started(Arc::clone(&self.handoff))
+    }
+
+    /// The child has been spawned.
+    pub(crate) fn wait<T>(self, join: Join<T>) -> Start<V, T> {
+        Start(Some(Waiting {
+            starting: self,
+            join,
         }))
     }
 }
@@ -85,38 +102,39 @@ impl<V, T> Future for Start<V, T> {
         let Some(waiting) = &mut self.0 else {
             panic!("`Start` polled after it was ready");
         };
-        let mut started = waiting.handoff.poll(cx);
+        let handoff = &waiting.starting.handoff;
+        let mut started = handoff.poll(cx);
         if started.is_pending() {
             if waiting.join.poll_end(cx).is_pending() {
                 return Poll::Pending;
             }
             // What it said before its end.
-            started = waiting.handoff.close().map_or(Poll::Pending, Poll::Ready);
+            started = handoff.close().map_or(Poll::Pending, Poll::Ready);
         }
-        let Some(Waiting { handoff, join, .. }) = self.0.take() else {
+        let Some(Waiting { starting, join }) = self.0.take() else {
             unreachable!("looked at above");
         };
-        handoff.leave();
+        starting.handoff.leave();
         Poll::Ready(match started {
             Poll::Ready(value) => Ok((value, join)),
-            Poll::Pending => Err(join.into_unstarted()),
+            Poll::Pending => Err(join.into_unstarted(starting.name)),
         })
     }
 }
 
 impl<V, T> Drop for Start<V, T> {
     fn drop(&mut self) {
-        let Some(waiting) = &self.0 else {
+        let Some(Waiting { starting, .. }) = &self.0 else {
             return;
         };
-        let said = waiting.handoff.close();
+        let said = starting.handoff.close();
         // All of it, whoever panics.
         each(0..2, |step| match step {
             0 if said.is_some() => {}
             0 => {
-                waiting.token.cancel_with(Reason::dropped());
+                starting.token.cancel_with(Reason::dropped());
             }
-            _ => waiting.handoff.leave(),
+            _ => starting.handoff.leave(),
         });
     }
 }

@@ -10,7 +10,7 @@ use crate::nursery::node::head::{
 };
 use crate::nursery::node::lent::Beside;
 use crate::nursery::options::Meta;
-use crate::observe::Id;
+use crate::observe::{Id, Name};
 use crate::sync::Ordering;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -129,10 +129,11 @@ impl<T> JoinSide<T> {
         self.poll_state(DONE | ENDED, cx.waker()).map(|_| ())
     }
 
-    /// It has ended well, but should have done something before. Its name is not ours to read.
-    pub(crate) fn unstarted(&self) -> JoinError {
+    /// It has ended well, but should have done something before. Its name is not ours to read, so the caller
+    /// has it.
+    pub(crate) fn unstarted(&self, name: Option<Name>) -> JoinError {
         let (kind, who) = (JoinErrorKind::Unstarted, self.head().who());
-        JoinError::new(kind, None, None, who, Span::default())
+        JoinError::new(kind, None, name, who, Span::default())
     }
 
     /// The output, or why there is none. Not to be called again after `Ready`.
