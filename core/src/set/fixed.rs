@@ -27,12 +27,18 @@ use futures_core::{FusedStream, Stream};
 ///   may be done in an interrupt, if the waker of the task that polls the set allows that. A waker
 ///   that is kept after its child has ended may cause one needless poll of another child of this
 ///   set, or of the next set that takes the pool.
-/// - **Memory.** A future finished is dropped before its output is returned. Beside the futures, two
-///   bytes a child. To `mem::forget` a set is sound, and its pool is then in use for ever.
+/// - **Suspended wakers.** One that is interrupted in the few instructions between noting its child and
+///   queueing it holds up the wakes of up to 63 children beside it until it goes on, also if it is of a set
+///   that had the pool before; none is lost. While one wake of the task's own waker is at work, the task
+///   may be polled with other wakers; while two are, a poll that brings a third waker wakes its task itself,
+///   until one of the two has returned.
+/// - **Memory.** A future finished is dropped before its output is returned. A child takes an
+///   `Option<F>` and two bytes. To `mem::forget` a set is sound, and its pool is then in use for ever.
 /// - **Panics.** A child that panics while it is polled is dropped, the panic goes to who polls, and
 ///   the set goes on with the rest when it is polled next. If its Drop panics as
 ///   well, the first panic goes on; without the feature `std`, that aborts. If a child's Drop panics
-///   while the set is dropped or cleared, the others are dropped all the same.
+///   when it has finished, its output is dropped (and if that panics too, it aborts); while the set is dropped or cleared, the others are
+///   dropped all the same.
 ///
 /// After a push the set must be polled, as after creation: a push alone wakes nobody. An empty set
 /// yields `None`; it may be filled and polled again.
@@ -76,7 +82,7 @@ pub struct FixedSet<F, const N: usize> {
     slots: Slots<F, N>,
     /// Gives the pool back after the children were dropped, as a later field. `None`: pass-through.
     owner: Option<FixedOwner>,
-    /// `None` was returned, and nothing pushed since.
+    /// `None` was returned, and nothing pushed or cleared since.
     ended: bool,
 }
 
@@ -168,7 +174,8 @@ impl<F, const N: usize> FixedSet<F, N> {
     ///
     /// # Panics
     /// If a future's Drop panics: after the others have been dropped. With the feature `std`, any
-    /// number may panic, and the first panic is resumed; without, a second one aborts.
+    /// number may panic, and the first panic is resumed, unless the thread is panicking already; without,
+    /// a second one aborts.
     pub fn clear(self: Pin<&mut Self>) {
         let (slots, _, ended) = self.project();
         *ended = false;
@@ -217,7 +224,7 @@ impl<F: Future, const N: usize> Stream for FixedSet<F, N> {
     }
 }
 
-/// Terminated after `None`, until the next push.
+/// Terminated after `None`, until the next push or `clear`.
 impl<F: Future, const N: usize> FusedStream for FixedSet<F, N> {
     fn is_terminated(&self) -> bool {
         self.ended

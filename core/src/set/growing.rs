@@ -33,13 +33,20 @@ use futures_core::{FusedStream, Stream};
 ///   whoever still holds its waker. One empty chunk is kept, and further ones are freed.
 /// - **Wakers.** Cloning, dropping and waking a child's waker is lock-free and never allocates or
 ///   frees, so it may be done in an interrupt, if the waker of the task that polls the set allows
-///   that. A waker that is kept after its child has ended may cause one needless poll of another
+///   that. (A set that ends while a wake is at work on that task's waker leaves it to that wake, which
+///   drops it.) A waker that is kept after its child has ended may cause one needless poll of another
 ///   child, perhaps in another set. What wakers point to is never freed but reused: see
 ///   [`pool_stats`](crate::pool_stats).
+/// - **Suspended wakers.** A thread that is stopped, or interrupted, in the few instructions of a wake
+///   between noting the child and queueing it holds up the wakes of up to 63 children beside it until it
+///   goes on; none is lost. While one wake of the task's own waker is at work, the task may be polled with
+///   other wakers; while two are (two threads stopped in it, or one polling within the other), a poll that
+///   brings a third waker wakes its task itself, until one of the two has returned.
 /// - **Panics.** A child that panics while it is polled is dropped, the panic goes to who polls,
 ///   and the set goes on with the rest when it is polled next. If its Drop panics as
 ///   well, the first panic goes on; without the feature `std`, that aborts. If a child's Drop panics
-///   while the set is dropped or cleared, the others are dropped all the same.
+///   when it has finished, its output is dropped (and if that panics too, it aborts); while the set is dropped or cleared, the others are
+///   dropped all the same.
 ///
 /// **Cancel safety:** Strict. Dropping the future of a `next()` on the set loses nothing; dropping
 /// the set drops its children where they stand.
@@ -72,7 +79,7 @@ pub struct FutureSet<F> {
     chunks: Chunks<F>,
     /// Made with the first chunk, or for the nursery before that.
     owner: Option<Owner>,
-    /// `None` was returned, and nothing pushed since.
+    /// `None` was returned, and nothing pushed or cleared since.
     ended: bool,
 }
 
@@ -120,7 +127,8 @@ impl<F> FutureSet<F> {
     ///
     /// # Panics
     /// If a future's Drop panics: after the others have been dropped. With the feature `std`, any
-    /// number may panic, and the first panic is resumed; without, a second one aborts.
+    /// number may panic, and the first panic is resumed, unless the thread is panicking already; without,
+    /// a second one aborts.
     pub fn clear(&mut self) {
         self.ended = false;
         self.chunks.clear(&mut self.owner);
@@ -266,7 +274,7 @@ impl<F: Future> Stream for FutureSet<F> {
     }
 }
 
-/// Terminated after `None`, until the next push.
+/// Terminated after `None`, until the next push or `clear`.
 impl<F: Future> FusedStream for FutureSet<F> {
     fn is_terminated(&self) -> bool {
         self.ended

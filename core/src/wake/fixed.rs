@@ -59,6 +59,7 @@
 //!
 //! As in `taker`. The outer wakers are dropped when the pool has been given back.
 
+use super::batch::drop_all;
 use super::immortal::Immortal;
 use super::ready::{BITS, Header, POLLING, Shared, waker};
 use super::taker::Taker;
@@ -300,6 +301,7 @@ impl Drop for FixedOwner {
             answer(header);
         });
         self.taker.shared.outstanding.store(FREE, Ordering::Release);
-        drop(wakers);
+        // Also if a child's drop is unwinding.
+        drop_all(wakers.into_iter().flatten());
     }
 }

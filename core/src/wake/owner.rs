@@ -3,6 +3,7 @@
 //! States, invariants R1..R7 and orderings are those of [`ready`](super::ready), which the
 //! `SAFETY` comments here cite.
 
+use super::batch::drop_all;
 use super::immortal::Immortal;
 use super::ready::{
     ALL, CLOSED, DESK, Desk, Header, POLLING, Returning, Shared, get_header, get_shared, give_back,
@@ -199,6 +200,7 @@ impl Drop for Owner {
         });
         // SAFETY: R3 – the owner's unit.
         unsafe { release(shared, 1) };
-        drop(wakers);
+        // Also if a child's drop is unwinding.
+        drop_all(wakers.into_iter().flatten());
     }
 }

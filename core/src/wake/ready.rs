@@ -53,7 +53,7 @@
 //! | 10 | `POLLING` → header | a pusher; CAS | `n_05_stale_wake_against_pool_reuse_and_own_wake` |
 //! | 11 | header, `IDLE_k` → `IDLE_k` | a poll with the same waker; swap | `desk_ring_against_poll` |
 //! | 12 | any → `IDLE_k` | a poll with another waker; swap | `wake_against_new_outer_waker` |
-//! | 13 | any → `POLLING` | the same, both slots being in use; swap | `wake_against_two_new_outer_wakers` |
+//! | 13 | any → `POLLING` | the same, the other slot being in use; then 12 with the present slot, if that is not; swap | `wake_against_two_new_outer_wakers` |
 //! | 14 | any → `CLOSED` | the end of a set; swap | `n_07_wake_against_drop_and_block_reuse_by_the_waking_thread` |
 //! | 15 | any → `POLLING` | the end of a set with a `WakePool`; swap | `n_07_wake_against_drop_and_pool_reuse` |
 //! | 16 | `done`: `EMPTY` → 0 | the owner, who uses the slot for the first time; store | `wake_against_new_outer_waker` |
@@ -138,15 +138,19 @@
 //!
 //! - A stale waker of a header's earlier life sets a bit in the present one: one spurious poll,
 //!   perhaps of a child of another set.
-//! - If the outer waker changes while both slots have notifiers at work, the poll is not
-//!   registered: the owner wakes his task himself. Nobody waits; but two notifiers suspended for
-//!   ever (strict priorities) would keep that task busy.
+//! - If the outer waker changes while both slots have notifiers at work (also those of earlier lives of
+//!   the block), the poll is not registered: the owner wakes his task himself. Nobody waits; but two
+//!   notifiers suspended for ever (strict priorities), or two in which the task is polled, would keep
+//!   that task busy.
+//! - The queue right is the header's: a waker suspended between its bit and its push holds up the wakes
+//!   of the other children of that header. They set their bits, and are told when it goes on.
 //!
 //! # Not here
 //!
 //! What the owner of a set does: [`taker`](super::taker) for both kinds of blocks,
 //! [`owner`](super::owner) and [`fixed`](super::fixed) for one each, under the same invariants.
 
+use super::batch::drop_all;
 use super::immortal::{Block, Immortal};
 #[cfg(feature = "alloc")]
 use super::pool::{Batch, Pool};
@@ -323,7 +327,8 @@ pub struct PoolStats {
 /// Counts the blocks that the sets' wakers point to.
 ///
 /// They live for ever, so that wakers need no reference count and waking never frees memory; they
-/// are reused, so their number is that of the peak, rounded up to a slab of 15. A block has 64
+/// are reused, so their number is that of the peak, rounded up to a slab of 15 (and up to a slab more for
+/// each set that is being cleared or dropped while others are made, in its children's drops). A block has 64
 /// bytes (32 on 32-bit targets). The numbers are exact while no set is made, grown, shrunk, dropped
 /// or woken.
 ///
@@ -474,7 +479,8 @@ unsafe fn notify(shared: Immortal<Shared>, slot: usize) {
                 // SAFETY: R4 – the set is gone and left the slot to its last notifier: us.
                 let waker = slot.waker.with_mut(|waker| unsafe { (*waker).take() });
                 slot.done.store(EMPTY, Ordering::Release);
-                drop(waker);
+                // Also if its wake is unwinding.
+                drop_all(waker.into_iter());
             }
         }
     }

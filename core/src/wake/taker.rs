@@ -4,6 +4,7 @@
 //! States, invariants R1..R7 and orderings are those of [`ready`](super::ready), which the
 //! `SAFETY` comments here cite. Whose the headers are is the business of who calls this.
 
+use super::batch::drop_all;
 use super::immortal::Immortal;
 use super::ready::{EMPTY, Header, IDLE, LAST, POLLING, Shared, TOKEN, is_mark, published};
 use crate::sync::Ordering;
@@ -86,16 +87,21 @@ impl Taker {
     pub(super) fn begin_anew(
         &mut self,
         cx: &mut Context<'_>,
-        each: impl FnMut(Immortal<Header>),
+        mut each: impl FnMut(Immortal<Header>),
     ) -> bool {
         let old = self.slot;
+        // Foreign code: before any change.
+        let waker = cx.waker().clone();
         // The present slot may be published; another one never is, but it may still be in use.
-        let unused = (0..IDLE.len()).find(|slot| *slot != old && self.is_unused(*slot));
+        let mut unused = (0..IDLE.len()).find(|slot| *slot != old && self.is_unused(*slot));
+        if unused.is_none() {
+            // Withdrawn, the present one may serve again, unless it, too, has a notifier at work.
+            self.take(POLLING, &mut each);
+            unused = Some(old).filter(|slot| self.is_unused(*slot));
+        }
         let Some(new) = unused else {
-            self.take(POLLING, each);
             return false;
         };
-        let waker = cx.waker().clone();
         let slot = &self.shared.slots[new];
         let stale = slot.waker.with_mut(|slot| {
             // SAFETY: R4 – not published and not in use.
@@ -107,12 +113,13 @@ impl Taker {
         }
         self.slot = new;
         self.take(IDLE[new], each);
-        let old = self.shared.slots.get(old).filter(|_| self.is_unused(old));
-        let last = old.map(|slot| {
+        let is_left = old != new && self.is_unused(old);
+        let left = self.shared.slots.get(old).filter(|_| is_left);
+        let last = left.and_then(|slot| {
             // SAFETY: R4 – no longer published since `take`, and not in use.
             slot.waker.with_mut(|slot| unsafe { (*slot).take() })
         });
-        drop((stale, last));
+        drop_all([stale, last].into_iter().flatten());
         true
     }
 

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
+use umbel_tests::counting::waker_with_drop;
 use umbel_tests::exec::Wakes;
 use umbel_tests::quiet::{exact_polls, stale_wakes};
 use umbel_tests::scaled;
@@ -261,6 +262,158 @@ fn n_08_outer_waker_polls_inline() {
     }
     assert!(task.0.lock().unwrap().is_none());
     assert_eq!(Arc::strong_count(&task), 1, "the set kept no waker");
+}
+
+/// Leaves its waker, and wakes itself in one of its polls.
+struct Parks {
+    waker: Arc<Mutex<Option<Waker>>>,
+    polls: Arc<AtomicUsize>,
+    wakes_itself_in: usize,
+}
+
+impl Future for Parks {
+    type Output = ();
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        *self.waker.lock().unwrap() = Some(cx.waker().clone());
+        if self.polls.fetch_add(1, Ordering::SeqCst) + 1 == self.wakes_itself_in {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+/// n_08: while the outer waker is at work, in which the set is polled for as long as it is woken, each poll
+/// brings a new waker. When nothing is left to do, nothing wakes.
+#[test]
+fn n_08_outer_waker_polls_inline_with_ever_new_wakers() {
+    let _exact = exact_polls();
+    #[derive(Default)]
+    struct Executor {
+        set: Mutex<Option<Set<Parks>>>,
+        is_woken: AtomicBool,
+        polls: AtomicUsize,
+    }
+    struct New(Arc<Executor>);
+    impl Wake for New {
+        fn wake(self: Arc<Self>) {
+            self.0.wake();
+        }
+        fn wake_by_ref(self: &Arc<Self>) {
+            self.0.wake();
+        }
+    }
+    impl Executor {
+        fn wake(self: &Arc<Self>) {
+            self.is_woken.store(true, Ordering::SeqCst);
+            // Taken by who polls it now, and sees that it is woken.
+            let Some(mut set) = self.set.lock().unwrap().take() else {
+                return;
+            };
+            while self.is_woken.swap(false, Ordering::SeqCst) {
+                assert!(self.polls.fetch_add(1, Ordering::SeqCst) < 10, "for ever");
+                let waker = Waker::from(Arc::new(New(self.clone())));
+                assert!(is_pending(&mut set, &waker));
+            }
+            *self.set.lock().unwrap() = Some(set);
+        }
+    }
+    let (waker, polls) = (Arc::new(Mutex::new(None)), Arc::new(AtomicUsize::new(0)));
+    let executor = Arc::new(Executor::default());
+    *executor.set.lock().unwrap() = Some(Set::from_iter([Parks {
+        waker: waker.clone(),
+        polls: polls.clone(),
+        wakes_itself_in: 2,
+    }]));
+    executor.wake();
+    for expected in [3, 4] {
+        let waker = waker.lock().unwrap().clone().unwrap();
+        waker.wake();
+        assert_eq!(executor.polls.load(Ordering::SeqCst), expected);
+        assert_eq!(polls.load(Ordering::SeqCst), expected);
+    }
+    drop(executor.set.lock().unwrap().take());
+    assert_eq!(Arc::strong_count(&executor), 1, "the set kept no waker");
+}
+
+/// n_08: while the outer waker is at work, the task is polled with two others, again and again. The last one
+/// is registered, and woken when there is something to do.
+#[test]
+fn n_08_two_new_outer_wakers_while_the_first_is_at_work() {
+    let _exact = exact_polls();
+    struct Runs(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+    impl Wake for Runs {
+        fn wake(self: Arc<Self>) {
+            self.wake_by_ref();
+        }
+        fn wake_by_ref(self: &Arc<Self>) {
+            let run = self.0.lock().unwrap().take();
+            run.expect("woken once")();
+        }
+    }
+    let (waker, polls) = (Arc::new(Mutex::new(None)), Arc::new(AtomicUsize::new(0)));
+    let set = Arc::new(Mutex::new(Set::from_iter([Parks {
+        waker: waker.clone(),
+        polls: polls.clone(),
+        wakes_itself_in: 0,
+    }])));
+    let first = Arc::new(Runs(Mutex::new(None)));
+    assert!(is_pending(&mut set.lock().unwrap(), &first.clone().into()));
+    let ((second, second_waker), (third, third_waker)) = (Wakes::new(), Wakes::new());
+    let (inner, child) = (set.clone(), waker.clone());
+    let counts = (second.clone(), third.clone());
+    *first.0.lock().unwrap() = Some(Box::new(move || {
+        let mut set = inner.lock().unwrap();
+        for _ in 0..3 {
+            assert!(is_pending(&mut set, &second_waker));
+            assert!(is_pending(&mut set, &third_waker));
+            assert!(is_pending(&mut set, &third_waker));
+        }
+        assert_eq!((counts.0.count(), counts.1.count()), (0, 0));
+        child.lock().unwrap().as_ref().unwrap().wake_by_ref();
+        assert_eq!((counts.0.count(), counts.1.count()), (0, 1));
+        assert!(is_pending(&mut set, &third_waker));
+    }));
+    let child = waker.lock().unwrap().clone().unwrap();
+    child.wake_by_ref();
+    assert_eq!(polls.load(Ordering::SeqCst), 3);
+    child.wake();
+    assert_eq!((second.count(), third.count()), (0, 2));
+    drop(set);
+    assert_eq!(
+        (Arc::strong_count(&first), Arc::strong_count(&third)),
+        (1, 1)
+    );
+}
+
+/// A child's drop panics as its set is dropped, and the drop of the set's outer waker as well.
+#[test]
+fn a_child_and_the_outer_waker_panic_when_the_set_is_dropped() {
+    struct Bomb(Rc<Cell<usize>>);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+            panic!("a child's drop");
+        }
+    }
+    let drops = Rc::new(Cell::new(0));
+    let mut set: Set<Boxed<'_, ()>> = Set::new();
+    for _ in 0..2 {
+        let bomb = Bomb(drops.clone());
+        set.push(Box::pin(async move {
+            let _bomb = bomb;
+            std::future::pending().await
+        }));
+    }
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let seen = dropped.clone();
+    let waker = waker_with_drop(move || {
+        seen.fetch_add(1, Ordering::SeqCst);
+        panic!("the waker's drop");
+    });
+    assert!(is_pending(&mut set, &waker));
+    drop(waker); // the set has the last one
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(set))).is_err());
+    assert_eq!((drops.get(), dropped.load(Ordering::SeqCst)), (2, 1));
 }
 
 /// n_08: the outer waker panics; the next wake reaches it all the same.
