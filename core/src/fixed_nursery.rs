@@ -85,7 +85,8 @@ const USUAL: usize = 256;
 /// - Awaited, the run returns only when every child has ended: on success, error and cancellation.
 /// - The first error, of a child or the body, cancels the rest. In a cancelled nursery no child, and
 ///   not the body, is polled again: they are dropped, so there are no further errors.
-/// - Only what was woken is polled, each child at most once a turn; one that is always ready starves
+/// - Only what was woken is polled (the body also when the wait for the signal was), each child at most
+///   once a turn; one that is always ready starves
 ///   nobody, and neither does one that spawns without end: the outer task gets to yield.
 /// - Children are dropped youngest first, then the body.
 ///
@@ -143,7 +144,7 @@ impl<'env, E, const N: usize, const SIZE: usize> FixedNursery<'env, E, N, SIZE> 
     /// ```
     ///
     /// # Errors
-    /// If all slots are taken or waited for, or the nursery is closed. The child comes back.
+    /// If all slots are taken or waited for, or the nursery is closed or cancelled. The child comes back.
     pub fn try_spawn<F>(&self, child: F) -> Result<(), TrySpawnError<F>>
     where
         F: Future<Output = Result<(), E>> + 'env,
@@ -155,9 +156,10 @@ impl<'env, E, const N: usize, const SIZE: usize> FixedNursery<'env, E, N, SIZE> 
     }
 
     /// Spawns a child as soon as a slot is free; who waits longest comes first. The output is an error
-    /// if the nursery is closed; the child is in it.
+    /// if the nursery is closed or cancelled; the child is in it.
     ///
-    /// Not for children of this nursery: what they wait for may be their own end.
+    /// Not for children of this nursery: what they wait for may be their own end. To `mem::forget` the wait
+    /// while it waits is sound, but it stays the first in the line then, and nobody behind it gets in.
     ///
     /// **Cancel safety:** Strict. Dropping the wait drops the child, which has not been polled.
     pub fn spawn_wait<F>(&self, child: F) -> FixedSpawnWait<'_, 'env, E, F, N, SIZE>
@@ -177,8 +179,8 @@ impl<'env, E, const N: usize, const SIZE: usize> FixedNursery<'env, E, N, SIZE> 
     ///
     /// # Panics
     /// If the nursery has been run before. The future panics if it is polled after it was ready or
-    /// after a panic. A panic of the body or a child goes to who polls, after the others have been
-    /// dropped.
+    /// after a panic. A panic of the body, of a child, or of a waker that is woken or dropped meanwhile, goes
+    /// to who polls, after the others have been dropped.
     pub fn run<T, B>(&self, body: B) -> FixedRun<'_, 'env, E, T, B, NoSignal, N, SIZE>
     where
         B: Future<Output = Result<T, E>>,

@@ -8,8 +8,8 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 use umbel_core::{
-    CancellationToken, FixedFailure, FixedNursery, FixedSet, NoSignal, Reason, ReasonKind,
-    TrySpawnError, WakePool,
+    CancelSignal, CancellationToken, FixedFailure, FixedNursery, FixedSet, NoSignal, Reason,
+    ReasonKind, TrySpawnError, WakePool,
 };
 use umbel_tests::counting::allocator_calls;
 use umbel_tests::exec::{Counter, Gate, Log, Parked, Task, yields};
@@ -967,4 +967,74 @@ fn the_failure_of_a_fixed_run_has_the_source_of_its_error() {
     assert!(failure.source().unwrap().is::<std::fmt::Error>());
     let failure = FixedFailure::<Caused>::Cancelled(Reason::explicit());
     assert!(failure.source().is_none());
+}
+
+/// N3: in a cancelled nursery nobody gets in, and comes back.
+#[test]
+fn nobody_gets_into_a_cancelled_fixed_nursery() {
+    static POOL: WakePool<2> = WakePool::new();
+    let token = CancellationToken::new();
+    let n = Nursery::<2>::new(&POOL).unwrap();
+    let told = Cell::new(0);
+    let mut run = Task::new(n.run_until_cancelled(&token, async {
+        assert!(n.try_spawn(pending::<Outcome>()).is_ok());
+        token.cancel();
+        let refused = n.try_spawn(ready(Ok(()))).unwrap_err();
+        assert!(matches!(refused, TrySpawnError::Closed(_)));
+        told.set(told.get() + 1);
+        let refused = n.spawn_wait(ready(Ok(()))).await.unwrap_err();
+        assert!(matches!(refused, TrySpawnError::Closed(_)));
+        told.set(told.get() + 1);
+        pending::<Outcome>().await
+    }));
+    let failure = run.finish().unwrap_err();
+    assert!(matches!(failure, FixedFailure::Cancelled(_)));
+    assert_eq!(told.get(), 2);
+}
+
+/// A signal that tells nobody is seen by the next turn all the same, whoever woke the task.
+#[test]
+fn each_turn_looks_at_the_signal() {
+    static POOL: WakePool<1> = WakePool::new();
+    struct Mute(Cell<bool>);
+    impl CancelSignal for Mute {
+        type Wait<'a> = std::future::Pending<()>;
+        fn is_cancelled(&self) -> bool {
+            self.0.get()
+        }
+        fn reason(&self) -> Option<Reason> {
+            None
+        }
+        fn cancelled(&self) -> Self::Wait<'_> {
+            pending()
+        }
+    }
+    let stop = Mute(Cell::new(false));
+    let n = Nursery::<1>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run_until_cancelled(&stop, pending::<Outcome>()));
+    run.stall();
+    stop.0.set(true);
+    assert!(run.poll().is_ready());
+}
+
+/// The value of a body that ended well goes when a child fails after it, not with the run.
+#[test]
+fn a_failed_fixed_run_keeps_no_value() {
+    static POOL: WakePool<1> = WakePool::new();
+    let (value, fail) = (Rc::new(()), Gate::new());
+    let n = Nursery::<1>::new(&POOL).unwrap();
+    let mut run = Task::new(n.run(async {
+        n.try_spawn(async {
+            fail.pass().await;
+            Err("late")
+        })
+        .map_err(|_| "full")?;
+        Ok(value.clone())
+    }));
+    run.stall();
+    assert_eq!(Rc::strong_count(&value), 2);
+    fail.open();
+    assert_eq!(run.finish(), Err(FixedFailure::Error("late")));
+    assert_eq!(Rc::strong_count(&value), 1);
+    drop(run);
 }

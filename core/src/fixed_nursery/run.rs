@@ -4,8 +4,8 @@
 //!
 //! 1. Take in what was woken. Children have bits `0..N` of the pool, body and stop signal share bit
 //!    `N`.
-//! 2. If bit `N` was set, or in the first turn: poll the wait for the signal; if that is cancelled, it
-//!    is the end. Poll the body.
+//! 2. If bit `N` was set, or in the first turn: poll the wait for the signal. If the signal is cancelled, it
+//!    is the end. If bit `N` was set: poll the body.
 //! 3. Poll children in the order of their queue, at most `N`: those that were woken, and those spawned
 //!    meanwhile. Before each, if the signal is cancelled, it is the end. If some are left, wake the first of
 //!    them, and so the own task.
@@ -175,20 +175,25 @@ where
             }
         });
         // SAFETY: X2 – it is dropped with this call.
-        let _open = unsafe { gate.open(slots) };
+        let _open = unsafe { gate.open(slots, *stop) };
+        // SAFETY: the owner took a pool for N.
+        let waker = unsafe { owner.waker(N) };
+        let of_body = &mut Context::from_waker(&waker);
         if is_rung {
-            // SAFETY: the owner took a pool for N.
-            let waker = unsafe { owner.waker(N) };
-            let cx = &mut Context::from_waker(&waker);
             if let Some(waiting) = wait.as_mut().as_pin_mut() {
-                if waiting.poll(cx).is_ready() {
+                if waiting.poll(of_body).is_ready() {
                     wait.set(None);
                 }
             }
-            if let Some(failure) = Self::cancelled(stop) {
-                return Poll::Ready(Err(failure));
-            }
-            if let Some(Poll::Ready(ended)) = body.as_mut().as_pin_mut().map(|body| body.poll(cx)) {
+        }
+        // In each turn: the waker that is to tell it may be held up by another one.
+        if let Some(failure) = Self::cancelled(stop) {
+            return Poll::Ready(Err(failure));
+        }
+        if is_rung {
+            if let Some(Poll::Ready(ended)) =
+                body.as_mut().as_pin_mut().map(|body| body.poll(of_body))
+            {
                 self.value = Some(ended.map_err(FixedFailure::Error)?);
                 body.set(None);
             }
@@ -225,7 +230,7 @@ where
         Poll::Pending
     }
 
-    /// Drops children, body and wait, and sends away who waits, past any panic. Once.
+    /// Drops children, body, its value and wait, and sends away who waits, past any panic. Once.
     fn close(&mut self) {
         let mut part = 0;
         steps(|| {
@@ -233,8 +238,9 @@ where
             match part {
                 1 => self.slots.clear_by(Erased::born),
                 2 => self.body = None,
-                3 => self.wait = None,
-                4 => self.gate.waiters.close(),
+                3 => self.value = None,
+                4 => self.wait = None,
+                5 => self.gate.waiters.close(),
                 _ => return false,
             }
             true

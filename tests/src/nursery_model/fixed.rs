@@ -1,7 +1,8 @@
 //! The reference model of the fixed nursery.
 //!
 //! Its turn breaks off at the first error, panic, or sight of its cancelled signal: children are dropped
-//! youngest first, then the body. Children come in while it is polled, and it is not breaking off.
+//! youngest first, then the body. Children come in while it is polled, and it is neither cancelled nor
+//! breaking off.
 
 use crate::nursery_model::nursery::{BODY, Tried};
 use crate::nursery_model::turns::{Life, Turns, Verdict, wrong};
@@ -71,7 +72,7 @@ impl Fixed {
     }
 
     fn is_open(&self, turns: &Turns) -> bool {
-        turns.polling && turns.busy && !self.breaking && !self.over
+        turns.polling && turns.busy && !self.cancelled && !self.breaking && !self.over
     }
 
     fn put_in(&mut self, turns: &mut Turns, number: usize) {
@@ -249,6 +250,18 @@ impl Fixed {
         match older {
             Some(other) => wrong(format!("{number} is dropped before {other}")),
             None => Ok(()),
+        }
+    }
+
+    /// The body's value goes in a turn that breaks off, after all children.
+    pub(super) fn value_dropped(&mut self, turns: &Turns, value: usize) -> Verdict {
+        if self.value != Some(value) || !turns.polling {
+            return Ok(());
+        }
+        self.breaking = true;
+        match self.cancelled || self.is_breaking() {
+            true => self.all_gone(turns),
+            false => wrong("the body's value is dropped for nothing"),
         }
     }
 

@@ -109,6 +109,10 @@ impl World {
             if std::mem::replace(&mut state.values[value], true) {
                 state.note(wrong(format!("value {value} is dropped twice")));
             }
+            if let Rules::Fixed(model) = &mut state.rules {
+                let verdict = model.value_dropped(&state.turns, value);
+                state.note(verdict);
+            }
         }
         self.foreign(Event::Drop, mood, false);
     }
