@@ -1234,3 +1234,34 @@ fn an_executor_that_panics_has_lost_the_child() {
     let mut task = Task::new(n.run(async { Ok(()) }));
     assert!(task.finish().unwrap_err().lost().is_some());
 }
+
+// ------------------------------------------------------------------ services
+
+/// A service has no place; its task may be at work before the nursery knows it.
+#[test]
+fn n1_a_service_that_is_cancelled_before_the_nursery_sees_it_is_waited_for() {
+    for by_name in [false, true] {
+        let (steps, log) = (Steps::new(), Log::new());
+        let n = N::new().on(steps.clone());
+        let h = n.handle();
+        let mut task = Task::new(n.run(async { Ok(()) }));
+        let mut child = h.child().name("s").service();
+        let stop = child.cancel_handle();
+        let join = child.try_spawn(parks(&log, "dropped")).unwrap();
+        assert!(steps.run());
+        match by_name {
+            true => h.cancel_named("s", Reason::shutdown()),
+            false => assert!(stop.cancel_with(Reason::shutdown())),
+        }
+        task.stall();
+        assert_eq!(log.take(), "", "it is told, and not yet polled");
+        assert!(steps.run());
+        assert_eq!(log.take(), "dropped");
+        task.finish().unwrap();
+        let error = join.now_or_never().unwrap().unwrap_err();
+        assert_eq!(error.kind(), JoinErrorKind::Cancelled);
+        assert_eq!(error.reason().unwrap().kind(), ReasonKind::Shutdown);
+        let stats = h.stats();
+        assert_eq!((stats.started, stats.cancelled, stats.active), (1, 1, 0));
+    }
+}

@@ -68,7 +68,9 @@ impl<E, M: Mode> Engine<'_, E, M> {
             return self.refuse(child);
         }
         self.begin_time(&child);
-        if child.head().placed.get() {
+        let head = child.head();
+        // A service has no place, and may have begun elsewhere: then it is told to end, and waited for.
+        if head.placed.get() || !head.awaited.get() && child.has_begun_elsewhere() {
             return self.start(child);
         }
         if let Some(own) = child.own() {
