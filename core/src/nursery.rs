@@ -233,8 +233,11 @@ macro_rules! nurseries {
             /// [`ReasonKind::DeadlineExceeded`](crate::ReasonKind::DeadlineExceeded) at `at`, or at
             /// the parent token's deadline if that is earlier. One that has passed cancels before
             /// anything is polled. Needs a [`timer`](Self::timer), of whose clock `at` is.
+            ///
+            /// It is the [`deadline`](CancellationToken::deadline) of the nursery's token too, and so of those
+            /// of its children, if it is set before the first handle is taken.
             pub fn deadline(mut self, at: Instant) -> Self {
-                self.0.engine.watch.due = at;
+                self.0.deadline(at);
                 self
             }
 
@@ -278,7 +281,7 @@ macro_rules! nurseries {
             /// Makes the nursery's own token a child of `parent`: cancelled with it.
             #[track_caller]
             pub fn token(mut self, parent: &CancellationToken) -> Self {
-                self.0.shared().token = parent.child_token();
+                self.0.token(parent);
                 self
             }
 
@@ -330,7 +333,8 @@ macro_rules! nurseries {
             /// The inner nursery's token is a child of the outer's. When the outer one is cancelled,
             /// the inner one is, and drains as a graceful child does: until it ends, or the outer
             /// grace is over. Then it is [forced](Self::force): its children are dropped, each of its cleanups has one
-            /// poll, and it counts as forced here; the report tells of those in it that were. What was
+            /// poll, and it counts as forced here; the report tells of those in it that were. (One that was never
+            /// polled is dropped, as a nursery that is not run: no cleanup that `make` deferred begins.) What was
             /// only cut thereby is no error; every other failure is one of this nursery's, made `From` it: also that of an inner one that was cancelled by
             /// its own handle or deadline, if it saw that before the outer one was cancelled. (With a
             /// [`token`](Nursery::token) of its own, set in `make`, it would not be told.)
@@ -560,7 +564,9 @@ nurseries! {
     ///
     /// # Dropping
     ///
-    /// A nursery that is dropped, run or not, drops its children, youngest first, then its cleanups,
+    /// A nursery that is dropped, run or not, drops its children, youngest first (those that wait for others
+    /// before those that wait for room, of these those of a lower priority first, then services that have not
+    /// started, then the running ones), then its cleanups,
     /// youngest first, cancels its token with [`ReasonKind::Dropped`](crate::ReasonKind::Dropped) and
     /// refuses new ones. Nothing graceful happens then: graceful children are dropped like the others, and
     /// no cleanup is polled (but what was to be released is dropped, in the same order). If drops panic, everything is dropped all the

@@ -1028,6 +1028,47 @@ fn a_deadline_cancels_in_virtual_time() {
     assert_eq!(clock.next_due(), None, "no sleep is left behind");
 }
 
+/// A child that computes looks at the time itself; a budget that goes over the wire is taken from the token.
+#[test]
+fn a_deadline_is_told_by_the_tokens_of_nursery_and_children() {
+    let clock = ManualClock::new();
+    let (at, late) = (clock.now() + secs(2), clock.now() + secs(9));
+    let parent = CancellationToken::new().child_with_deadline(late);
+    for (n, expected) in [
+        (N::new().deadline(at), at),
+        (N::new().deadline(late).deadline(at), at),
+        (N::new().deadline(at).deadline(late), late),
+        (N::new().deadline(at).token(&parent), at),
+        (N::new().token(&parent).deadline(at), at),
+        (N::new().token(&parent), late),
+    ] {
+        let n = n.timer(&clock);
+        let h = n.handle();
+        let of_child = h.spawn_graceful(|cx| async move { Ok(cx.token().deadline()) });
+        let of_child = Task::new(n.run(async { Ok(of_child.await) })).finish();
+        assert_eq!(h.token().deadline(), Some(expected));
+        assert_eq!(of_child.unwrap().unwrap(), Some(expected));
+    }
+    let n = N::new().timer(&clock).deadline(at);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        clock.advance(secs(3));
+        assert!(h.token().check_at(clock.now()).is_err());
+        pending::<Result<(), Bad>>().await
+    }));
+    let failure = task.finish().unwrap_err();
+    assert_eq!(reason(&failure), ReasonKind::DeadlineExceeded);
+    // Too late to be told by the token, but in time for the nursery.
+    let n = N::new().timer(&clock);
+    let h = n.handle();
+    let n = n.deadline(clock.now() + secs(1));
+    let mut task = Task::new(n.run(pending::<Result<(), Bad>>()));
+    task.stall();
+    assert_eq!(h.token().deadline(), None);
+    clock.advance(secs(1));
+    task.finish().unwrap_err();
+}
+
 #[test]
 fn a_deadline_in_the_past_cancels_before_the_first_poll() {
     let clock = ManualClock::starting_at(Instant::EPOCH + secs(100));

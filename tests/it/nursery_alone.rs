@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::time::Duration;
 use umbel_core::{
-    Cause, ChildContext, Clock, Handle, Instant, Join, JoinError, JoinErrorKind, LocalNursery,
-    ManualClock, Nursery, Reason, ReasonKind,
+    Cause, ChildContext, Clock, Failure, Handle, Instant, Join, JoinError, JoinErrorKind,
+    LocalNursery, ManualClock, Nursery, Reason, ReasonKind,
 };
 use umbel_tests::exec::{Gate, Log, Task, yields};
 
@@ -803,4 +803,108 @@ fn the_report_tells_of_a_thousand_children_that_were_cancelled_alone() {
     let report = h.report().unwrap();
     assert_eq!(report.drained.len(), 1000);
     assert_eq!(report.stats.done, ALL);
+}
+
+// ------------------------------------------------------------------ what is told
+
+#[test]
+fn the_first_reason_is_told_whatever_comes_later() {
+    for limit in [1, 2] {
+        let n = N::new().limit(limit);
+        let h = n.handle();
+        let mut task = Task::new(n.run(pending::<Result<(), JoinError>>()));
+        drop(h.spawn(pending::<Result<(), _>>()));
+        let mut child = h.child().name("a");
+        let stop = child.cancel_handle();
+        let join = child.spawn(pending::<Result<(), _>>());
+        task.stall();
+        assert!(stop.cancel_with(Reason::custom(1)));
+        h.cancel_named("a", Reason::custom(2));
+        task.stall();
+        let error = join.now_or_never().unwrap().unwrap_err();
+        assert_eq!(error.reason(), stop.reason().as_ref(), "limit {limit}");
+        assert_eq!(error.reason().unwrap().code(), Some(1));
+    }
+}
+
+/// A name is for errors and reports: it does not change what the token in the context is to a child.
+#[test]
+fn who_cancels_the_token_in_its_context_does_not_cancel_itself() {
+    let clock = ManualClock::new();
+    let n = N::new().timer(&clock).grace(SEC);
+    let h = n.handle();
+    let mut task = Task::new(n.run(pending::<Result<(), JoinError>>()));
+    let work = |cx: ChildContext| {
+        let clock = clock.clone();
+        async move {
+            use umbel_core::Timer;
+            let helper = cx.token().child_token();
+            cx.token().cancel();
+            assert!(helper.is_cancelled());
+            for _ in 0..5 {
+                clock.sleep_until(clock.now() + SEC).await;
+            }
+            Ok(7)
+        }
+    };
+    let joins = [
+        h.spawn_graceful(work),
+        h.child().name("named").spawn_graceful(work),
+        h.child().timeout(9 * SEC).spawn_graceful(work),
+    ];
+    task.stall();
+    for _ in 0..5 {
+        clock.advance(SEC);
+        task.stall();
+    }
+    for join in joins {
+        assert_eq!(join.now_or_never().unwrap(), Ok(7));
+    }
+    // One that is told is told there.
+    let mut child = h.child();
+    let stop = child.cancel_handle();
+    let told = child.spawn_graceful(|cx| slow(cx, &clock, Duration::ZERO));
+    task.stall();
+    stop.cancel();
+    task.stall();
+    assert_eq!(told.now_or_never().unwrap(), Ok(7));
+}
+
+/// In a nursery that lives on, what is told in the end of those that were cut alone is bounded.
+#[test]
+fn who_is_forced_alone_does_not_pile_up() {
+    #[derive(Debug)]
+    struct Inner;
+    impl From<Failure<Inner>> for Inner {
+        fn from(_: Failure<Inner>) -> Inner {
+            Inner
+        }
+    }
+    for scopes in [false, true] {
+        let clock = ManualClock::new();
+        let n = Nursery::<Inner>::new().timer(&clock).grace(SEC);
+        let h = n.handle();
+        let mut task = Task::new(n.run(pending::<Result<(), Inner>>()));
+        for _ in 0..1_100 {
+            if scopes {
+                drop(h.child().name("s").scope::<(), Inner, _>(|n| {
+                    let h = n.handle();
+                    n.run(async move {
+                        drop(h.spawn_graceful(|_| pending::<Result<(), _>>()));
+                        pending().await
+                    })
+                }));
+                task.stall();
+                h.cancel_named("s", Reason::shutdown());
+            } else {
+                drop(h.shield::<(), _>(SEC, pending()));
+            }
+            task.stall();
+            clock.advance(SEC);
+            task.stall();
+        }
+        h.cancel();
+        let failure = task.finish().unwrap_err();
+        assert_eq!(failure.report.drained.len(), 1_000, "scopes: {scopes}");
+    }
 }

@@ -363,3 +363,33 @@ fn _crosses_threads(h: &umbel_core::Handle<'static, Bad>) {
     send(h.parallel([async { Ok(()) }]));
     send(h.series([async { Ok(()) }]));
 }
+
+/// What is told when the first output is missing is all that has begun: the one that waits for room leaves.
+#[test]
+fn a_parallel_that_has_failed_begins_no_more() {
+    let begun = |dropped: bool| {
+        let n = N::new().limit(1).policy(KeepGoing);
+        let (h, begun) = (n.handle(), AtomicUsize::new(0));
+        let mut task = Task::new(n.run(async {
+            let child = |i| {
+                let begun = &begun;
+                async move {
+                    begun.fetch_add(1, SeqCst);
+                    match i {
+                        0 => Err(Bad::Child(0)),
+                        _ => Ok(i),
+                    }
+                }
+            };
+            let mut all = Box::pin(h.parallel((0..4).map(child)));
+            all.as_mut().await.unwrap_err();
+            let _all = (!dropped).then_some(all);
+            yields(9).await;
+            Ok(())
+        }));
+        let failure = task.finish().unwrap_err();
+        assert_eq!(failure.errors().count(), 1);
+        begun.load(SeqCst)
+    };
+    assert_eq!(begun(false), begun(true));
+}

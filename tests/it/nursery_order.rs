@@ -629,3 +629,85 @@ fn those_who_wait_no_more_leave_nothing_with_who_they_waited_for() {
     }));
     task.finish().unwrap_err();
 }
+
+/// Those whose ends never come, for they are another nursery's, are forgotten with who waited for them; and
+/// all ends are when the nursery is gone.
+#[test]
+fn who_gives_up_waiting_for_children_of_others_leaves_nothing() {
+    let n = N::new();
+    let h = n.handle();
+    let mut task = Task::new(n.run(pending::<Result<(), Bad>>()));
+    let before = live_bytes();
+    let mut most = 0;
+    for _ in 0..scaled(2_000, 200) {
+        let other = N::new();
+        let foreign = other.handle().spawn(pending::<Result<(), Bad>>());
+        let also = other.handle().spawn(pending::<Result<(), Bad>>());
+        let mut child = h.child();
+        let give_up = child.cancel_handle();
+        // Twice the same, too.
+        let after = [foreign.id(), also.id(), foreign.id()];
+        let waits = child.after(&after).spawn(async { Ok(()) });
+        task.stall();
+        give_up.cancel();
+        task.stall();
+        drop((waits, give_up, other, foreign, also));
+        most = most.max(live_bytes() - before);
+    }
+    assert!(most < 20_000, "{most} bytes");
+    let asked = h.spawn(async { Ok(()) });
+    let _ = asked.id();
+    task.stall();
+    drop((task, asked));
+    assert!(live_bytes() <= before, "a handle keeps none of it");
+    drop(h);
+}
+
+#[test]
+fn a_child_that_is_mentioned_twice_is_let_go_once() {
+    let n = N::new().policy(KeepGoing);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        let (fails, runs) = (
+            h.spawn::<(), _>(async { Err(Bad) }),
+            h.spawn(async {
+                yields(2).await;
+                Ok(())
+            }),
+        );
+        let after = [fails.id(), runs.id(), fails.id(), runs.id()];
+        let waits: Vec<_> = (0..100)
+            .map(|_| h.child().after(&after).spawn(async { Ok(()) }))
+            .collect();
+        let later = h.child().after(&[runs.id(), runs.id()]);
+        let later = later.spawn(async { Ok(7) });
+        yields(1).await;
+        Ok((waits, later.await?))
+    }));
+    let failure = task.finish().map(|_| ()).unwrap_err();
+    assert_eq!(failure.report.stats.skipped, 100);
+    assert_eq!(failure.report.stats.done, 2);
+}
+
+#[test]
+fn services_that_were_about_to_start_are_dropped_youngest_first() {
+    // Those whose turn comes while children are polled are in their queue only then.
+    for ready in 1..80 {
+        let log = Log::new();
+        let n = LocalNursery::<Bad>::new().limit(1);
+        let h = n.handle();
+        let mut task = Task::new(n.run(pending::<Result<(), Bad>>()));
+        let joins: Vec<_> = (0..ready).map(|_| h.spawn(async { Ok(()) })).collect();
+        let id = joins[ready - 1].id();
+        for name in ["old", "young"] {
+            let note = log.on_drop(name);
+            drop(h.child().service().after(&[id]).spawn(async move {
+                let _note = note;
+                pending::<Result<(), Bad>>().await
+            }));
+        }
+        let _ = task.poll();
+        drop(task);
+        assert_eq!(log.take(), "young old", "{ready} ready children before");
+    }
+}

@@ -426,3 +426,24 @@ fn graphs_are_well_formed() {
     assert_eq!(server.to_mermaid().matches(":::draining").count(), 2);
     assert_eq!(server.to_dot().matches("orange").count(), 2);
 }
+
+#[test]
+fn a_service_that_has_just_come_is_starting_and_not_queued() {
+    let n = N::new().limit(1);
+    let h = n.handle();
+    let mut task = Task::new(n.run(async {
+        for child in [h.child(), h.child(), h.child().service()] {
+            drop(child.spawn(pending::<Result<(), E>>()));
+        }
+        let seen = h.snapshot().await;
+        let states: Vec<_> = seen.children.iter().map(|child| child.state).collect();
+        // The body and the first child, and the second, for which there is no room.
+        let queued = states.iter().filter(|s| **s == ChildState::Queued);
+        assert_eq!(queued.count(), 1, "{states:?}");
+        assert_eq!(states.last(), Some(&ChildState::Starting));
+        pending::<Result<(), E>>().await
+    }));
+    let _ = task.run();
+    h.cancel();
+    task.finish().unwrap_err();
+}

@@ -1,10 +1,12 @@
 //! N6, and priorities of N5: waiting for a start, services, who comes first.
 
 use std::future::{Future, pending};
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 use std::time::Duration;
 use umbel_core::{
     JoinError, JoinErrorKind, KeepGoing, LocalNursery, ManualClock, Nursery, Priority, Reason,
@@ -714,4 +716,41 @@ fn n4_a_graceful_child_that_cancels_its_token_cancels_itself_alone() {
         }));
         assert_eq!(task.finish().unwrap(), 5, "named: {named}");
     }
+}
+
+/// The waker that was to hear of the start is kept twice, by the handing over and by the join.
+#[test]
+fn n_21_who_goes_with_a_waker_whose_drops_panic_takes_the_child_along() {
+    static ARMED: AtomicBool = AtomicBool::new(false);
+    static TABLE: RawWakerVTable = RawWakerVTable::new(
+        |at| RawWaker::new(at, &TABLE),
+        |_| (),
+        |_| (),
+        |_| assert!(!ARMED.load(SeqCst), "a waker's drop"),
+    );
+    // SAFETY: nothing is behind the pointer, and the functions read nothing.
+    let waker = unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &TABLE)) };
+    let waker = ManuallyDrop::new(waker);
+    let n = N::new();
+    let h = n.handle();
+    let log = Log::new();
+    let mut task = Task::new(n.run(pending::<Result<(), Bad>>()));
+    let mut start = Box::pin(h.start(|started: Started<u8>| {
+        let gone = log.on_drop("gone");
+        async move {
+            let _keeps = (started, gone);
+            pending::<Result<(), Bad>>().await
+        }
+    }));
+    assert!(
+        start
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    ARMED.store(true, SeqCst);
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(start))).is_err());
+    ARMED.store(false, SeqCst);
+    task.stall();
+    assert_eq!(log.take(), "gone");
 }

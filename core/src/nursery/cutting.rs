@@ -68,10 +68,10 @@ pub(crate) fn has_ended(
         shared.counts.unbegun();
     }
     match child.role() {
-        Role::Graceful => drop(shared.note_drained(child, true)),
+        Role::Graceful => drop(shared.note_drained(child, kind == JoinErrorKind::Forced)),
         Role::Shielded => {
             let forced = Drained::new(child.name(), child.who(), Span::default(), true);
-            shared.poller.drained.borrow_mut().push(forced);
+            shared.keep_drained(forced, !shared.token.is_cancelled());
         }
         _ => {}
     }
@@ -88,8 +88,12 @@ pub(crate) fn note_cut(shared: &Shared, child: &NurserySide) {
 
 /// Why a child is cut: its own token's reason, if that was cancelled first, else the nursery's.
 pub(crate) fn reason(shared: &Shared, child: &NurserySide) -> Option<Reason> {
-    let own = child.own().and_then(|own| own.reason());
-    own.or_else(|| shared.token.reason())
+    own_reason(child).or_else(|| shared.token.reason())
+}
+
+/// Why it was cancelled alone: the first reason, whatever came later.
+fn own_reason(child: &NurserySide) -> Option<Reason> {
+    child.own().and_then(|own| own.reason())
 }
 
 /// Cuts the running children of one sort, youngest first.
@@ -269,7 +273,7 @@ pub(crate) fn cancel_where(shared: &Shared, reason: &Reason, pick: impl Fn(&Meta
             shared.guard(|| own.nudge());
         }
         if child.role() == Role::Plain {
-            let why = Some(reason.clone());
+            let why = own_reason(&child).or_else(|| Some(reason.clone()));
             if cut(shared, &child, JoinErrorKind::Cancelled, why) {
                 poller.thinned.set(true);
             }
@@ -279,7 +283,8 @@ pub(crate) fn cancel_where(shared: &Shared, reason: &Reason, pick: impl Fn(&Meta
         if let Some(own) = child.own() {
             shared.guard(|| own.token.cancel_with(reason.clone()));
         }
-        cancel(shared, child, Some(reason.clone()));
+        let why = own_reason(&child).or_else(|| Some(reason.clone()));
+        cancel(shared, child, why);
     });
 }
 

@@ -102,7 +102,7 @@ impl<E, M: Mode> Engine<'_, E, M> {
             2 => {
                 let waiting = waiting::take(shared);
                 let queued = shared.poller.queue.take().reversed();
-                let services = shared.poller.services.take();
+                let services = shared.poller.services.take().reversed();
                 each(waiting.chain(queued).chain(services), |child| {
                     tell::end(shared, &child, JoinErrorKind::Closed, None);
                 });
@@ -113,6 +113,7 @@ impl<E, M: Mode> Engine<'_, E, M> {
             6 => drop(shared.poller.cleanups.take_all()),
             7 => drop_all(self.cause.take().into_iter().chain(self.errors.drain(..))),
             8 => {
+                shared.poller.order.clear();
                 shared.poller.timetable.clear();
                 self.watch.stop();
             }

@@ -42,8 +42,8 @@ impl<T> Join<T> {
 
 impl<T> Join<T> {
     /// The child's id, for [`after`](crate::Child::after); the same one at every call. From now on it is
-    /// the child's [id](crate::Ended::id) everywhere, and how the child ended is kept until its nursery is
-    /// gone, in some words of memory. Unique in the process; children that were refused as they were
+    /// the child's [id](crate::Ended::id) everywhere, and how the child ended is kept until its nursery has
+    /// ended, in some words of memory. Unique in the process; children that were refused as they were
     /// spawned, in a nursery that was cancelled, share one.
     ///
     /// Lock-free. Allocates nothing. May be called in an interrupt.
@@ -140,7 +140,8 @@ impl<T> fmt::Debug for Join<T> {
 ///
 /// The first poll gives the child to the nursery: it starts at once if there is room, else it
 /// queues with those of `spawn`, first come first served. `Err` if the nursery is cancelled or
-/// ends before the child has started; the child's future is dropped then.
+/// ends before the child has its place; the child's future is dropped then. (If there is room, that is
+/// at once; when the nursery ends before it has polled the child, the `Join` says so.)
 ///
 /// **Cancel safety:** Weak. Dropped before the child has started, the child never starts and its
 /// future is dropped at once; dropped after that, the child runs on, detached. **Panics:** if polled

@@ -50,9 +50,12 @@ fn look(shared: &Shared, now: Option<Instant>) -> Snapshot {
     }
     children.reverse();
     // SAFETY: L1, K1 – as above.
-    for queued in unsafe { poller.queue.iter().chain(poller.services.iter()) } {
+    let queued = unsafe { poller.queue.iter() }.map(|child| (child, ChildState::Queued));
+    // SAFETY: L1, K1 – as above.
+    let services = unsafe { poller.services.iter() }.map(|child| (child, ChildState::Starting));
+    for (queued, state) in queued.chain(services) {
         if !queued.is_abandoned() {
-            children.push(child(shared, &queued, Some(ChildState::Queued), now));
+            children.push(child(shared, &queued, Some(state), now));
         }
     }
     poller.order.each(|waiting| {

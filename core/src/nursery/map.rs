@@ -172,7 +172,8 @@ where
 
 /// All outputs of a [`Map`], or the first that is missing.
 pub(crate) struct Collect<M, T> {
-    outputs: M,
+    /// `None`: one was missing. Gone with it is the wait for room of the one that would begin next.
+    outputs: Option<M>,
     collected: Vec<T>,
 }
 
@@ -181,7 +182,7 @@ impl<M, T> Unpin for Collect<M, T> {}
 impl<M, T> Collect<M, T> {
     pub(crate) const fn new(outputs: M) -> Self {
         Collect {
-            outputs,
+            outputs: Some(outputs),
             collected: Vec::new(),
         }
     }
@@ -194,12 +195,17 @@ where
     type Output = Result<Vec<T>, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        while let Some(output) = ready!(Pin::new(&mut self.outputs).poll_next(cx)) {
-            match output {
-                Ok(output) => self.collected.push(output),
-                Err(error) => return Poll::Ready(Err(error)),
+        let Collect { outputs, collected } = &mut *self;
+        while let Some(some) = outputs {
+            match ready!(Pin::new(some).poll_next(cx)) {
+                Some(Ok(output)) => collected.push(output),
+                Some(Err(error)) => {
+                    *outputs = None;
+                    return Poll::Ready(Err(error));
+                }
+                None => break,
             }
         }
-        Poll::Ready(Ok(core::mem::take(&mut self.collected)))
+        Poll::Ready(Ok(core::mem::take(collected)))
     }
 }

@@ -36,7 +36,7 @@ use core::ptr::NonNull;
 /// | [`admitted`](Self::admitted) | the nursery has taken it up: it starts, waits for room, or is refused |
 /// | [`started`](Self::started) | it is about to be polled for the first time |
 /// | [`told`](Self::told) | a graceful child can see that it is cancelled (perhaps before it has started) |
-/// | [`ended`](Self::ended) | its future is gone; comes exactly once for each that was admitted |
+/// | [`ended`](Self::ended) | its future is gone; comes exactly once for each that was admitted (without `std`, not after a panic) |
 ///
 /// Nobody is told of a child that never came in: one that was spawned when the nursery had been cancelled
 /// or had ended, or that was still on its way when it was dropped. A nursery that is dropped before its

@@ -145,10 +145,11 @@ impl Options {
         self.more().own.get_or_insert_with(|| Own::new(nursery))
     }
 
-    /// The token by which it is told, in a nursery with this one.
+    /// The token by which it is told, in a nursery with this one: below its own, if it has one, so that who
+    /// cancels it does not cancel the child.
     pub(crate) fn token(&self, nursery: &CancellationToken) -> CancellationToken {
         let own = self.more.as_ref().and_then(|more| more.own.as_ref());
-        own.map_or_else(|| nursery.child_token(), |own| own.token.clone())
+        own.map_or(nursery, |own| &own.token).child_token()
     }
 
     pub(crate) fn with_role(mut self, role: Role) -> Self {

@@ -54,7 +54,7 @@ struct Parked {
     left: usize,
 }
 
-/// So many that have left are not worth a sweep.
+/// So many mentions of those who have left are not worth a sweep.
 const WAITERS_LEFT: usize = 32;
 
 #[derive(Default)]
@@ -64,8 +64,11 @@ pub(crate) struct Order {
     parked: RefCell<BTreeMap<u64, Parked>>,
     /// The number of the next that is parked.
     next: Cell<u64>,
-    /// Who waits for whom. Some may have left since; when they are most of a list, they are swept out.
+    /// Who waits for whom. Some may have left since; when they are most, they are swept out.
     waiters: RefCell<BTreeMap<Id, Vec<u64>>>,
+    /// How many numbers there are in `waiters`, and how many of those have left.
+    mentions: Cell<usize>,
+    stale: Cell<usize>,
     /// Have ended, and those who wait for them have not been called yet.
     ended: RefCell<Vec<Id>>,
 }
@@ -127,37 +130,61 @@ impl Order {
         let number = self.next.get();
         self.next.set(number + 1);
         let (fates, mut waiters) = (self.fates.borrow(), self.waiters.borrow_mut());
-        let mut parked = self.parked.borrow_mut();
         let mut left = 0;
         for id in child.after() {
             if id.end_when_asked().is_none() && !fates.contains_key(id) {
-                let waiters = waiters.entry(*id).or_default();
-                if waiters.len() > 2 * parked.len() + WAITERS_LEFT {
-                    waiters.retain(|number| parked.contains_key(number));
-                }
-                waiters.push(number);
+                waiters.entry(*id).or_default().push(number);
                 left += 1;
             }
         }
-        parked.insert(number, Parked { child, left });
+        self.mentions.set(self.mentions.get() + left);
+        let parked = Parked { child, left };
+        self.parked.borrow_mut().insert(number, parked);
+    }
+
+    /// Somebody has left who is mentioned so often.
+    fn has_left(&self, mentioned: usize) {
+        self.stale.set(self.stale.get() + mentioned);
+        if self.stale.get() <= self.mentions.get() / 2 + WAITERS_LEFT {
+            return;
+        }
+        let parked = self.parked.borrow();
+        let mut mentions = 0;
+        self.waiters.borrow_mut().retain(|_, waiters| {
+            waiters.retain(|number| parked.contains_key(number));
+            mentions += waiters.len();
+            !waiters.is_empty()
+        });
+        self.mentions.set(mentions);
+        self.stale.set(0);
+    }
+
+    /// The nursery is over.
+    pub(crate) fn clear(&self) {
+        let _gone = (self.fates.take(), self.waiters.take(), self.ended.take());
     }
 
     /// Takes out those whose turn has come, or never will. To be called until there is no news.
     pub(crate) fn called(&self) -> Chain {
         let called = Queue::default();
-        let mut parked = self.parked.borrow_mut();
         for id in self.ended.take() {
             let is_done = matches!(self.fates.borrow().get(&id), Some(Fate::Done));
-            let waiters = self.waiters.borrow_mut().remove(&id);
-            for number in waiters.into_iter().flatten() {
+            let waiters = self.waiters.borrow_mut().remove(&id).unwrap_or_default();
+            self.mentions.set(self.mentions.get() - waiters.len());
+            for number in waiters {
+                let mut parked = self.parked.borrow_mut();
                 let Entry::Occupied(mut entry) = parked.entry(number) else {
+                    self.stale.set(self.stale.get() - 1);
                     continue;
                 };
                 entry.get_mut().left -= 1;
                 if !is_done || entry.get().left == 0 {
-                    called.push(entry.remove().child);
+                    let gone = entry.remove();
+                    self.stale.set(self.stale.get() + gone.left);
+                    called.push(gone.child);
                 }
             }
+            self.has_left(0);
         }
         called.take()
     }
@@ -166,13 +193,16 @@ impl Order {
     /// come here.)
     pub(crate) fn extract(&self, mut pick: impl FnMut(&NurserySide) -> bool) -> Chain {
         let picked = Queue::default();
+        let mut mentioned = 0;
         for (number, waiting) in self.parked.take() {
             if pick(&waiting.child) {
+                mentioned += waiting.left;
                 picked.push(waiting.child);
             } else {
                 self.parked.borrow_mut().insert(number, waiting);
             }
         }
+        self.has_left(mentioned);
         picked.take()
     }
 }

@@ -115,7 +115,7 @@ pub trait Policy<E> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Cancel them. An error is the cause of the nursery's failure then.
+    /// Cancel them. An error is the cause of the nursery's failure then, unless it was cancelled before.
     CancelRest,
     /// Let them run. An error is kept: the nursery will have failed.
     Continue,

@@ -122,7 +122,9 @@ macro_rules! resources {
             /// end.
             ///
             /// Its `Err` goes to the nursery's outcome, as any child's, so that it is not lost when nobody
-            /// awaits the section any more; its `Ok` is for no policy a success.
+            /// awaits the section any more (a policy that forgives the errors of children, as
+            /// [`FirstSuccess`](crate::FirstSuccess) does after a success, forgives it too); its `Ok` is for no
+            /// policy a success.
             ///
             /// It may borrow what children may, not what is the caller's own: that goes before it.
             ///

@@ -100,8 +100,10 @@ where
         };
         if let (true, Err(failure)) = (ended.is_cut(), &ended.result) {
             // Nobody else will tell of those. (In the outer nursery's own poll: H2.)
-            let forced = failure.report.forced().cloned();
-            this.outer.poller.drained.borrow_mut().extend(forced);
+            let alone = !this.outer.token.is_cancelled();
+            for forced in failure.report.forced() {
+                this.outer.keep_drained(forced.clone(), alone);
+            }
         }
         Poll::Ready(ended)
     }

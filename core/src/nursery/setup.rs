@@ -8,6 +8,7 @@ use crate::nursery::shared::Shared;
 use crate::nursery::spawner::Spawner;
 use crate::sync::Arc;
 use crate::time::Instant;
+use crate::token::CancellationToken;
 use core::cell::Cell;
 use core::panic::Location;
 
@@ -18,6 +19,8 @@ pub(super) struct Setup<'env, E, M: Mode> {
     handed_out: Cell<bool>,
     /// Ages were asked for here, not inherited.
     aged: bool,
+    /// Above the nursery's token.
+    parent: Option<CancellationToken>,
 }
 
 impl<'env, E, M: Mode> Setup<'env, E, M> {
@@ -26,6 +29,7 @@ impl<'env, E, M: Mode> Setup<'env, E, M> {
             engine: Engine::new(),
             handed_out: Cell::new(false),
             aged: false,
+            parent: None,
         }
     }
 
@@ -46,6 +50,31 @@ impl<'env, E, M: Mode> Setup<'env, E, M> {
     pub(super) fn limit(&mut self, n: usize) {
         assert!(n > 0, "a nursery's limit must be at least 1");
         self.shared().room = Room::limited(n);
+    }
+
+    #[track_caller]
+    pub(super) fn token(&mut self, parent: &CancellationToken) {
+        self.parent = Some(parent.clone());
+        self.make_token();
+    }
+
+    pub(super) fn deadline(&mut self, at: Instant) {
+        self.engine.watch.due = at;
+        // Otherwise somebody may have the token: then it does not tell the deadline.
+        if !self.handed_out.get() {
+            self.make_token();
+        }
+    }
+
+    /// The nursery's token, below the parent's and with the deadline.
+    #[track_caller]
+    fn make_token(&mut self) {
+        let parent = match &self.parent {
+            Some(parent) => parent,
+            None => &CancellationToken::new(),
+        };
+        let token = parent.child_with_deadline(self.engine.watch.due);
+        self.shared().token = token;
     }
 
     #[track_caller]

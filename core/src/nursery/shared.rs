@@ -248,11 +248,17 @@ impl Shared {
             drain: meta.drain.get(),
         };
         self.counts.times.note(span);
-        let mut drained = poller.drained.borrow_mut();
-        if told.is_none() || drained.len() < DRAINED_ALONE {
-            drained.push(Drained::new(child.name(), child.who(), span, forced));
-        }
+        let drained = Drained::new(child.name(), child.who(), span, forced);
+        self.keep_drained(drained, told.is_some());
         span
+    }
+
+    /// Keeps it for the report; if it ended alone, so that any number may follow, only among the first.
+    pub(crate) fn keep_drained(&self, of: Drained, alone: bool) {
+        let mut drained = self.poller.drained.borrow_mut();
+        if !alone || drained.len() < DRAINED_ALONE {
+            drained.push(of);
+        }
     }
 
     /// Gives a child to the nursery; back if that has ended.

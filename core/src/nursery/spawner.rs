@@ -260,7 +260,8 @@ pub struct ChildContext {
 
 impl ChildContext {
     /// Cancelled when the child is to come to its end: with its nursery, or alone, if it is one that can
-    /// be. It is the child's own: who cancels it cancels nobody else.
+    /// be. It is for the child's own use, too: who cancels it cancels what is below it, and neither the child
+    /// nor anybody else.
     pub const fn token(&self) -> &CancellationToken {
         &self.token
     }

@@ -124,17 +124,19 @@ impl<V, T> Future for Start<V, T> {
 
 impl<V, T> Drop for Start<V, T> {
     fn drop(&mut self) {
-        let Some(Waiting { starting, .. }) = &self.0 else {
+        let Some(Waiting { starting, join }) = self.0.take() else {
             return;
         };
-        let said = starting.handoff.close();
+        let (mut said, mut join) = (starting.handoff.close(), Some(join));
         // All of it, whoever panics.
-        each(0..2, |step| match step {
+        each(0..4, |step| match step {
             0 if said.is_some() => {}
             0 => {
                 starting.token.cancel_with(Reason::dropped());
             }
-            _ => starting.handoff.leave(),
+            1 => starting.handoff.leave(),
+            2 => drop(join.take()),
+            _ => drop(said.take()),
         });
     }
 }
