@@ -164,7 +164,8 @@ macro_rules! children {
             /// is dropped at its await point, or before it starts, if it still waits for room; a
             /// graceful one is told and has the nursery's grace from then on. The nursery goes on.
             /// One that has passed cancels it before it is polled. Of several, the earliest holds.
-            /// Allocates.
+            /// Allocates. Of children that wait, one that ends alone, by its time or by its handle, costs a look
+            /// at all that wait.
             ///
             /// # Panics
             ///
