@@ -144,7 +144,9 @@ impl<'env, E, const N: usize, const SIZE: usize> FixedNursery<'env, E, N, SIZE> 
     /// ```
     ///
     /// # Errors
-    /// If all slots are taken or waited for, or the nursery is closed or cancelled. The child comes back.
+    /// If all slots are taken or waited for, or the nursery is closed. The child comes back. (One that is
+    /// spawned in the very turn in which an interrupt, say, cancels the nursery is taken in, and dropped
+    /// unpolled when the turn is over, whether it was spawned before the cancellation or after it.)
     pub fn try_spawn<F>(&self, child: F) -> Result<(), TrySpawnError<F>>
     where
         F: Future<Output = Result<(), E>> + 'env,
@@ -156,7 +158,7 @@ impl<'env, E, const N: usize, const SIZE: usize> FixedNursery<'env, E, N, SIZE> 
     }
 
     /// Spawns a child as soon as a slot is free; who waits longest comes first. The output is an error
-    /// if the nursery is closed or cancelled; the child is in it.
+    /// if the nursery is closed; the child is in it.
     ///
     /// Not for children of this nursery: what they wait for may be their own end. To `mem::forget` the wait
     /// while it waits is sound, but it stays the first in the line then, and nobody behind it gets in.

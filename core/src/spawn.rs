@@ -75,8 +75,8 @@ impl<F> core::error::Error for SpawnError<F> {}
 pub enum TrySpawnError<F> {
     /// There is no room now.
     Full(F),
-    /// There will be no room: the nursery is cancelled or has ended, or, if it is a fixed one, is not
-    /// being polled.
+    /// There will be no room: the nursery is cancelled or has ended; a fixed one has ended, or is not being
+    /// polled.
     Closed(F),
     /// There is room, but the nursery's [executor](Spawn) did not take it.
     Refused(F),

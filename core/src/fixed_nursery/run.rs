@@ -175,7 +175,7 @@ where
             }
         });
         // SAFETY: X2 – it is dropped with this call.
-        let _open = unsafe { gate.open(slots, *stop) };
+        let _open = unsafe { gate.open(slots) };
         // SAFETY: the owner took a pool for N.
         let waker = unsafe { owner.waker(N) };
         let of_body = &mut Context::from_waker(&waker);

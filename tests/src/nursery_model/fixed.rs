@@ -1,8 +1,7 @@
 //! The reference model of the fixed nursery.
 //!
 //! Its turn breaks off at the first error, panic, or sight of its cancelled signal: children are dropped
-//! youngest first, then the body. Children come in while it is polled, and it is neither cancelled nor
-//! breaking off.
+//! youngest first, then the body. Children come in while it is polled, and it is not breaking off.
 
 use crate::nursery_model::nursery::{BODY, Tried};
 use crate::nursery_model::turns::{Life, Turns, Verdict, wrong};
@@ -72,7 +71,7 @@ impl Fixed {
     }
 
     fn is_open(&self, turns: &Turns) -> bool {
-        turns.polling && turns.busy && !self.cancelled && !self.breaking && !self.over
+        turns.polling && turns.busy && !self.breaking && !self.over
     }
 
     fn put_in(&mut self, turns: &mut Turns, number: usize) {
