@@ -692,7 +692,7 @@ fn n6_services_outlive_who_comes_when_the_last_one_gives_up() {
 }
 
 #[test]
-fn n4_a_graceful_child_that_cancels_its_token_cancels_itself_alone() {
+fn n4_a_graceful_child_that_cancels_its_token_cancels_nobody_else() {
     for named in [false, true] {
         let n = N::new();
         let h = n.handle();

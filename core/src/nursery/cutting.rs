@@ -263,6 +263,7 @@ pub(crate) fn cancel_where(shared: &Shared, reason: &Reason, pick: impl Fn(&Meta
     let poller = &shared.poller;
     let is_meant =
         |child: &NurserySide| child.role() != Role::Shielded && child.meta().is_some_and(&pick);
+    let why = |child: &NurserySide| own_reason(child).or_else(|| Some(reason.clone()));
     // SAFETY: L2 – as in `cut_all`.
     for child in unsafe { poller.running.iter() } {
         if !child.is_alive() || !is_meant(&child) {
@@ -273,8 +274,7 @@ pub(crate) fn cancel_where(shared: &Shared, reason: &Reason, pick: impl Fn(&Meta
             shared.guard(|| own.nudge());
         }
         if child.role() == Role::Plain {
-            let why = own_reason(&child).or_else(|| Some(reason.clone()));
-            if cut(shared, &child, JoinErrorKind::Cancelled, why) {
+            if cut(shared, &child, JoinErrorKind::Cancelled, why(&child)) {
                 poller.thinned.set(true);
             }
         }
@@ -283,7 +283,7 @@ pub(crate) fn cancel_where(shared: &Shared, reason: &Reason, pick: impl Fn(&Meta
         if let Some(own) = child.own() {
             shared.guard(|| own.token.cancel_with(reason.clone()));
         }
-        let why = own_reason(&child).or_else(|| Some(reason.clone()));
+        let why = why(&child);
         cancel(shared, child, why);
     });
 }

@@ -37,8 +37,8 @@ use futures_core::{FusedStream, Stream};
 /// - **Panics.** A child that panics while it is polled is dropped, the panic goes to who polls, and
 ///   the set goes on with the rest when it is polled next. If its Drop panics as
 ///   well, the first panic goes on; without the feature `std`, that aborts. If a child's Drop panics
-///   when it has finished, its output is dropped (and if that panics too, it aborts); while the set is dropped or cleared, the others are
-///   dropped all the same.
+///   when it has finished, its output is dropped (and if that panics too, it aborts); while the set is
+///   dropped or cleared, the others are dropped all the same.
 ///
 /// After a push the set must be polled, as after creation: a push alone wakes nobody. An empty set
 /// yields `None`; it may be filled and polled again.

@@ -45,8 +45,8 @@ use futures_core::{FusedStream, Stream};
 /// - **Panics.** A child that panics while it is polled is dropped, the panic goes to who polls,
 ///   and the set goes on with the rest when it is polled next. If its Drop panics as
 ///   well, the first panic goes on; without the feature `std`, that aborts. If a child's Drop panics
-///   when it has finished, its output is dropped (and if that panics too, it aborts); while the set is dropped or cleared, the others are
-///   dropped all the same.
+///   when it has finished, its output is dropped (and if that panics too, it aborts); while the set is
+///   dropped or cleared, the others are dropped all the same.
 ///
 /// **Cancel safety:** Strict. Dropping the future of a `next()` on the set loses nothing; dropping
 /// the set drops its children where they stand.
