@@ -273,10 +273,9 @@ pub(crate) fn cancel_where(shared: &Shared, reason: &Reason, pick: impl Fn(&Meta
             shared.guard(|| own.token.cancel_with(reason.clone()));
             shared.guard(|| own.nudge());
         }
-        if child.role() == Role::Plain {
-            if cut(shared, &child, JoinErrorKind::Cancelled, why(&child)) {
-                poller.thinned.set(true);
-            }
+        let is_plain = child.role() == Role::Plain;
+        if is_plain && cut(shared, &child, JoinErrorKind::Cancelled, why(&child)) {
+            poller.thinned.set(true);
         }
     }
     extract(shared, is_meant, |child| {
